@@ -1,0 +1,64 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What users see while the load balancer is there: after the first run and after a reboot alike."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+VIRTUAL_ADDRESSES = ["192.168.10.100", "192.168.10.101", "fd00:10::100"]
+
+
+@pytest.mark.parametrize("address", ["192.168.10.100", "[fd00:10::100]"])
+def test_both_pods_answer_through_the_virtual_address(client: Any, address: str) -> None:
+    # That 40 fair draws miss one of two pods has a probability of 2e-12.
+    assert client.pages(f"http://{address}/") == {"Hello from pod1", "Hello from pod2"}
+
+
+@pytest.mark.parametrize("pod", ["192.168.20.20", "192.168.20.21"])
+def test_the_pods_themselves_are_out_of_reach(client: Any, pod: str) -> None:
+    client.wait_for("http://192.168.10.100/")
+    assert not client.reaches(pod)
+    assert client.curl(f"http://{pod}/").rc != 0
+
+
+def test_a_service_without_endpoints_refuses(client: Any) -> None:
+    asked = client.curl("http://192.168.10.101/")
+    assert asked.rc == 7, asked.stderr  # curl: connection refused, not timed out
+    assert "refused" in asked.stderr
+
+
+def test_the_virtual_addresses_are_on_the_link(router: Any) -> None:
+    link = json.loads(router.output("ip -json address show dev eth0"))[0]
+    addresses = {entry["local"]: entry["prefixlen"] for entry in link["addr_info"]}
+    for address in VIRTUAL_ADDRESSES:
+        assert addresses[address] == (128 if ":" in address else 32)
+    # And the node's own are as they were.
+    assert addresses["192.168.10.1"] == 24
+    assert addresses["fd00:10::1"] == 64
+
+
+@pytest.mark.parametrize("save, before", [("iptables-save", "foreign.rules"), ("ip6tables-save", "foreign.rules6")])
+def test_rules_of_others_are_as_they_were(router: Any, save: str, before: str) -> None:
+    rules = router.saved_rules(save)
+    foreign = [line.split(" [")[0] for line in router.output(f"cat /etc/{before}").splitlines() if line[:1] in ":-"]
+    assert [rule for rule in rules if rule in foreign] == sorted(foreign, key=rules.index)
+
+
+def test_the_chains_are_the_projects_own(router: Any) -> None:
+    assert any(rule.startswith(":LB-") for rule in router.saved_rules("iptables-save"))
+    assert any(rule.startswith(":LB-") for rule in router.saved_rules("ip6tables-save"))
+
+
+def test_forwarding_is_on(router: Any) -> None:
+    assert router.output("sysctl -n net.ipv4.ip_forward") == "1"
+    assert router.output("sysctl -n net.ipv6.conf.all.forwarding") == "1"
+
+
+def test_systemd_is_content(router: Any) -> None:
+    state = router.host.run("systemctl is-system-running").stdout.strip()
+    assert state == "running", router.output("systemctl --failed --no-legend")

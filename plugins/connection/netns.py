@@ -1,0 +1,124 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: netns
+short_description: Run tasks inside a network namespace of the control node
+version_added: 0.1.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Runs every task in a named network namespace of the machine that Ansible itself runs on, as C(ip netns exec) does.
+  - The task sees the links, addresses, routes, firewall rules, network sysctls and C(/sys/class/net) of that namespace,
+    and the files C(/etc/netns/NAME/*) in the place of those in C(/etc). All other files and all processes are the
+    machine's own.
+  - A namespace made by the role P(homelab.loadbalancer.vlan_lab#role) is a host of its own this way.
+notes:
+  - Ansible itself must run as root, for only root may enter a network namespace. O(ignore:become) changes the user
+    inside of the namespace.
+  - The package iproute2 must be installed.
+options:
+  namespace:
+    description:
+      - Name of the network namespace, as C(ip netns list) shows it.
+    type: string
+    default: inventory_hostname
+    vars:
+      - name: inventory_hostname
+      - name: ansible_netns_name
+  become_success_timeout:
+    description:
+      - Seconds to wait for become to succeed.
+    type: int
+    default: 10
+    vars:
+      - name: ansible_netns_become_success_timeout
+  become_strip_preamble:
+    description:
+      - Strip the output of become that precedes that of the command.
+    type: bool
+    default: true
+    vars:
+      - name: ansible_netns_become_strip_preamble
+extends_documentation_fragment:
+  - connection_pipelining
+"""
+
+EXAMPLES = r"""
+# Inventory: the host router is the network namespace lab-router.
+lab:
+  hosts:
+    router:
+  vars:
+    ansible_connection: homelab.loadbalancer.netns
+    ansible_netns_name: "lab-{{ inventory_hostname }}"
+    # All namespaces share the files of the control node: no need to look for Python in each.
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+"""
+
+import os
+import re
+import shlex
+import shutil
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.connection.local import Connection as LocalConnection
+
+RUN_DIR = "/run/netns"
+# What may follow `ip netns exec`: never an option, never a path.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]*")
+
+
+def find_ip() -> str:
+    """Path of the program ip, which a normal user's PATH often misses."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    found = shutil.which("ip", path=path)
+    if found is None:
+        raise AnsibleConnectionFailure("the program ip is not installed on the control node: install iproute2")
+    return found
+
+
+def check_namespace(name: str) -> None:
+    """Raise unless the namespace can be entered, with a message that says what to do."""
+    if not NAME.fullmatch(name):
+        raise AnsibleConnectionFailure(
+            "%r is not the name of a network namespace: set ansible_netns_name to a name that `ip netns list` shows"
+            % name
+        )
+    if os.geteuid() != 0:
+        raise AnsibleConnectionFailure(
+            "only root may enter network namespace %r: run Ansible as root, for instance by sudo" % name
+        )
+    try:
+        mounted = os.stat(os.path.join(RUN_DIR, name)).st_dev != os.stat(RUN_DIR).st_dev
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        # A plain file is left when `ip netns add` was interrupted, or by a mount that is not visible from here.
+        raise AnsibleConnectionFailure(
+            "network namespace %r does not exist: create it with `ip netns add %s`, or the whole lab with "
+            "the playbook homelab.loadbalancer.lab (playbooks/lab.yml)" % (name, name)
+        )
+
+
+class Connection(LocalConnection):
+    """The local connection, but for commands, which run inside of the namespace.
+
+    Files are copied as by the local connection: a network namespace has no file system of its own.
+    """
+
+    transport = "homelab.loadbalancer.netns"
+    has_pipelining = True
+
+    def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
+        """Run a shell command in the namespace; return its exit code, output and error output."""
+        name = str(self.get_option("namespace"))
+        check_namespace(name)
+        # The shell of the local connection stays outside; the one inside reads the command as it was given.
+        entered = [find_ip(), "netns", "exec", name, "/bin/sh", "-c", cmd]
+        result: Any = super().exec_command(shlex.join(entered), in_data=in_data, sudoable=sudoable)
+        return result  # type: ignore[no-any-return]

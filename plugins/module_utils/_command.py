@@ -1,0 +1,61 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a tool of the node: an argument list, never a shell, always in the C locale."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Mapping, NamedTuple, Sequence
+
+
+class Completed(NamedTuple):
+    """What a command left behind."""
+
+    argv: tuple[str, ...]
+    rc: int
+    out: str
+    err: str
+
+
+class CommandError(Exception):
+    """A command that had to succeed did not, or is not installed."""
+
+    def __init__(self, completed: Completed) -> None:
+        self.completed = completed
+        said = (completed.err or completed.out).strip()
+        super().__init__("%s: %s (exit code %d)" % (" ".join(completed.argv), said, completed.rc))
+
+
+def run(
+    argv: Sequence[str],
+    stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> Completed:
+    """Run argv to its end and return what it printed.
+
+    argv -- the program and its arguments; found on PATH and in the sbin folders
+    stdin -- text for its standard input; nothing is readable there by default
+    env -- variables to add to the environment
+    check -- raise CommandError for an exit code other than 0 (a missing program raises it always, as 127)
+    """
+    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+    environment = {**os.environ, "PATH": path, "LC_ALL": "C", **(env or {})}
+    try:
+        process = subprocess.run(
+            list(argv),
+            input="" if stdin is None else stdin,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise CommandError(Completed(tuple(argv), 127, "", "not installed on this node")) from error
+    completed = Completed(tuple(argv), process.returncode, process.stdout, process.stderr)
+    if check and completed.rc != 0:
+        raise CommandError(completed)
+    return completed

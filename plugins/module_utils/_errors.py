@@ -1,0 +1,13 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one kind of error that a user can mend by changing the declaration."""
+
+from __future__ import annotations
+
+
+class InputError(Exception):
+    """A declared value that is refused before anything changes.
+
+    Its text names the entry and what to do: `lb_services[2].address 10.0.0.300 is not an IP address`.
+    """

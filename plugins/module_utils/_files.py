@@ -1,0 +1,38 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small text files of a node, written whole, and only when they change."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+
+
+def differs(path: str, text: str | None) -> bool:
+    """Whether a file does not hold the text. None stands for no file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read() != text
+    except FileNotFoundError:
+        return text is not None
+
+
+def write(path: str, text: str | None) -> None:
+    """Put the text there at one stroke, readable by root alone, or remove the file. Its folder must exist."""
+    if text is None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return
+    folder, name = os.path.split(path)
+    handle, draft = tempfile.mkstemp(dir=folder, prefix="." + name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise

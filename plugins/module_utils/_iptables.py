@@ -1,0 +1,215 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring a node's iptables to a declared state, in one transaction, touching only what is ours.
+
+The kernel gives a rule back in another spelling than it was given. Rules that already stand on the node word for word
+need no comparison; all others are loaded into a throw-away network namespace and saved from there, which also refuses
+bad ones before the node is touched.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _nft_table
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import (
+    NO_TABLE,
+    TABLES,
+    Chains,
+    Edit,
+    Ruleset,
+    Table,
+    Wanted,
+    WantedTable,
+    edit_table,
+    place_jumps,
+    render,
+    show,
+    target,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables, NodeError, empty
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_trial import reason, try_out
+
+_ATTEMPTS = 3
+
+
+class Plan(NamedTuple):
+    """The node as it was read, the edits that lead to the declared state, and that state."""
+
+    have: Ruleset
+    edits: dict[str, Edit]
+    then: Ruleset
+
+    @property
+    def changed(self) -> bool:
+        return any(edit.lines for edit in self.edits.values())
+
+    def diff(self) -> dict[str, str]:
+        """Before and after of every chain that changes, in the syntax of iptables-save."""
+        chains = {table: edit.chains for table, edit in self.edits.items()}
+        return {"before": show(self.have, chains), "after": show(self.then, chains)}
+
+
+def make_plan(tool: Iptables, prefix: str, wanted: Wanted, exact: bool) -> Plan:
+    """Read the node and plan its way to the declared state.
+
+    prefix -- chains whose names begin with it are ours; those that are not wanted go
+    wanted -- the whole content of the tables that hold something of ours
+    exact -- also find the canonical spelling of chains that are new: a diff shows it, a change does not need it
+    """
+    have = tool.save()
+    # The nft backend commits all tables at once or none. The legacy backend commits table by table, so there
+    # nothing may fail half-way: everything is tried beforehand.
+    canonical = _canonical(tool, have, wanted, everything=exact or tool.backend == "legacy")
+    edits, then = {}, dict(have)
+    for name in {**have, **wanted}:
+        table = have.get(name, NO_TABLE)
+        content = canonical.get(name, WantedTable({}, {}))
+        edit, chains = _plan_table(name, table, content, prefix)
+        edits[name], then[name] = edit, Table(table.policies, chains)
+    return Plan(have, edits, then)
+
+
+def _plan_table(name: str, table: Table, content: WantedTable, prefix: str) -> tuple[Edit, Chains]:
+    owned = {chain for chain in [*table.chains, *content.chains] if chain.startswith(prefix)}
+    want: Chains = dict(content.chains)
+    for chain in dict.fromkeys([*TABLES.get(name, ()), *content.jumps]):
+        if chain not in table.chains and chain not in TABLES[name]:
+            raise InputError("tables.%s.jumps.%s is not a chain of this node" % (name, chain))
+        rules = table.chains.get(chain, [])
+        ours = [rule for rule in rules if target(rule) in owned]
+        placed = place_jumps(rules, content.jumps.get(chain, []), ours, "tables.%s.jumps.%s" % (name, chain))
+        if placed != rules:
+            want[chain] = placed
+    _refuse_references(name, table, owned - set(want), set(want) | owned)
+    kept = {chain: rules for chain, rules in table.chains.items() if chain not in owned}
+    return edit_table(table, want, owned), {**kept, **want}
+
+
+def _refuse_references(name: str, table: Table, gone: set[str], known: set[str]) -> None:
+    """A chain that somebody else's rule still leads to cannot go."""
+    if not gone:
+        return
+    for chain, rules in table.chains.items():
+        for i, rule in enumerate(rules):
+            if chain not in known and chain not in TABLES[name] and target(rule) in gone:
+                raise InputError(
+                    "tables.%s cannot lose the chain %s: rule %d of %s, which is not ours, is `%s`; remove that rule, "
+                    "or list %s under jumps" % (name, target(rule), i + 1, chain, rule, chain)
+                )
+
+
+def _canonical(tool: Iptables, have: Ruleset, wanted: Wanted, everything: bool) -> Wanted:
+    """`wanted` in the spelling in which the kernel will give it back."""
+    asked: Wanted = {}
+    for name, content in wanted.items():
+        live = have.get(name, NO_TABLE).chains
+        chains = {
+            chain: rules
+            for chain, rules in content.chains.items()
+            if live.get(chain) != rules and (everything or chain in live)
+        }
+        jumps = {
+            chain: jumps
+            for chain, jumps in content.jumps.items()
+            if any(jump.rule not in live.get(chain, ()) for jump in jumps)
+        }
+        if chains or jumps:
+            asked[name] = WantedTable(chains, jumps)
+    if not asked:
+        return wanted
+    answered = try_out(tool, have, wanted, asked)
+    result = {}
+    for name, content in wanted.items():
+        got, question = answered.get(name, NO_TABLE).chains, asked.get(name, WantedTable({}, {}))
+        chains = {chain: got[chain] if chain in question.chains else rules for chain, rules in content.chains.items()}
+        jumps = dict(content.jumps)
+        for chain, declared in question.jumps.items():
+            if len(got[chain]) != len(declared):
+                raise InputError("tables.%s.jumps.%s: iptables makes several rules of one jump there" % (name, chain))
+            jumps[chain] = [jump._replace(rule=rule) for jump, rule in zip(declared, got[chain])]
+        result[name] = WantedTable(chains, jumps)
+    return result
+
+
+def apply_plan(tool: Iptables, plan: Plan, prefix: str, wanted: Wanted, exact: bool) -> Plan:
+    """Carry a plan out, all of it or none, and return the plan that was carried out in the end.
+
+    When somebody else changed the rules between reading and writing, it is planned again.
+    """
+    for attempt in range(_ATTEMPTS):
+        done = tool.restore(render((name, edit.lines) for name, edit in plan.edits.items() if edit.lines))
+        if done.rc == 0:
+            _tidy(tool, plan, wanted)
+            return plan
+        undo(tool, plan, prefix)
+        again = make_plan(tool, prefix, wanted, exact)
+        if again.have == plan.have or attempt == _ATTEMPTS - 1:
+            _canonical(tool, plan.have, wanted, everything=True)  # names the rule that is refused
+            raise NodeError("%s refused the change, and nothing was changed: %s" % (tool.name, reason(done.err)))
+        plan = again
+    return plan
+
+
+def undo(tool: Iptables, plan: Plan, prefix: str) -> None:
+    """Put back what the node had of ours when the plan was made."""
+    now = tool.save()
+    lines = []
+    for name in now:
+        before = plan.have.get(name, NO_TABLE)
+        owned = {chain for chain in [*now[name].chains, *before.chains] if chain.startswith(prefix)}
+        want = {chain: rules for chain, rules in before.chains.items() if chain in owned}
+        for chain in plan.edits[name].chains if name in plan.edits else ():
+            if chain not in owned and _ours(before, chain, owned) != _ours(now[name], chain, owned):
+                want[chain] = before.chains.get(chain, [])
+        lines.append((name, edit_table(now[name], want, owned).lines))
+    text = render((name, edits) for name, edits in lines if edits)
+    done = tool.restore(text)
+    if done.rc != 0:
+        raise NodeError(
+            "%s failed half-way, and then refused to take the change back (%s). This would: %s"
+            % (tool.name, reason(done.err), text)
+        )
+
+
+def _ours(table: Table, chain: str, owned: set[str]) -> list[str]:
+    return [rule for rule in table.chains.get(chain, []) if target(rule) in owned]
+
+
+def _tidy(tool: Iptables, plan: Plan, wanted: Wanted) -> None:
+    """Where we were the last user of an nft table, leave none behind, as on a node that never had one."""
+    if tool.backend != "nft":
+        return
+    left = [name for name, edit in plan.edits.items() if edit.lines and not wanted.get(name)]
+    now = tool.save() if left else {}
+    for name in left:
+        if empty(now, name):
+            # An empty built-in chain can only be deleted in the nft backend (iptables(8), -X).
+            for chain in TABLES[name]:
+                tool.restore(render([(name, ["-X " + chain])]))  # refused where the chain is not there, or in use
+            _nft_table.delete_if_unused(tool.family, name)
+
+
+def boot_text(wanted: Wanted) -> str:
+    """The declared state for iptables-restore --noflush on a node that has just booted and has no rules yet."""
+    tables = []
+    for name, content in wanted.items():
+        lines = edit_table(NO_TABLE, content.chains, set(content.chains)).lines
+        for chain, jumps in content.jumps.items():
+            inserts = [jump.rule for jump in jumps if jump.position != "last"]
+            lines += ["-I %s %d %s" % (chain, i + 1, rule) for i, rule in enumerate(inserts)]
+            lines += ["-A %s %s" % (chain, jump.rule) for jump in jumps if jump.position == "last"]
+        tables.append((name, lines))
+    return render(tables)
+
+
+def unjump_commands(tool: Iptables, wanted: Wanted) -> list[str]:
+    """Commands that take our jumps out, one each: run before boot_text is loaded, it can be loaded twice."""
+    return [
+        "%s --wait %d -t %s -D %s %s" % (tool.command, tool.wait, name, chain, jump.rule)
+        for name, content in wanted.items()
+        for chain, jumps in content.jumps.items()
+        for jump in jumps
+    ]

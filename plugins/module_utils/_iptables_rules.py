@@ -1,0 +1,187 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""iptables rules as data: what a node has, what is wanted, and the text that leads from one to the other.
+
+Everything here is pure. Rules are kept as text without their `-A CHAIN`, in the spelling of iptables-save(8).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Dict, Iterable, List, NamedTuple
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+
+# The built-in chains of each table, in the order of iptables(8).
+TABLES = {
+    "raw": ("PREROUTING", "OUTPUT"),
+    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
+    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+    "security": ("INPUT", "FORWARD", "OUTPUT"),
+}
+MAX_CHAIN_NAME = 28  # XT_EXTENSION_MAXNAMELEN less its ending zero
+
+_TARGET = re.compile(r"(?:^| )(?:-j|--jump|-g|--goto)[ =](\S+)")
+
+Chains = Dict[str, List[str]]
+
+
+class Table(NamedTuple):
+    """A table of a node: the policies of its built-in chains, and every chain's rules in order."""
+
+    policies: dict[str, str]
+    chains: Chains
+
+
+Ruleset = Dict[str, Table]
+NO_TABLE = Table({}, {})
+
+
+class Jump(NamedTuple):
+    """A rule that leads from somebody else's chain into one of ours, and where in that chain it stands."""
+
+    rule: str
+    position: str = "first"  # first | last | before | after
+    anchor: str = ""  # with before and after: the chain that the neighbouring rule jumps to
+
+
+class WantedTable(NamedTuple):
+    """The declared content of one table: our chains whole, and our jumps in chains of others."""
+
+    chains: Chains
+    jumps: dict[str, list[Jump]]
+
+
+Wanted = Dict[str, WantedTable]
+
+
+def parse_save(text: str) -> Ruleset:
+    """Read the output of iptables-save."""
+    ruleset: Ruleset = {}
+    chains: Chains = {}
+    policies: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith("-A "):
+            _, chain, rule = (line + " ").split(" ", 2)
+            chains[chain].append(rule[:-1])
+        elif line.startswith(":"):
+            chain, policy, _ = line[1:].split(" ", 2)
+            chains[chain] = []
+            if policy != "-":
+                policies[chain] = policy
+        elif line.startswith("*"):
+            policies, chains = {}, {}
+            ruleset[line[1:]] = Table(policies, chains)
+    return ruleset
+
+
+def target(rule: str) -> str:
+    """The chain or target that a rule jumps to, or an empty string."""
+    if '"' in rule or "'" in rule:  # a comment may hold text that looks like an option
+        words = shlex.split(rule)
+        options = ("-j", "--jump", "-g", "--goto")
+        return next((words[i + 1] for i, word in enumerate(words[:-1]) if word in options), "")
+    found = _TARGET.search(rule)
+    return found.group(1) if found else ""
+
+
+def place_jumps(rules: list[str], jumps: Iterable[Jump], ours: Iterable[str], where: str) -> list[str]:
+    """The whole content of a chain of others with our jumps at their declared positions.
+
+    rules -- what the chain holds now
+    jumps -- what is wanted, in canonical spelling; jumps with one position keep their order
+    ours -- rules among `rules` that are ours, and so are not kept unless they are wanted
+    """
+    left = list(ours)
+    foreign = []
+    for rule in rules:
+        if rule in left:
+            left.remove(rule)
+        else:
+            foreign.append(rule)
+    first = [jump.rule for jump in jumps if jump.position == "first"]
+    last = [jump.rule for jump in jumps if jump.position == "last"]
+    around: dict[int, tuple[list[str], list[str]]] = {}
+    for jump in jumps:
+        if jump.position in ("before", "after"):
+            hits = [i for i, rule in enumerate(foreign) if target(rule) == jump.anchor]
+            if not hits:
+                raise InputError("%s: no rule there jumps to %s, to stand %s" % (where, jump.anchor, jump.position))
+            before, after = around.setdefault(hits[0] if jump.position == "before" else hits[-1], ([], []))
+            (before if jump.position == "before" else after).append(jump.rule)
+    middle = []
+    for i, rule in enumerate(foreign):
+        before, after = around.get(i, ([], []))
+        middle += [*before, rule, *after]
+    return first + middle + last
+
+
+class Edit(NamedTuple):
+    """One table's way from `have` to `want`: the lines for iptables-restore, and the chains that differ."""
+
+    lines: list[str]
+    origins: list[tuple[str, int]]  # beside each line: chain and rule index, or ("", -1)
+    chains: list[str]
+
+
+def edit_table(have: Table, want: Chains, owned: Iterable[str]) -> Edit:
+    """Plan one table.
+
+    have -- the table as it is
+    want -- the wanted content of all chains that are ours (`owned`), and of chains of others that change
+    owned -- names of chains, wanted or present, that belong to us; those not in `want` are removed
+    """
+    new = [name for name in want if have.chains.get(name) != want[name]]
+    whole = [name for name in new if name in owned]
+    gone = [name for name in have.chains if name in owned and name not in want]
+    lines = [":%s - [0:0]" % name for name in whole + gone]
+    origins = [("", -1)] * len(lines)
+    for name in whole:
+        lines += ["-A %s %s" % (name, rule) if rule else "-A " + name for rule in want[name]]
+        origins += [(name, i) for i in range(len(want[name]))]
+    for name in new:
+        if name not in owned:
+            edits = _edit_foreign_chain(name, have.chains.get(name, []), want[name], owned)
+            lines += edits
+            origins += [(name, -1)] * len(edits)
+    lines += ["-X " + name for name in gone]
+    origins += [("", -1)] * len(gone)
+    return Edit(lines, origins, new + gone)
+
+
+def _edit_foreign_chain(chain: str, have: list[str], want: list[str], owned: Iterable[str]) -> list[str]:
+    """Take our jumps out and put the wanted ones in, leaving the rules of others and their counters alone.
+
+    Rules go by their text, never by number: were somebody to change the chain meanwhile, a number would
+    name another rule.
+    """
+    deletes = ["-D %s %s" % (chain, rule) for rule in have if target(rule) in owned]
+    inserts = ["-I %s %d %s" % (chain, i + 1, rule) for i, rule in enumerate(want) if target(rule) in owned]
+    return deletes + inserts
+
+
+def render(tables: Iterable[tuple[str, list[str]]]) -> str:
+    """Text for iptables-restore --noflush."""
+    parts = []
+    for name, lines in tables:
+        parts += ["*" + name, *lines, "COMMIT"]
+    return "".join(part + "\n" for part in parts)
+
+
+def show(ruleset: Ruleset, chains: dict[str, list[str]]) -> str:
+    """The named chains of each table in the syntax of iptables-save, for a diff."""
+    lines = []
+    for table in [name for name in TABLES if name in chains]:
+        present = ruleset.get(table, NO_TABLE)
+        built_in = [name for name in TABLES[table] if name in chains[table]]
+        names = built_in + [name for name in sorted(chains[table]) if name in present.chains and name not in built_in]
+        if names:
+            lines.append("*" + table)
+            lines += [
+                ":%s %s" % (name, present.policies.get(name, "ACCEPT" if name in built_in else "-")) for name in names
+            ]
+            lines += ["-A %s %s" % (name, rule) for name in names for rule in present.chains.get(name, [])]
+    return "".join(line + "\n" for line in lines)

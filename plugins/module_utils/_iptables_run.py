@@ -1,0 +1,99 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the iptables modules have in common: declared state for one family or both, carried out in one go."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import (
+    Plan,
+    apply_plan,
+    boot_text,
+    make_plan,
+    undo,
+    unjump_commands,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import Wanted
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables
+
+COMMON_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "backend": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"},
+    "wait": {"type": "int", "default": 30},
+}
+
+
+class Declaration(NamedTuple):
+    """The whole declared state of one family, and where a boot finds it (an empty path for nowhere)."""
+
+    tool: Iptables
+    prefix: str
+    wanted: Wanted
+    boot_file: str = ""
+
+    @property
+    def boot_content(self) -> str | None:
+        return boot_text(self.wanted) if self.wanted else None
+
+
+def converge(declarations: list[Declaration], check_mode: bool, diff: bool) -> dict[str, Any]:
+    """Bring the node to the declared state and return the module's result.
+
+    All families are planned before the first is touched; when a later one fails, the earlier ones are put back.
+    """
+    exact = check_mode or diff
+    plans = [make_plan(d.tool, d.prefix, d.wanted, exact) for d in declarations]
+    files = [d for d in declarations if d.boot_file and _files.differs(d.boot_file, d.boot_content)]
+    if not check_mode:
+        plans = _carry_out(declarations, plans, exact)
+        for declaration in files:
+            _files.write(declaration.boot_file, declaration.boot_content)
+    result: dict[str, Any] = {
+        "changed": bool(files) or any(plan.changed for plan in plans),
+        "iptables": [d.tool.name for d in declarations],
+        "backend": declarations[0].tool.backend,
+        "boot": [_boot(d) for d in declarations if d.boot_file and d.wanted],
+        "warnings": [warning for d in declarations for warning in _warnings(d.tool)],
+    }
+    if diff:
+        result["diff"] = [_diff(d, plan) for d, plan in zip(declarations, plans) if plan.changed]
+    return result
+
+
+def _carry_out(declarations: list[Declaration], plans: list[Plan], exact: bool) -> list[Plan]:
+    done: list[Plan] = []
+    try:
+        for d, plan in zip(declarations, plans):
+            done.append(apply_plan(d.tool, plan, d.prefix, d.wanted, exact) if plan.changed else plan)
+    except Exception:
+        for d, plan in zip(declarations, done):
+            if plan.changed:
+                undo(d.tool, plan, d.prefix)
+        raise
+    return done
+
+
+def _boot(declaration: Declaration) -> dict[str, Any]:
+    return {
+        "first": unjump_commands(declaration.tool, declaration.wanted),
+        "then": " ".join([*declaration.tool.restore_command, declaration.boot_file]),
+    }
+
+
+def _diff(declaration: Declaration, plan: Plan) -> dict[str, str]:
+    name = declaration.tool.command + "-save"
+    return {**plan.diff(), "before_header": name, "after_header": name}
+
+
+def _warnings(tool: Iptables) -> list[str]:
+    rules = tool.rules_elsewhere()
+    if not rules:
+        return []
+    other = {"nft": "legacy", "legacy": "nft"}[tool.backend]
+    return [
+        "%s was used, but the %s backend of this node holds %d rules or policies too, and packets pass through both: "
+        "see %s-save, and move them to one backend" % (tool.name, other, rules, tool.command_of(other))
+    ]

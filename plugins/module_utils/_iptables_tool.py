@@ -1,0 +1,162 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The iptables of a node: which of the two backends it uses, and its save and restore."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import tempfile
+from typing import Iterator
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import TABLES, Ruleset, parse_save
+
+_CLONE_NEWNET = 0x40000000
+_LOCK_HELD = 4  # iptables(8), exit code "resource problem"
+
+
+class NodeError(Exception):
+    """The node, rather than the declaration, stands in the way."""
+
+
+class Iptables:
+    """One family's iptables on this node.
+
+    family -- ipv4 | ipv6
+    backend -- auto | nft | legacy; auto is what the node's own command uses
+    wait -- seconds to wait for the xtables lock, which only the legacy backend takes
+    """
+
+    def __init__(self, family: str, backend: str = "auto", wait: int = 30) -> None:
+        self.family = family
+        self.wait = wait
+        self._family_command = "iptables" if family == "ipv4" else "ip6tables"
+        plain, self.version = self._ask(self._family_command)
+        if backend in ("auto", plain):
+            if not plain:
+                raise NodeError("%s is not installed: install the package iptables" % self._family_command)
+            self.backend, self.command = plain, self._family_command
+        else:
+            self.command = self.command_of(backend)
+            self.backend, self.version = self._ask(self.command)
+            if self.backend != backend:
+                raise NodeError(
+                    "the backend %s is asked for, but %s is not installed; the node's own backend is %s"
+                    % (backend, self.command, plain or "none")
+                )
+
+    def _ask(self, command: str) -> tuple[str, str]:
+        """The backend and version of a command, or empty strings where there is no such command."""
+        try:
+            said = run([command, "--version"]).out
+        except CommandError as error:
+            if error.completed.rc == 127:
+                return "", ""
+            raise
+        found = re.search(r"v(\S+)(?: \((\w+)\))?", said)
+        if not found or found.group(2) not in (None, "legacy", "nf_tables"):
+            raise NodeError("%s says %r, which names no known backend: set backend to nft or legacy" % (command, said))
+        return ("nft" if found.group(2) == "nf_tables" else "legacy"), found.group(1)
+
+    def command_of(self, backend: str) -> str:
+        """The command of a backend, by the name that iptables itself gives it."""
+        return "%s-%s" % (self._family_command, backend)
+
+    @property
+    def restore_command(self) -> list[str]:
+        """The command that loads rules beside those that are there, and waits for the lock."""
+        return [self.command + "-restore", "--noflush", "--wait", str(self.wait)]
+
+    @property
+    def name(self) -> str:
+        """As the command introduces itself: `iptables v1.8.9 (nf_tables)`."""
+        return "%s v%s (%s)" % (
+            self._family_command,
+            self.version,
+            {"nft": "nf_tables"}.get(self.backend, self.backend),
+        )
+
+    def save(self) -> Ruleset:
+        """The rules of all tables in use."""
+        return parse_save(run([self.command + "-save"]).out)
+
+    def restore(self, text: str, lock_file: str = "") -> Completed:
+        """Load rules. The caller looks at the exit code; a lock that is held too long raises NodeError."""
+        done = run(self.restore_command, text, {"XTABLES_LOCKFILE": lock_file} if lock_file else {}, check=False)
+        if done.rc == _LOCK_HELD and "xtables lock" in done.err:
+            raise NodeError(
+                "another program has held the xtables lock for %d s, and nothing was changed: "
+                "find it by `fuser /run/xtables.lock`, or wait longer by the option wait" % self.wait
+            )
+        return done
+
+    def rules_elsewhere(self) -> int:
+        """How many rules, or policies other than ACCEPT, the other backend holds: packets pass through both."""
+        other = {"nft": "legacy", "legacy": "nft"}[self.backend]
+        if other == "legacy" and not self._legacy_tables():
+            return 0  # asking would only load the kernel's modules
+        try:
+            ruleset = parse_save(run([self.command_of(other) + "-save"]).out)
+        except CommandError:
+            return 0
+        rules = sum(len(chain) for table in ruleset.values() for chain in table.chains.values())
+        policies = sum(policy != "ACCEPT" for table in ruleset.values() for policy in table.policies.values())
+        return rules + policies
+
+    def _legacy_tables(self) -> str:
+        path = "/proc/self/net/%s_names" % {"ipv4": "ip_tables", "ipv6": "ip6_tables"}[self.family]
+        try:
+            with open(path, encoding="ascii") as names:
+                return names.read().strip()
+        except OSError:
+            return ""
+
+    @contextlib.contextmanager
+    def scratch(self, sets: list[str]) -> Iterator[str]:
+        """Enter an empty network namespace of our own, where rules can be tried without touching the node.
+
+        sets -- names of ipsets that must exist in there, with the types they have on the node
+
+        Yields the lock file to use, so that a trial does not wait for the node's lock.
+        """
+        creates = [self._create_line(name) for name in sets]
+        with tempfile.TemporaryDirectory(prefix="xtables-") as folder, _new_network():
+            if creates:
+                run(["ipset", "restore"], "".join(creates))
+            yield os.path.join(folder, "lock")
+
+    def _create_line(self, name: str) -> str:
+        try:
+            return run(["ipset", "list", "-terse", "-output", "save", name]).out
+        except CommandError as error:
+            raise InputError("the ipset %s, which a rule matches, is not on the node: %s" % (name, error)) from error
+
+
+@contextlib.contextmanager
+def _new_network() -> Iterator[None]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/self/ns/net", encoding="ascii") as home:
+        if libc.unshare(_CLONE_NEWNET) != 0:
+            raise NodeError(
+                "rules are tried in a network namespace of their own first, and this process may not make one (%s): "
+                "become root, and in a container grant CAP_SYS_ADMIN" % os.strerror(ctypes.get_errno())
+            )
+        try:
+            yield
+        finally:
+            if libc.setns(home.fileno(), _CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "cannot return to the node's network namespace")
+
+
+def empty(ruleset: Ruleset, table: str) -> bool:
+    """Whether a table holds nothing but its built-in chains, all of them empty and accepting."""
+    present = ruleset.get(table)
+    return present is not None and all(
+        name in TABLES[table] and not rules and present.policies.get(name) == "ACCEPT"
+        for name, rules in present.chains.items()
+    )

@@ -1,0 +1,119 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Try rules out in an empty network namespace: how will the kernel spell them, and which one is refused?"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import (
+    NO_TABLE,
+    TABLES,
+    Ruleset,
+    Wanted,
+    WantedTable,
+    render,
+    target,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables
+
+_SET = re.compile(r"--(?:match|add|del|map)-set[ =](\S+)")
+_LINE = re.compile(r"line:? (\d+)")
+
+
+class _Line(NamedTuple):
+    """A line for iptables-restore and the rule it comes from: table, chain, number; -1 for no rule."""
+
+    text: str
+    table: str
+    chain: str = ""
+    number: int = -1
+
+
+def try_out(tool: Iptables, have: Ruleset, wanted: Wanted, asked: Wanted) -> Ruleset:
+    """Load what is asked into a namespace of its own and return it as it is saved from there.
+
+    have -- the node, whose chains may be jumped to
+    wanted -- the whole declaration, whose chains may be jumped to
+    asked -- the part of it to try
+
+    Raises InputError that names the first rule that iptables refuses.
+    """
+    lines = [line for name in asked for line in _table_lines(name, have, wanted, asked[name])]
+    rules = [line.text for line in lines if "-set" in line.text]
+    sets = list(dict.fromkeys(name for rule in rules for name in _SET.findall(rule)))
+    with tool.scratch(sets) as lock_file:
+        done = tool.restore(_text(lines), lock_file)
+        if done.rc == 0:
+            return tool.save()
+    raise _refusal(tool, lines, sets, asked, done.err)
+
+
+def _table_lines(name: str, have: Ruleset, wanted: Wanted, content: WantedTable) -> list[_Line]:
+    chains = {chain: [jump.rule for jump in jumps] for chain, jumps in content.jumps.items()}
+    chains.update(content.chains)
+    # Chains that a rule leads to must exist; what they hold does not matter here.
+    known = {*wanted[name].chains, *have.get(name, NO_TABLE).chains}
+    targets = {target(rule) for rules in chains.values() for rule in rules}
+    named = ({*chains} | (targets & known)) - set(TABLES[name])
+    lines = [_Line(":%s - [0:0]" % chain, name) for chain in sorted(named)]
+    for chain, rules in chains.items():
+        lines += [_Line("-A %s %s" % (chain, rule), name, chain, i) for i, rule in enumerate(rules)]
+    return lines
+
+
+def _text(lines: list[_Line]) -> str:
+    tables: dict[str, list[str]] = {}
+    for line in lines:
+        tables.setdefault(line.table, []).append(line.text)
+    return render(tables.items())
+
+
+def _refusal(tool: Iptables, lines: list[_Line], sets: list[str], asked: Wanted, said: str) -> InputError:
+    bad = _line_named(lines, said)
+    if bad is None:
+        # The kernel refuses a table as a whole: find the rule by loading ever fewer of them.
+        good, count = 0, len(lines)
+        while count - good > 1:
+            middle = (good + count) // 2
+            with tool.scratch(sets) as lock_file:
+                done = tool.restore(_text(lines[:middle]), lock_file)
+            if done.rc == 0:
+                good = middle
+            else:
+                count, said = middle, done.err
+        bad = lines[count - 1]
+    return InputError("%s is refused by %s: %s" % (_entry(asked, bad), tool.name, reason(said)))
+
+
+def _line_named(lines: list[_Line], said: str) -> _Line | None:
+    """The line whose number iptables-restore complains of, if that is a rule's."""
+    found = _LINE.search(said)
+    number = int(found.group(1)) if found else 0
+    at = 0
+    for i, line in enumerate(lines):
+        if i == 0 or line.table != lines[i - 1].table:
+            at += 1 if i == 0 else 2  # the table's own line, and COMMIT before it
+        at += 1
+        if at == number and line.number >= 0:
+            return line
+    return None
+
+
+def _entry(asked: Wanted, line: _Line) -> str:
+    if line.number < 0:
+        return "tables.%s" % line.table
+    content = asked[line.table]
+    kind = "chains" if line.chain in content.chains else "jumps"
+    rule = line.text.split(" ", 2)[2]
+    return "tables.%s.%s.%s[%d] `%s`" % (line.table, kind, line.chain, line.number, rule)
+
+
+def reason(said: str) -> str:
+    """What iptables said, less its own name and the lines that only send the reader elsewhere."""
+    lines = [re.sub(r"^ip6?tables(-\w+)?-restore( v\S+( \(\w+\))?)?: ", "", line) for line in said.splitlines()]
+    kept = [line.strip() for line in lines if line.strip() and not line.startswith(("Error occurred", "Try `"))]
+    return "; ".join(kept) or "it gives no reason"

@@ -1,0 +1,103 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make the changes that a plan lists. What is not done when a step fails, the next run does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from importlib.util import find_spec
+from typing import Callable, Iterable
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _netns_server
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_plan import Plan
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state import (
+    Running,
+    batch,
+    entered,
+    processes,
+    sysctl_path,
+)
+
+# Seconds that a process has to end by itself, and then to be gone after SIGKILL.
+GRACE = 5.0
+
+
+def apply(plan: Plan) -> None:
+    """Change the node."""
+    if plan.remove:
+        end(lambda: [pid for pids in processes(plan.remove).values() for pid in pids])
+        batch(None, ["netns delete %s" % name for name in plan.remove])
+    if plan.stop:
+        end(lambda: [pid for pid in plan.stop if _alive(pid)])
+    batch(None, ["netns add %s" % name for name in plan.create])
+    _write(plan.early)
+    for namespace, link in plan.unplug:
+        # Its other end may have taken it along already; one that cannot be deleted fails the next step.
+        run(["ip", "-netns", namespace, "link", "delete", link], check=False)
+    for namespace, lines in plan.batches:
+        batch(namespace, lines)
+    _write(plan.late)
+    for namespace, server in plan.start:
+        _start(plan.lab, namespace, server)
+
+
+def end(find: Callable[[], list[int]], grace: float = GRACE) -> None:
+    """End the processes that `find` lists, and those that it lists later, until it lists none."""
+    asked: set[int] = set()
+    begin = time.monotonic()
+    while True:
+        pids = find()
+        if not pids:
+            return
+        waited = time.monotonic() - begin
+        if waited > 2 * grace:
+            raise InputError("processes %s do not end: end them by hand" % ", ".join(map(str, pids)))
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                if pid not in asked:
+                    asked.add(pid)
+                    os.kill(pid, signal.SIGTERM)
+                elif waited > grace:
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def _alive(pid: int) -> bool:
+    """Does it run? One that has ended and waits for its parent does not."""
+    try:
+        with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def _write(sysctls: Iterable[tuple[str, str, str]]) -> None:
+    for namespace, key, value in sysctls:
+        try:
+            with entered(namespace), open(sysctl_path(key), "w", encoding="utf-8") as file:
+                file.write(value)
+        except FileNotFoundError as error:
+            raise InputError("sysctl %s does not exist in network namespace %s" % (key, namespace)) from error
+        except OSError as error:
+            raise InputError(
+                "sysctl %s of network namespace %s does not take %s: %s" % (key, namespace, value, error.strerror)
+            ) from error
+
+
+def _start(lab: str, namespace: str, server: Running) -> None:
+    spec = find_spec(_netns_server.__name__)
+    source = spec.loader.get_source(_netns_server.__name__)  # type: ignore[union-attr]
+    wanted = [_netns_server.MARK, lab, server.protocol, str(server.port), server.text]
+    with entered(namespace):
+        # -I -S: no files of the user or the site, and a quick start. It returns once the server listens.
+        done = run([sys.executable, "-I", "-S", "-", *wanted], stdin=source, check=False)
+    if done.rc != 0:
+        said = done.err.strip().splitlines() or ["exit code %d" % done.rc]
+        raise InputError("the server in network namespace %s did not start: %s" % (namespace, said[-1]))

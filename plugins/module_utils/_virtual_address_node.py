@@ -1,0 +1,184 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read the links of a node and change their addresses, by iproute2 (`ip -json` and `ip -batch`)."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import re
+from typing import Any, Iterator, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._neighbor import announce, probe
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import (
+    Address,
+    Link,
+    Plan,
+    State,
+    Step,
+    Want,
+    plan,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_entries import IPAddress
+
+_NO_DUMMY = (
+    "this kernel has no dummy links. They are in its module `dummy` (try: modprobe dummy), which some packages leave "
+    "out: Debian has it in linux-image-amd64, Ubuntu in linux-modules-extra-%(release)s, Fedora and RHEL in "
+    "kernel-modules-core or kernel-modules; a container uses the kernel of its host"
+)
+
+
+class ApplyError(Exception):
+    """The kernel refused a step; what was applied before it was taken back."""
+
+
+def converge(want: Want, check_mode: bool, ask: bool, tell: bool) -> dict[str, Any]:
+    """Bring the node to the declared state, or only say how; the module's result with its warnings.
+
+    ask -- refuse an address that another host on the link has
+    tell -- announce addresses that were added
+    """
+    have = read_state(want.interface)
+    todo = plan(have, want)
+    warnings = list(todo.warnings)
+    link = have.links.get(want.interface)
+    # A dummy link has no neighbours, nor has one that is only now created.
+    reachable = link if link is not None and link.has_neighbours and todo.added else None
+    if reachable and reachable.silent and (ask or tell):
+        warnings.append(
+            "%s %s: no other host could be asked whether it has the addresses, or be told of them"
+            % (reachable.name, reachable.silent)
+        )
+        reachable = None
+    if ask and reachable:
+        refuse_claimed(reachable, {other.mac for other in have.links.values()}, todo.added)
+    if not check_mode:
+        apply(todo)
+        if tell and reachable:
+            warnings += _tell(reachable, [address.ip for _, address in todo.added])
+    return {
+        "changed": bool(todo.steps),
+        "interface": want.interface,
+        "added": [str(address) for _, address in todo.added],
+        "removed": [str(address) for address in todo.removed],
+        "batch": list(todo.batch),
+        "diff": {"before": todo.before, "after": todo.after},
+        "warnings": warnings,
+    }
+
+
+def read_state(interface: str) -> State:
+    """The node's links and their addresses, read once."""
+    listed = json.loads(run(["ip", "-details", "-json", "address", "show"]).out or "[]")
+    links = [read_link(entry) for entry in listed if "ifname" in entry]
+    by_name = {link.name: link for link in links}
+    folder = interface if interface in by_name else "default"
+    return State(by_name, _sysctl("ipv6", folder, "disable_ipv6") == "0")
+
+
+def read_link(entry: Mapping[str, Any]) -> Link:
+    """One element of what `ip -details -json address show` prints."""
+    info = entry.get("linkinfo") or {}
+    return Link(
+        name=entry["ifname"],
+        addresses=tuple(
+            Address(ipaddress.ip_address(found["local"]), found["prefixlen"], found.get("metric", 0))
+            for found in entry.get("addr_info", [])
+            if "local" in found
+        ),
+        flags=frozenset(entry.get("flags", [])),
+        kind=info.get("info_kind", ""),
+        ether=entry.get("link_type") == "ether",
+        mac=entry.get("address", ""),
+        alias=entry.get("ifalias", ""),
+        port_of=entry.get("master", "") if info.get("info_slave_kind") in ("bridge", "bond", "team") else "",
+    )
+
+
+def refuse_claimed(link: Link, own: set[str], added: Sequence[tuple[str, Address]]) -> None:
+    """InputError when another host on the link has one of the addresses to be added."""
+    claimed = probe(link.name, link.mac, own, [address.ip for _, address in added])
+    conflicts = [
+        "%s is in use by another host on %s, %s" % (entry, link.name, claimed[address.ip])
+        for entry, address in added
+        if address.ip in claimed
+    ]
+    if conflicts:
+        raise InputError("; ".join(conflicts) + ": declare another address, or take it from that host first")
+
+
+def _tell(link: Link, addresses: Sequence[IPAddress]) -> list[str]:
+    try:
+        announce(link.name, link.mac, addresses, router=_sysctl("ipv6", link.name, "forwarding") == "1")
+    except OSError as error:
+        # The addresses are in place: the hosts on the link find out when their caches expire.
+        return ["the addresses are on %s but could not be announced: %s" % (link.name, error)]
+    return []
+
+
+def apply(todo: Plan) -> None:
+    """Do all steps or none; ApplyError names the one that the kernel refused."""
+    if not todo.steps:
+        return
+    if any(step.do.endswith(" type dummy") for step in todo.steps):
+        _load_dummy()
+    with _promoted(todo.promote):
+        done = run(["ip", "-batch", "-"], stdin=_lines([step.do for step in todo.steps]), check=False)
+        if done.rc == 0:
+            return
+        # `Command failed -:3` is how ip names the line; without it nothing was read at all.
+        found = re.search(r"^Command failed .*:(\d+)\s*$", done.err, re.MULTILINE)
+        failed = int(found.group(1)) - 1 if found else 0
+        undo = [line for step in reversed(todo.steps[:failed]) for line in step.undo]
+        undone = run(["ip", "-force", "-batch", "-"], stdin=_lines(undo), check=False)
+    said = re.sub(r"^Command failed .*\n?", "", done.err, flags=re.MULTILINE).strip()
+    rest = "nothing was changed" if undone.rc == 0 else "taking back what was done failed too: %s" % undone.err.strip()
+    raise ApplyError("%s (%s)" % (_refusal(todo.steps[failed], said), rest))
+
+
+def _refusal(step: Step, said: str) -> str:
+    if step.do.endswith(" type dummy") and re.search("Unknown device type|not supported", said):
+        return "%s: %s" % (step.entry, _NO_DUMMY % {"release": os.uname().release})
+    return "%sip %s: %s" % (step.entry and step.entry + ": ", step.do, said)
+
+
+def _load_dummy() -> None:
+    """Load the module ahead: loaded by the kernel itself it makes a dummy0 that nobody declared."""
+    with contextlib.suppress(CommandError):
+        run(["modprobe", "--quiet", "dummy", "numdummies=0"], check=False)
+
+
+@contextlib.contextmanager
+def _promoted(links: Sequence[str]) -> Iterator[None]:
+    """Removing a link's first IPv4 address of a network removes the others of it, unless this setting is on."""
+    changed = [link for link in links if _sysctl("ipv4", link, "promote_secondaries") == "0"]
+    try:
+        for link in changed:
+            _set_sysctl("ipv4", link, "promote_secondaries", "1")
+        yield
+    finally:
+        for link in changed:
+            _set_sysctl("ipv4", link, "promote_secondaries", "0")
+
+
+def _sysctl(family: str, link: str, name: str) -> str:
+    """A link's setting, an empty string where the kernel has none such (no IPv6, a link without it)."""
+    try:
+        with open("/proc/sys/net/%s/conf/%s/%s" % (family, link, name), encoding="ascii") as setting:
+            return setting.read().strip()
+    except OSError:
+        return ""
+
+
+def _set_sysctl(family: str, link: str, name: str, value: str) -> None:
+    with open("/proc/sys/net/%s/conf/%s/%s" % (family, link, name), "w", encoding="ascii") as setting:
+        setting.write(value)
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "".join(line + "\n" for line in lines)

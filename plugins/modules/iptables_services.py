@@ -1,0 +1,263 @@
+#!/usr/bin/python
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: iptables_services
+short_description: Load-balanced services by iptables
+version_added: 0.1.0
+description:
+  - Declares every load-balanced service of a node, IPv4 and IPv6, and carries them with iptables as kube-proxy does.
+  - Connections to a service's address and port go to one of its endpoints, by chance and in proportion to the
+    endpoints' weights; from other hosts and from the node itself.
+  - All of it lands in one transaction a family or none of it does. Rules, chains and policies of others stay as they
+    are. Ten thousand services are carried as well as ten.
+  - Does not put the addresses on a link, nor make the node forward packets. The role
+    P(homelab.loadbalancer.iptables_lb#role) does both.
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+requirements:
+  - iptables 1.8.0 or newer on the node
+extends_documentation_fragment:
+  - homelab.loadbalancer.attributes
+  - homelab.loadbalancer.iptables
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - Shows each chain that changes as C(iptables-save) would, before and after.
+  idempotent:
+    support: full
+options:
+  services:
+    description:
+      - The services. Those that are not listed are not carried any more.
+      - C(name) - letters, digits and inner hyphens, unique.
+      - C(address) - the virtual address (VIP), IPv4 or IPv6.
+      - C(port) - of the VIP. Address, port and protocol together are unique.
+      - C(protocol) - V(tcp) (the default), V(udp) or V(sctp).
+      - C(endpoints) - a list of C(address), C(port) (default is the service's) and C(weight) (1 to 65535, default 1),
+        of the VIP's family. With an empty list connections are refused.
+      - C(session_affinity) - with C(timeout) in seconds (1 to 86400, default 10800), a client stays with its endpoint
+        as long as its connections are not further apart. The kernel remembers 100 clients an endpoint unless its
+        module xt_recent is loaded with a higher C(ip_list_tot).
+      - C(source_ranges) - networks that may connect, beside the node itself; packets from elsewhere are dropped.
+      - C(node_port) - a port of all the node's own addresses that leads to the service too.
+    type: list
+    elements: dict
+    default: []
+  services_file:
+    description:
+      - A JSON file on the node with the same list as O(services), to which it is added. It spares Ansible's templating,
+        which takes seconds for thousands of services.
+    type: path
+  prefix:
+    description:
+      - What the names of all owned chains begin with. At most 8 characters. On a Kubernetes node V(KUBE-) is
+        kube-proxy's.
+    type: str
+    default: LB-
+  layout:
+    description:
+      - With V(kube-proxy) there are kube-proxy's chains, one a service and one an endpoint.
+      - With V(compact) many services share chains that are chosen by their addresses, so that packets meet few rules
+        and the nft backend loads them fast.
+      - With V(auto) it is V(kube-proxy) for up to 100 services a family and V(compact) for more.
+      - With V(minimal) there is one DNAT and one MASQUERADE rule for each service, as one would write them by hand.
+        Services have one endpoint and no extras then.
+    type: str
+    choices: [auto, kube-proxy, compact, minimal]
+    default: auto
+  masquerade:
+    description:
+      - Whether endpoints see this node as the source of connections. Without it they see the client, and their replies
+        must come back through this node; only connections of an endpoint to itself are masqueraded then.
+    type: bool
+    default: true
+  masquerade_mark:
+    description:
+      - The bit of the packet mark that says masquerade. One that nothing else on the node uses; kube-proxy uses 0x4000
+        and 0x8000.
+    type: str
+    default: '0x1000'
+  pod_cidr:
+    description:
+      - Networks, at most one a family, from which connections are not masqueraded, as kube-proxy's C(--cluster-cidr).
+    type: list
+    elements: str
+    default: []
+  isolate:
+    description:
+      - Pairs of interfaces between which no new connections are forwarded in the given direction, IPv4 and IPv6,
+        except for those that a NAT rule has translated. So a VIP is the only way in.
+      - Connections that stood before are not cut.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      from:
+        description: The interface where packets come in.
+        type: str
+        required: true
+      to:
+        description: The interface where they would go out.
+        type: str
+        required: true
+  state:
+    description:
+      - With V(absent), no owned chain is left, nor a jump to one, whatever O(services) declares.
+    type: str
+    choices: [present, absent]
+    default: present
+  save_to:
+    description:
+      - A folder on the node, which must exist, whose files C(rules.v4) and C(rules.v6) keep the declared state for
+        C(iptables-restore --noflush) at boot. Written when they differ, removed where there is nothing to keep.
+    type: path
+seealso:
+  - module: homelab.loadbalancer.iptables_chains
+  - module: homelab.loadbalancer.virtual_address
+"""
+
+EXAMPLES = r"""
+- name: Two pods behind one address, the second with twice the connections
+  homelab.loadbalancer.iptables_services:
+    services:
+      - name: web
+        address: 192.168.10.100
+        port: 80
+        endpoints:
+          - {address: 192.168.20.20, port: 8080}
+          - {address: 192.168.20.21, port: 8080, weight: 2}
+    isolate:
+      - {from: eth0, to: eth1}
+
+- name: A client stays with its endpoint for ten minutes, and only the office may connect
+  homelab.loadbalancer.iptables_services:
+    services:
+      - name: shop
+        address: fd00:10::100
+        port: 443
+        endpoints: [{address: 'fd00:20::20'}, {address: 'fd00:20::21'}]
+        session_affinity: {timeout: 600}
+        source_ranges: [fd00:10::/64]
+
+- name: Stop carrying services
+  homelab.loadbalancer.iptables_services:
+    state: absent
+"""
+
+RETURN = r"""
+iptables:
+  description: The commands that were used, with their versions and backends.
+  returned: success
+  type: list
+  elements: str
+  sample: ["iptables v1.8.9 (nf_tables)", "ip6tables v1.8.9 (nf_tables)"]
+backend:
+  description: The backend that was used.
+  returned: success
+  type: str
+  sample: nft
+boot:
+  description: How a boot brings the state in O(save_to) back, for each family that has one.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    first:
+      description: Commands that take out jumps, if they are there already. They may fail.
+      type: list
+      elements: str
+      sample: ["iptables --wait 30 -t nat -D PREROUTING -j LB-SERVICES"]
+    then:
+      description: The command that loads the file.
+      type: str
+      sample: iptables-restore --noflush --wait 30 /etc/homelab-loadbalancer/rules.v4
+"""
+
+import json
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import LAYOUTS, layout
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import (
+    COMMON_ARGUMENTS,
+    Declaration,
+    converge,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables, NodeError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service, parse_services
+
+ARGUMENTS = {
+    "services": {"type": "list", "elements": "dict", "default": []},
+    "services_file": {"type": "path"},
+    "prefix": {"type": "str", "default": "LB-"},
+    "layout": {"type": "str", "choices": list(LAYOUTS), "default": "auto"},
+    "masquerade": {"type": "bool", "default": True},
+    "masquerade_mark": {"type": "str", "default": "0x1000"},
+    "pod_cidr": {"type": "list", "elements": "str", "default": []},
+    "isolate": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"from": {"type": "str", "required": True}, "to": {"type": "str", "required": True}},
+    },
+    "save_to": {"type": "path"},
+    **COMMON_ARGUMENTS,
+}
+
+
+def read_services(options: dict[str, Any]) -> list[Service]:
+    """The services of both options, checked together."""
+    raw = options["services"]
+    if options["services_file"]:
+        with open(options["services_file"], encoding="utf-8") as file:
+            try:
+                raw = raw + json.load(file)
+            except (ValueError, TypeError) as error:
+                raise InputError("services_file %s is not a JSON list: %s" % (file.name, error)) from error
+    return parse_services(raw, "lb_services")
+
+
+def declare(options: dict[str, Any]) -> list[Declaration]:
+    """The wanted state of both families."""
+    services = read_services(options)
+    declarations = []
+    for family, common in parse_options(options).items():
+        # Isolation holds for both families: a barrier with a way round it is none.
+        present = options["state"] == "present" and (common.isolate or any(s.family == family for s in services))
+        folder = options["save_to"]
+        declarations.append(
+            Declaration(
+                Iptables(family, options["backend"], options["wait"]),
+                common.prefix,
+                layout(services, family, common) if present else {},
+                "%s/rules.%s" % (folder, {"ipv4": "v4", "ipv6": "v6"}[family]) if folder else "",
+            )
+        )
+    return declarations
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    try:
+        result = converge(declare(module.params), module.check_mode, module._diff)
+    except (InputError, NodeError, CommandError, OSError) as error:
+        module.fail_json(msg=str(error))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+#!/usr/bin/python
+
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: netns_lab
+short_description: Build a lab of hosts and VLANs from network namespaces
+version_added: 0.1.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Declares a whole network on one Linux machine in one task. Each host is a network namespace. Each VLAN is a bridge
+    in a namespace of its own, the switch, so that the machine's own links, addresses, routes, firewall rules and
+    sysctls stay as they are.
+  - The namespace of a host is called NAME-HOST, that of the switch NAME-switch, NAME being O(name).
+  - Everything that is not as declared is repaired. Undeclared hosts, links, static routes, servers and addresses of the
+    lab are removed.
+  - Left alone are addresses with the prefix length 32 (IPv4) or 128 (IPv6) that are not declared, for they are virtual
+    addresses of somebody else, links and routes that others made inside the hosts, and packet filter rules.
+  - IPv6 addresses are usable at once, for duplicate address detection is off in the lab.
+requirements:
+  - iproute2
+  - root
+extends_documentation_fragment:
+  - homelab.loadbalancer.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  name:
+    description:
+      - Name of the lab. Labs of different names exist side by side on one machine.
+    type: str
+    required: true
+  hosts:
+    description:
+      - All hosts of the lab.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description:
+          - Name of the host. V(switch) is taken.
+        type: str
+        required: true
+      links:
+        description:
+          - The host's network interfaces.
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description:
+              - Name of the interface, at most 15 characters.
+            type: str
+            required: true
+          vlan:
+            description:
+              - Number of the VLAN that it is plugged in, from 1 to 4094.
+            type: int
+            required: true
+          addresses:
+            description:
+              - Its IPv4 and IPv6 addresses with their prefix lengths.
+            type: list
+            elements: str
+          mtu:
+            description:
+              - Largest packet in bytes. The default is 1500.
+            type: int
+      gateways:
+        description:
+          - Default gateways, one for each IP version at most, each in the network of one of the host's links.
+        type: list
+        elements: str
+      routes:
+        description:
+          - Further static routes.
+        type: list
+        elements: dict
+        suboptions:
+          to:
+            description:
+              - The network to be reached.
+            type: str
+            required: true
+          via:
+            description:
+              - The next host on the way, in the network of one of the host's links.
+            type: str
+            required: true
+      sysctls:
+        description:
+          - Values of sysctls, by names that begin with C(net.).
+        type: dict
+  servers:
+    description:
+      - Processes that answer with a text, each in one of the hosts.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description:
+          - Name of the host that it runs in.
+        type: str
+        required: true
+      text:
+        description:
+          - What it answers, without the end of the line that is sent after it.
+        type: str
+        required: true
+      port:
+        description:
+          - Port that it listens to on all IPv4 and IPv6 addresses of the host. The default is 80.
+        type: int
+      protocol:
+        description:
+          - V(http), the default, answers every HTTP request, and names the client's address in the header
+            C(X-Client-Address). V(udp) answers every datagram.
+        type: str
+  state:
+    description:
+      - V(present) builds and repairs the lab.
+      - V(absent) removes it with all processes that run in it.
+    type: str
+    choices: [present, absent]
+    default: present
+  prefix:
+    description:
+      - What the names of the variables that O(hosts) and O(servers) come from begin with, for error messages.
+    type: str
+    default: ''
+notes:
+  - To run tasks in a host, use the connection plugin P(homelab.loadbalancer.netns#connection).
+"""
+
+EXAMPLES = r"""
+- name: Build a client, a router and a pod
+  homelab.loadbalancer.netns_lab:
+    name: lab
+    hosts:
+      - name: a
+        links:
+          - {name: eth0, vlan: 10, addresses: [192.168.10.10/24, "fd00:10::10/64"]}
+        gateways: [192.168.10.1, "fd00:10::1"]
+      - name: router
+        links:
+          - {name: eth0, vlan: 10, addresses: [192.168.10.1/24, "fd00:10::1/64"]}
+          - {name: eth1, vlan: 20, addresses: [192.168.20.1/24, "fd00:20::1/64"]}
+        sysctls:
+          net.ipv4.ip_forward: 1
+          net.ipv6.conf.all.forwarding: 1
+      - name: b
+        links:
+          - {name: eth0, vlan: 20, addresses: [192.168.20.20/24, "fd00:20::20/64"]}
+        gateways: [192.168.20.1, "fd00:20::1"]
+    servers:
+      - {host: b, port: 80, text: Hello from Pod B}
+
+- name: Remove it
+  homelab.loadbalancer.netns_lab:
+    name: lab
+    state: absent
+"""
+
+RETURN = r"""
+namespaces:
+  description: The name of the network namespace of each declared host.
+  type: dict
+  returned: success
+  sample: {a: lab-a, router: lab-router, b: lab-b}
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_apply import apply
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_model import parse_lab
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_plan import plan, sysctls_of
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state import read
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            # Their entries are validated by the model, whose messages name them by index.
+            "hosts": {"type": "list", "elements": "dict", "default": []},
+            "servers": {"type": "list", "elements": "dict", "default": []},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "prefix": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    if module.get_bin_path("ip", opt_dirs=["/usr/sbin", "/sbin"]) is None:
+        module.fail_json(msg="the program ip is not installed: install the package iproute2")
+    if os.geteuid() != 0:
+        module.fail_json(msg="only root can make network namespaces: run Ansible as root, for instance by sudo")
+    options = module.params
+    try:
+        lab = parse_lab(options["name"], options["hosts"], options["servers"], options["prefix"])
+        planned = plan(read(lab.name, sysctls_of(lab)), lab, options["state"] == "present", options["prefix"])
+        if not module.check_mode:
+            apply(planned)
+    except (InputError, CommandError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=planned.changed,
+        diff={"before": planned.before, "after": planned.after},
+        namespaces={host.name: lab.namespace(host.name) for host in lab.hosts},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the integration tests need of the machine: root, the tools, network namespaces."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _command
+
+TOOLS = ("curl", "ip", "ip6tables", "ipset", "iptables", "iptables-legacy", "nft", "ping")
+
+
+@functools.lru_cache(maxsize=None)
+def missing_piece() -> str:
+    """What this machine lacks to run the integration tests, and how to get it; empty when it lacks nothing."""
+    if os.geteuid() != 0:
+        return "not root: run `make integration`, or pytest by sudo"
+    for tool in TOOLS:
+        try:
+            _command.run([tool, "-V"], check=False)
+        except _command.CommandError:
+            return "%s is not installed: `make setup` installs it" % tool
+    # A namespace without a name: nothing of it is left, whatever happens.
+    made = _command.run(["unshare", "--net", "true"], check=False)
+    if made.rc != 0:
+        return "no network namespace can be made here: %s" % made.err.strip()
+    return ""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _machine() -> None:
+    if missing_piece():
+        pytest.skip(missing_piece())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _path() -> None:
+    """The virtual environment's programs first, for what is started by name (ansible-playbook)."""
+    os.environ["PATH"] = "%s:%s" % (Path(sys.executable).parent, os.environ.get("PATH", ""))

@@ -1,0 +1,188 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collection as others get it: built, installed, and used by full names from a project that is not this one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+# Namespaces of this test's own, beside a lab that the user may have running.
+LAB = "hlbcol"
+INVENTORY: dict[str, Any] = {
+    "all": {
+        "vars": {
+            "vlan_lab_name": LAB,
+            "vlan_lab_hosts": [
+                {
+                    "name": "client",
+                    "links": [{"name": "eth0", "vlan": 10, "addresses": ["10.91.10.10/24"]}],
+                    "gateways": ["10.91.10.1"],
+                },
+                {
+                    "name": "router",
+                    "links": [
+                        {"name": "eth0", "vlan": 10, "addresses": ["10.91.10.1/24"]},
+                        {"name": "eth1", "vlan": 20, "addresses": ["10.91.20.1/24"]},
+                    ],
+                },
+                {
+                    "name": "server",
+                    "links": [{"name": "eth0", "vlan": 20, "addresses": ["10.91.20.20/24"]}],
+                    "gateways": ["10.91.20.1"],
+                },
+            ],
+            "vlan_lab_servers": [{"host": "server", "port": 8080, "text": "Hello from a foreign project"}],
+        },
+        "children": {
+            "lab": {
+                "vars": {
+                    "ansible_connection": "homelab.loadbalancer.netns",
+                    "ansible_netns_name": "{{ vlan_lab_name }}-{{ inventory_hostname }}",
+                    "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+                },
+                "children": {
+                    "clients": {"hosts": {"client": {}}},
+                    "routers": {
+                        "hosts": {
+                            "router": {
+                                "lb_interface": "eth0",
+                                "lb_services": [
+                                    {
+                                        "name": "web",
+                                        "address": "10.91.10.100",
+                                        "port": 80,
+                                        "protocol": "tcp",
+                                        "endpoints": [{"address": "10.91.20.20", "port": 8080}],
+                                    }
+                                ],
+                                "iptables_lb_isolate": [{"from": "eth0", "to": "eth1"}],
+                                "iptables_lb_persist": False,
+                            }
+                        }
+                    },
+                    "servers": {"hosts": {"server": {}}},
+                },
+            }
+        },
+    }
+}
+SITE = """\
+- import_playbook: homelab.loadbalancer.lab
+- import_playbook: homelab.loadbalancer.iptables_lb
+- name: Ask from the client
+  hosts: clients
+  gather_facts: false
+  tasks:
+    - name: Ask the VIP
+      ansible.builtin.command: curl --silent --show-error --max-time 10 http://10.91.10.100
+      register: answer
+      changed_when: false
+    - name: Ask the server directly
+      ansible.builtin.command: ping -c 1 -W 1 10.91.20.20
+      register: direct
+      changed_when: false
+      failed_when: direct.rc == 0
+    - name: Show the answer
+      ansible.builtin.debug:
+        msg: "{{ answer.stdout }}"
+"""
+DOWN = """\
+- import_playbook: homelab.loadbalancer.lab_down
+"""
+
+
+def run(argv: list[str], cwd: Path, **environment: str) -> str:
+    """Run a command away from the repository's own settings and return what it printed."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    done = subprocess.run(
+        argv,
+        cwd=cwd,
+        env={**clean, "ANSIBLE_NOCOLOR": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, "%s\n%s" % (" ".join(argv), done.stdout)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def tarball(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection, built from a clean copy of this working tree."""
+    folder = tmp_path_factory.mktemp("build")
+    run([str(root / "tools" / "copy-tree"), str(folder / "tree")], root)
+    run(["ansible-galaxy", "collection", "build", "--output-path", str(folder)], folder / "tree")
+    (built,) = folder.glob("homelab-loadbalancer-*.tar.gz")
+    return built
+
+
+def test_tarball_holds_what_users_need_and_nothing_else(tarball: Path) -> None:
+    with tarfile.open(tarball) as archive:
+        names = archive.getnames()
+        links = {
+            member.name: os.path.normpath(str(Path(member.name).parent / member.linkname))
+            for member in archive
+            if member.issym()
+        }
+    top = {name.split("/")[0] for name in names}
+    assert top >= {"LICENSE", "README.md", "MANIFEST.json", "meta", "playbooks", "plugins", "roles"}
+    assert {"lab", "lab_down", "iptables_lb"} <= {Path(name).stem for name in names if name.startswith("playbooks/")}
+    # A link leads to something that is in the tarball, too.
+    assert [link for link, target in links.items() if target not in names] == []
+    assert [name for name in names if re.search(r"(^|/)(\.[^/]+|__pycache__|tests|molecule|tools)(/|$)", name)] == []
+
+
+@pytest.fixture(scope="module")
+def project(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project of somebody else, with the collection installed in it."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "ansible.cfg").write_text("[defaults]\ncollections_path = collections\ninventory = inventory.json\n")
+    (folder / "inventory.json").write_text(json.dumps(INVENTORY))
+    (folder / "site.yml").write_text(SITE)
+    (folder / "down.yml").write_text(DOWN)
+    run(["ansible-galaxy", "collection", "install", "--offline", "-p", "collections", str(tarball)], folder)
+    yield folder
+    run(["ansible-playbook", "down.yml"], folder)
+
+
+def namespaces() -> list[str]:
+    """The lab's namespaces that are there."""
+    listed = run(["ip", "netns", "list"], Path("/"))
+    return [line.split()[0] for line in listed.splitlines() if line.startswith(LAB)]
+
+
+def recap(output: str) -> dict[str, dict[str, int]]:
+    """Host by host what the last lines of ansible-playbook count."""
+    lines = output.split("PLAY RECAP")[1].splitlines()[1:]
+    return {
+        line.split()[0]: {key: int(number) for key, number in re.findall(r"(\w+)=(\d+)", line)}
+        for line in lines
+        if line
+    }
+
+
+def test_installed_collection_documents_itself(project: Path) -> None:
+    shown = run(["ansible-doc", "-t", "module", "homelab.loadbalancer.iptables_chains"], project)
+    assert str(project / "collections") in shown
+
+
+def test_foreign_playbook_uses_the_collection_by_its_full_name(project: Path) -> None:
+    first = run(["ansible-playbook", "site.yml"], project)
+    assert "Hello from a foreign project" in first
+    assert len(namespaces()) >= len(INVENTORY["all"]["vars"]["vlan_lab_hosts"])
+
+    second = recap(run(["ansible-playbook", "site.yml"], project))
+    assert {host: counts["changed"] for host, counts in second.items()} == dict.fromkeys(second, 0)
+
+    run(["ansible-playbook", "down.yml"], project)
+    assert namespaces() == []

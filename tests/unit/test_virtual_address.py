@@ -1,0 +1,339 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What may be declared, and the plan from what is there to what is declared."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import (
+    LINK_ALIAS,
+    Address,
+    Link,
+    Plan,
+    State,
+    Want,
+    plan,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_entries import (
+    parse_addresses,
+    parse_metric,
+)
+
+OURS = 27746
+
+
+def address(text: str, metric: int = 0) -> Address:
+    ip, prefix = text.split("/")
+    return Address(ipaddress.ip_address(ip), int(prefix), metric)
+
+
+def ours(text: str) -> Address:
+    return address(text, OURS)
+
+
+def node(**links: list[Address]) -> State:
+    return State({name: Link(name, tuple(addresses)) for name, addresses in links.items()})
+
+
+def dummy(name: str, *addresses: Address, alias: str = LINK_ALIAS, up: bool = True) -> Link:
+    flags = frozenset({"UP", "LOWER_UP", "NOARP"} if up else {"NOARP"})
+    return Link(name, addresses, flags=flags, kind="dummy", alias=alias)
+
+
+def want(*addresses: str, interface: str = "eth0", **others: object) -> Want:
+    return Want(interface, parse_addresses(addresses), **others)  # type: ignore[arg-type]
+
+
+def do(made: Plan) -> list[str]:
+    return [step.do for step in made.steps]
+
+
+OWN = address("192.168.10.1/24")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["10.0.0.300"], "addresses[0] 10.0.0.300 is not an IP address"),
+        (["10.0.0.1", ""], "addresses[1]  is not an IP address"),
+        (["web"], "addresses[0] web is not an IP address"),
+        (["fe80::1%eth0"], "addresses[0] fe80::1%eth0 is not an IP address"),
+        (["10.0.0.1/33"], "addresses[0] 10.0.0.1/33 has no valid prefix length: give 1 to 32, or none"),
+        (["10.0.0.1/0"], "addresses[0] 10.0.0.1/0 has no valid prefix length: give 1 to 32, or none"),
+        (["10.0.0.1/"], "addresses[0] 10.0.0.1/ has no valid prefix length: give 1 to 32, or none"),
+        (["10.0.0.1/255.255.255.0"], "addresses[0] 10.0.0.1/255.255.255.0 has no valid prefix length"),
+        (["fd00::1/129"], "addresses[0] fd00::1/129 has no valid prefix length: give 1 to 128, or none"),
+        (["10.0.0.1", "10.0.0.1/24"], "addresses[1] 10.0.0.1/24 is the same address as addresses[0] 10.0.0.1:"),
+        (["fd00::1", "fd00:0::1"], "addresses[1] fd00:0::1 is the same address as addresses[0] fd00::1:"),
+        (["0.0.0.0"], "addresses[0] 0.0.0.0 is the unspecified address"),
+        (["127.0.0.9"], "addresses[0] 127.0.0.9 is a loopback address"),
+        (["::1"], "addresses[0] ::1 is a loopback address"),
+        (["224.0.0.1"], "addresses[0] 224.0.0.1 is a multicast address"),
+        (["ff02::1"], "addresses[0] ff02::1 is a multicast address"),
+        (["255.255.255.255"], "addresses[0] 255.255.255.255 is the broadcast address"),
+        (["fe80::1"], "addresses[0] fe80::1 is a link-local address"),
+        (["::ffff:10.0.0.1"], "addresses[0] ::ffff:10.0.0.1 is an IPv4-mapped address"),
+        (["10.0.0.0/24"], "addresses[0] 10.0.0.0/24 is the network address of 10.0.0.0/24"),
+        (["10.0.0.255/24"], "addresses[0] 10.0.0.255/24 is the broadcast address of 10.0.0.0/24"),
+    ],
+)
+def test_bad_entries_are_named(values: list[str], message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        parse_addresses(values)
+    assert str(refused.value).startswith(message)
+
+
+def test_prefix_lengths_default_to_the_single_address() -> None:
+    assert [d.full_prefix for d in parse_addresses(["10.0.0.1", "fd00::1", "10.0.1.0/31", "10.0.2.1/24"])] == [
+        32,
+        128,
+        31,
+        24,
+    ]
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**32])
+def test_metric_must_be_a_mark(value: int) -> None:
+    with pytest.raises(InputError, match="^metric %d cannot mark" % value):
+        parse_metric(value)
+    assert parse_metric(2**32 - 1)
+
+
+ADD_100 = "address add 192.168.10.100/32 dev eth0 metric 27746"
+DEL_100 = "address del 192.168.10.100/32 dev eth0"
+VIP = "192.168.10.100"
+
+PLANS = {
+    "added": (node(eth0=[OWN]), want(VIP), [ADD_100]),
+    "an IPv6 address is usable at once and never a source": (
+        node(eth0=[]),
+        want("fd00:10::100"),
+        ["address add fd00:10::100/128 dev eth0 metric 27746 nodad noprefixroute preferred_lft 0"],
+    ),
+    "there already": (node(eth0=[OWN, ours(VIP + "/32")]), want(VIP), []),
+    "put there by somebody else": (node(eth0=[OWN, address(VIP + "/32")]), want(VIP), []),
+    "the node's own address": (node(eth0=[OWN]), want("192.168.10.1"), []),
+    "other prefix length": (
+        node(eth0=[OWN, ours(VIP + "/24")]),
+        want(VIP),
+        ["address del 192.168.10.100/24 dev eth0", ADD_100],
+    ),
+    "another metric is another owner": (node(eth0=[address(VIP + "/32", 5)]), want(VIP), []),
+    "not purged unless told": (node(eth0=[ours(VIP + "/32")]), want(), []),
+    "purged from the link": (
+        node(eth0=[OWN, ours(VIP + "/32"), ours("10.0.0.1/32")], eth1=[ours("10.0.0.2/32")]),
+        want("10.0.0.1", purge="link"),
+        [DEL_100],
+    ),
+    "purged from the node": (
+        node(eth0=[OWN, ours(VIP + "/32")], eth1=[ours("10.0.0.2/32"), address("10.0.0.3/32")]),
+        want(purge="node"),
+        [DEL_100, "address del 10.0.0.2/32 dev eth1"],
+    ),
+    "moved from another link": (
+        node(eth0=[OWN], eth1=[ours(VIP + "/32")]),
+        want(VIP),
+        ["address del 192.168.10.100/32 dev eth1", ADD_100],
+    ),
+    "a stray copy on another link goes": (
+        node(eth0=[ours(VIP + "/32")], eth1=[ours(VIP + "/32")]),
+        want(VIP, purge="node"),
+        ["address del 192.168.10.100/32 dev eth1"],
+    ),
+    "absent": (node(eth0=[OWN, ours(VIP + "/32"), ours("10.0.0.1/32")]), want(VIP, present=False), [DEL_100]),
+    "absent whatever its prefix length": (
+        node(eth0=[ours(VIP + "/24")]),
+        want(VIP, present=False),
+        ["address del 192.168.10.100/24 dev eth0"],
+    ),
+    "absent with all that are marked": (
+        node(eth0=[OWN, ours(VIP + "/32")], eth1=[ours("10.0.0.1/32")]),
+        want(VIP, present=False, purge="node"),
+        [DEL_100, "address del 10.0.0.1/32 dev eth1"],
+    ),
+    "absent from no link": (node(eth0=[OWN]), want(VIP, interface="lb0", present=False, purge="link"), []),
+    "dummy created": (
+        node(eth0=[OWN]),
+        want(VIP, interface="lb0", dummy=True),
+        [
+            "link add name lb0 type dummy",
+            "link set dev lb0 alias homelab.loadbalancer up",
+            "address add 192.168.10.100/32 dev lb0 metric 27746",
+        ],
+    ),
+    "dummy set up": (
+        State({"lb0": dummy("lb0", ours(VIP + "/32"), alias="", up=False)}),
+        want(VIP, interface="lb0", dummy=True),
+        ["link set dev lb0 up"],
+    ),
+    "dummy kept while it is declared": (
+        State({"lb0": dummy("lb0", ours(VIP + "/32"))}),
+        want(interface="lb0", dummy=True, purge="link"),
+        ["address del 192.168.10.100/32 dev lb0"],
+    ),
+    "our dummy goes with its last address": (
+        State({"lb0": dummy("lb0", ours(VIP + "/32"), address("fe80::1/64"))}),
+        want(VIP, interface="lb0", present=False),
+        ["address del 192.168.10.100/32 dev lb0", "link del dev lb0"],
+    ),
+    "our dummy stays with another's address": (
+        State({"lb0": dummy("lb0", ours(VIP + "/32"), address("169.254.0.1/32"))}),
+        want(VIP, interface="lb0", present=False),
+        ["address del 192.168.10.100/32 dev lb0"],
+    ),
+    "another's dummy stays": (
+        State({"lb0": dummy("lb0", ours(VIP + "/32"), alias="")}),
+        want(VIP, interface="lb0", present=False),
+        ["address del 192.168.10.100/32 dev lb0"],
+    ),
+    "the old dummy goes when the link changes": (
+        State({"eth0": Link("eth0", (OWN,)), "lb0": dummy("lb0", ours(VIP + "/32"))}),
+        want(VIP, purge="node"),
+        ["address del 192.168.10.100/32 dev lb0", ADD_100, "link del dev lb0"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PLANS.values(), ids=PLANS)
+def test_plan(case: tuple[State, Want, list[str]]) -> None:
+    have, wanted, steps = case
+    made = plan(have, wanted)
+    assert do(made) == steps
+    assert (made.before != made.after) == bool(steps)
+
+
+@pytest.mark.parametrize(
+    ("have", "wanted", "message"),
+    [
+        (node(eth0=[], lo=[]), want(interface="eth9"), "interface eth9 does not exist: this node has eth0, lo (dummy"),
+        (node(), want(interface="a/b", dummy=True), "interface a/b is no name for a link"),
+        (node(), want(interface="sixteen-letters-", dummy=True), "interface sixteen-letters- is no name for a link"),
+        (node(eth0=[]), want(dummy=True), "interface eth0 is not a dummy link: give another name"),
+        (
+            State({"eth0": Link("eth0", kind="veth")}),
+            want(dummy=True),
+            "interface eth0 is not a dummy link but of type veth: give another name",
+        ),
+        (
+            State({"eth0": Link("eth0")}, ipv6=False),
+            want(VIP, "fd00::1"),
+            "addresses[1] fd00::1 cannot be put on eth0, where IPv6 is disabled: set net.ipv6.conf.eth0.disable_ipv6",
+        ),
+        (
+            State({}, ipv6=False),
+            want("fd00::1", interface="lb0", dummy=True),
+            "addresses[0] fd00::1 cannot be put on lb0, where IPv6 is disabled: set net.ipv6.conf.default.disable_ipv6",
+        ),
+        (
+            node(eth0=[OWN], eth1=[address("10.0.0.1/24")]),
+            want(VIP, "10.0.0.1"),
+            "addresses[1] 10.0.0.1 is already on eth1 of this node",
+        ),
+        (node(eth0=[OWN]), want("192.168.10.1/32"), "addresses[0] 192.168.10.1/32 is already on eth0 as 192.168.10.1/"),
+        (
+            node(eth0=[OWN]),
+            want("192.168.10.255"),
+            "addresses[0] 192.168.10.255 on eth0 is the broadcast address of 192.168.10.0/24",
+        ),
+    ],
+)
+def test_what_the_node_rules_out(have: State, wanted: Want, message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        plan(have, wanted)
+    assert str(refused.value).startswith(message)
+
+
+def test_diff_speaks_as_ip_address_show() -> None:
+    have = node(eth0=[address("fe80::1/64"), OWN, ours("192.168.10.99/32")], eth1=[])
+    made = plan(have, want("fd00::9", VIP, purge="link"))
+    assert made.before == "eth0: up\n    inet 192.168.10.1/24\n    inet 192.168.10.99/32 metric 27746\n"
+    assert made.after == (
+        "eth0: up\n    inet 192.168.10.1/24\n    inet 192.168.10.100/32 metric 27746\n"
+        "    inet6 fd00::9/128 metric 27746\n"
+    )
+
+
+def test_diff_of_a_created_link() -> None:
+    made = plan(node(), want(VIP, interface="lb0", dummy=True))
+    assert (made.before, made.after) == ("", "lb0: dummy up\n    inet 192.168.10.100/32 metric 27746\n")
+
+
+def test_batch_brings_everything_back() -> None:
+    made = plan(node(eth0=[OWN]), want(VIP, "fd00::9", "192.168.10.1"))
+    assert list(made.batch) == [
+        "address replace 192.168.10.100/32 dev eth0 metric 27746",
+        "address replace fd00::9/128 dev eth0 metric 27746 nodad noprefixroute preferred_lft 0",
+    ]
+    assert plan(node(), want(interface="lb0", dummy=True)).batch == (
+        "link add name lb0 type dummy",
+        "link set dev lb0 alias homelab.loadbalancer up",
+    )
+    assert plan(node(eth0=[]), want(VIP, present=False)).batch == ()
+
+
+def test_addresses_of_others_are_left_with_a_word() -> None:
+    made = plan(node(eth0=[OWN]), want("192.168.10.1", present=False))
+    assert not made.steps
+    assert "addresses[0] 192.168.10.1 was not added by this module" in made.warnings[0]
+    assert made.warnings[0].endswith("ip address del 192.168.10.1/24 dev eth0")
+
+
+def test_port_of_a_bridge() -> None:
+    made = plan(State({"eth0": Link("eth0", port_of="br0")}), want(VIP))
+    assert made.warnings == ("eth0 is a port of br0, which takes its packets: declare the addresses on br0",)
+
+
+def test_neighbours_on_the_same_network_are_kept() -> None:
+    have = node(eth0=[ours("192.168.10.100/24"), OWN])
+    assert plan(have, want(VIP, present=False)).promote == ("eth0",)
+    assert plan(node(eth0=[OWN, ours(VIP + "/32")]), want(VIP, present=False)).promote == ()
+
+
+POOL = [ipaddress.ip_address(text) for text in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1", "fd00::2")]
+ANY_ADDRESS = st.builds(
+    lambda ip, full, metric: Address(ip, ip.max_prefixlen if full else 24, metric),
+    st.sampled_from(POOL),
+    st.booleans(),
+    st.sampled_from([0, 5, OURS]),
+)
+LINKS = st.lists(st.lists(ANY_ADDRESS, unique_by=lambda a: a.ip, max_size=4), min_size=2, max_size=2)
+
+
+@given(LINKS, st.lists(st.sampled_from(POOL), unique=True), st.booleans(), st.sampled_from(["none", "link", "node"]))
+def test_any_plan_is_final_and_leaves_others_alone(
+    links: list[list[Address]], ips: list[ipaddress.IPv4Address], present: bool, purge: str
+) -> None:
+    have = node(eth0=links[0], eth1=links[1])
+    wanted = want(*map(str, ips), present=present, purge=purge)
+    try:
+        made = plan(have, wanted)
+    except InputError as error:
+        assert "already on eth1 of this node" in str(error)  # noqa: PT017 - the only refusal these states allow
+        return
+    state = {name: list(link.addresses) for name, link in have.links.items()}
+    play(state, do(made))
+    again = plan(node(**state), wanted)
+    assert not again.steps
+    assert again.before == again.after
+    play(state, [line for step in reversed(made.steps) for line in step.undo])
+    assert {name: set(found) for name, found in state.items()} == {
+        name: set(link.addresses) for name, link in have.links.items()
+    }
+
+
+def play(state: dict[str, list[Address]], lines: list[str]) -> None:
+    for line in lines:
+        _, verb, text, _, link, *_ = line.split()
+        if verb == "del":
+            (gone,) = [a for a in state[link] if str(a) == text and a.metric == OURS]
+            state[link].remove(gone)
+        else:
+            assert verb == "add"
+            state[link].append(ours(text))

@@ -1,0 +1,215 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the parts of `make check` or `make test` and count their tests.
+
+    tools/run_tests.py check              lint, types and unit tests, side by side
+    tools/run_tests.py test               everything
+    tools/run_tests.py NAME...            only the named parts
+
+The last line printed is `N passed, N failed, N skipped`. The exit code is 1 when anything failed. With CI=true in
+the environment a skipped test counts as failed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, NamedTuple
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = ROOT / ".venv" / "bin"
+# What runs on managed nodes, whose Python may be old.
+NODE_CODE = ("plugins/module_utils", "plugins/modules")
+
+
+class Part(NamedTuple):
+    """One command of the test run.
+
+    needs -- a program without which the part is skipped
+    root -- must run as root; by sudo for everybody else
+    limit -- seconds after which it is ended and counts as failed
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    needs: str = ""
+    root: bool = False
+    limit: int = 300
+
+
+class Counts(NamedTuple):
+    """Tests by their outcome."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: object) -> Counts:
+        if not isinstance(other, Counts):
+            return NotImplemented
+        return Counts(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    def __str__(self) -> str:
+        return "%d passed, %d failed, %d skipped" % self
+
+
+CHECK = (
+    Part("ansible-lint", ("ansible-lint",)),
+    Part("mypy", ("mypy",)),
+    Part("unit", ("pytest", "tests/unit")),
+    Part("ruff", ("ruff", "check")),
+    Part("format", ("ruff", "format", "--check")),
+    Part("vermin", ("vermin", "--target=3.8-", "--no-tips", "--violations", *NODE_CODE)),
+    Part("yamllint", ("yamllint", "--strict", ".")),
+    Part("shellcheck", ("tools/shellcheck",), needs="shellcheck"),
+    Part("changelog", ("antsibull-changelog", "lint")),
+    Part("reference", ("tools/reference", "--check")),
+)
+SLOW = (
+    Part("sanity", ("tools/sanity",), limit=1200),
+    Part("integration", ("pytest", "-v", "tests/integration"), root=True, limit=2400),
+    *(
+        Part("molecule-" + name, ("tools/molecule", "test", "-s", name), needs="podman", root=True, limit=1200)
+        for name in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+    ),
+    Part("demo", ("make", "--no-print-directory", "demo", "demo-down"), root=True),
+    Part("demo-ja", ("make", "--no-print-directory", "demo", "demo-down", "LAB=ja"), root=True),
+)
+
+
+def count(results: Path) -> Counts:
+    """What the JUnit files in a folder say; every test framework used here writes them."""
+    total = Counts()
+    for report in sorted(results.glob("**/*.xml")):
+        for case in ElementTree.parse(report).iter("testcase"):
+            failed = case.find("failure") is not None or case.find("error") is not None
+            skipped = case.find("skipped") is not None
+            total += Counts(int(not failed and not skipped), int(failed), int(skipped and not failed))
+    return total
+
+
+def command(part: Part, results: Path) -> list[str]:
+    """The part's argument list with the environment it runs in."""
+    environment = {
+        "PATH": "%s:%s" % (BIN, os.environ.get("PATH", "")),
+        # pytest, also when molecule starts it, leaves its counts here; other programs do by $RESULTS.
+        "PYTEST_ADDOPTS": "%s --junitxml=%s" % (os.environ.get("PYTEST_ADDOPTS", ""), results / "pytest.xml"),
+        "RESULTS": str(results),
+    }
+    as_root = ["sudo", "-H"] if part.root and os.geteuid() != 0 else []
+    if as_root:
+        # What root compiles into the tree, the user could not delete.
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        environment["CI"] = os.environ.get("CI", "")
+    return [*as_root, "env", *("%s=%s" % item for item in environment.items()), *part.argv]
+
+
+def run(part: Part, output: IO[str] | None = None) -> Counts:
+    """Run a part, live on the terminal unless `output` is given, and count its tests.
+
+    A part that counts none is one test, and one that fails without a failed test adds one.
+    """
+    if part.needs and not shutil.which(part.needs):
+        print("%s is not installed: `make setup PROFILE=test` installs it." % part.needs, file=output, flush=True)
+        return Counts(skipped=1)
+    with tempfile.TemporaryDirectory(prefix="results-") as folder:
+        process = subprocess.Popen(command(part, Path(folder)), cwd=ROOT, stdout=output, stderr=output, text=True)
+        try:
+            rc = process.wait(timeout=part.limit)
+        except subprocess.TimeoutExpired:
+            print("%s did not end within %d s." % (part.name, part.limit), file=output, flush=True)
+            rc = end(process)
+        counts = count(Path(folder))
+    if rc != 0 and counts.failed == 0:
+        counts += Counts(failed=1)
+    return counts if sum(counts) else Counts(passed=1)
+
+
+def end(process: subprocess.Popen[str]) -> int:
+    """Interrupt a process as Ctrl-C does, so that it cleans up; kill it when it does not end then."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    return 1
+
+
+def report(part: Part, counts: Counts, seconds: float) -> None:
+    """The line that ends a part."""
+    print("==> %-12s %6.1f s  %s" % (part.name, seconds, counts), flush=True)
+
+
+def run_side_by_side(parts: list[Part]) -> dict[str, Counts]:
+    """Run parts at once, one a processor; each one's output is printed whole when it ends."""
+
+    def one(part: Part) -> tuple[Part, Counts, float, str]:
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+            start = time.monotonic()
+            counts = run(part, output)
+            output.seek(0)
+            return part, counts, time.monotonic() - start, output.read()
+
+    done = {}
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for part, counts, seconds, text in pool.map(one, parts):
+            # A linter that is content has nothing to tell.
+            if counts.failed or counts.skipped or part.name == "unit":
+                print(text.rstrip(), flush=True)
+            report(part, counts, seconds)
+            done[part.name] = counts
+    return done
+
+
+def run_in_turn(parts: list[Part]) -> dict[str, Counts]:
+    """Run parts one after the other, live."""
+    done = {}
+    for part in parts:
+        print("==> %s: %s" % (part.name, " ".join(part.argv)), flush=True)
+        start = time.monotonic()
+        done[part.name] = run(part)
+        report(part, done[part.name], time.monotonic() - start)
+    return done
+
+
+def main(names: list[str]) -> int:
+    """Run what the command line names and print the sum."""
+    known = {part.name for part in CHECK + SLOW}
+    tiers = {
+        "check": {part.name for part in CHECK},
+        "test": known,
+        "molecule": {name for name in known if name.startswith("molecule-")},
+    }
+    wanted: set[str] = set()
+    for name in names:
+        wanted |= tiers.get(name, {name})
+    if not wanted or wanted - known:
+        print("usage: tools/run_tests.py check | test | %s" % " | ".join(sorted(known)), file=sys.stderr)
+        return 2
+    start = time.monotonic()
+    done = run_side_by_side([part for part in CHECK if part.name in wanted])
+    done |= run_in_turn([part for part in SLOW if part.name in wanted])
+    total = sum(done.values(), Counts())
+    for name, counts in done.items():
+        if counts.failed or counts.skipped:
+            print("%s: %s" % (name, counts))
+    if os.environ.get("CI") == "true" and total.skipped:
+        print("In CI nothing may be skipped: %d skipped tests count as failed." % total.skipped)
+        total = Counts(total.passed, total.failed + total.skipped, 0)
+    print("%.0f s in all" % (time.monotonic() - start))
+    print(total, flush=True)
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
