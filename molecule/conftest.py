@@ -7,10 +7,24 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Dict, List
 
 import pytest
 import testinfra
 from testinfra.host import Host
+
+Tables = Dict[str, List[str]]
+
+
+def tables(text: str) -> Tables:
+    """The lines of iptables-save's form by table, without dates and counters."""
+    found: Tables = {}
+    for line in text.splitlines():
+        if line.startswith("*"):
+            current = found.setdefault(line[1:], [])
+        elif line.startswith((":", "-")):
+            current.append(line.split(" [")[0])
+    return found
 
 
 class Node:
@@ -24,9 +38,16 @@ class Node:
         """What a command prints; it must succeed."""
         return str(self.host.check_output(command))
 
-    def saved_rules(self, command: str = "iptables-save") -> list[str]:
-        """The rules in iptables-save's form, without dates and counters."""
-        return [line.split(" [")[0] for line in self.output(command).splitlines() if not line.startswith("#")]
+    def rules(self, save: str) -> Tables:
+        """The rules by table, as iptables-save or ip6tables-save shows them now."""
+        return tables(self.output(save))
+
+    def rules_before(self, save: str) -> Tables:
+        """The same as it was before the role was applied: shared/files/node-state noted it."""
+        backend = "legacy" if "legacy" in self.output("iptables --version") else "nft"
+        section = "== " + save.replace("tables-", "tables-%s-" % backend)
+        noted = self.output("cat /root/node-state.before")
+        return tables(noted.split(section + "\n")[1].split("\n==")[0])
 
     def reaches(self, address: str) -> bool:
         """Whether the address answers a ping."""
@@ -47,6 +68,13 @@ class Node:
     def curl(self, url: str) -> testinfra.backend.base.CommandResult:
         """One try to read a URL, of at most a second."""
         return self.host.run(f"curl --silent --show-error --max-time 1 '{url}'")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each run its own report: a scenario has several, and each would overwrite the one before."""
+    if config.option.xmlpath:
+        config.option.xmlpath = "%s-%d.xml" % (config.option.xmlpath.removesuffix(".xml"), os.getpid())
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ class Part(NamedTuple):
     argv: tuple[str, ...]
     needs: str = ""
     root: bool = False
-    limit: int = 300
+    limit: float = 300
 
 
 class Counts(NamedTuple):
@@ -101,8 +101,9 @@ def command(part: Part, results: Path) -> list[str]:
     """The part's argument list with the environment it runs in."""
     environment = {
         "PATH": "%s:%s" % (BIN, os.environ.get("PATH", "")),
-        # pytest, also when molecule starts it, leaves its counts here; other programs do by $RESULTS.
-        "PYTEST_ADDOPTS": "%s --junitxml=%s" % (os.environ.get("PYTEST_ADDOPTS", ""), results / "pytest.xml"),
+        # pytest, also when molecule starts it, leaves its counts in RESULTS; so does tools/sanity.
+        "PYTEST_ADDOPTS": "%s -p pytest_results" % os.environ.get("PYTEST_ADDOPTS", ""),
+        "PYTHONPATH": str(ROOT / "tools"),
         "RESULTS": str(results),
     }
     as_root = ["sudo", "-H"] if part.root and os.geteuid() != 0 else []
@@ -126,7 +127,7 @@ def run(part: Part, output: IO[str] | None = None) -> Counts:
         try:
             rc = process.wait(timeout=part.limit)
         except subprocess.TimeoutExpired:
-            print("%s did not end within %d s." % (part.name, part.limit), file=output, flush=True)
+            print("%s did not end within %g s." % (part.name, part.limit), file=output, flush=True)
             rc = end(process)
         counts = count(Path(folder))
     if rc != 0 and counts.failed == 0:

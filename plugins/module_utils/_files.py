@@ -13,10 +13,16 @@ import tempfile
 def differs(path: str, text: str | None) -> bool:
     """Whether a file does not hold the text. None stands for no file."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read() != text
+        with open(path, "rb") as file:
+            return text is None or file.read() != text.encode()
     except FileNotFoundError:
         return text is not None
+
+
+def folder_missing(path: str) -> str:
+    """The folder that a file would be in, where there is none; otherwise an empty string."""
+    folder = os.path.dirname(os.path.abspath(path))
+    return "" if os.path.isdir(folder) else folder
 
 
 def write(path: str, text: str | None) -> None:
@@ -25,7 +31,7 @@ def write(path: str, text: str | None) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         return
-    folder, name = os.path.split(path)
+    folder, name = os.path.split(os.path.abspath(path))
     handle, draft = tempfile.mkstemp(dir=folder, prefix="." + name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -16,6 +16,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import _nft_t
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import (
     NO_TABLE,
+    NOTHING_WANTED,
     TABLES,
     Chains,
     Edit,
@@ -29,7 +30,12 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rul
     show,
     target,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables, NodeError, empty
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import (
+    Iptables,
+    LockError,
+    NodeError,
+    empty,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_trial import reason, try_out
 
 _ATTEMPTS = 3
@@ -60,13 +66,12 @@ def make_plan(tool: Iptables, prefix: str, wanted: Wanted, exact: bool) -> Plan:
     exact -- also find the canonical spelling of chains that are new: a diff shows it, a change does not need it
     """
     have = tool.save()
-    # The nft backend commits all tables at once or none. The legacy backend commits table by table, so there
-    # nothing may fail half-way: everything is tried beforehand.
-    canonical = _canonical(tool, have, wanted, everything=exact or tool.backend == "legacy")
+    # Whatever is new is tried beforehand where it is cheap; what is refused later all the same is taken back.
+    canonical = _canonical(tool, have, wanted, exact, new=exact or tool.backend == "legacy")
     edits, then = {}, dict(have)
     for name in {**have, **wanted}:
         table = have.get(name, NO_TABLE)
-        content = canonical.get(name, WantedTable({}, {}))
+        content = canonical.get(name, NOTHING_WANTED)
         edit, chains = _plan_table(name, table, content, prefix)
         edits[name], then[name] = edit, Table(table.policies, chains)
     return Plan(have, edits, then)
@@ -76,22 +81,30 @@ def _plan_table(name: str, table: Table, content: WantedTable, prefix: str) -> t
     owned = {chain for chain in [*table.chains, *content.chains] if chain.startswith(prefix)}
     want: Chains = dict(content.chains)
     for chain in dict.fromkeys([*TABLES.get(name, ()), *content.jumps]):
-        if chain not in table.chains and chain not in TABLES[name]:
+        jumps = content.jumps.get(chain, [])
+        if jumps and chain not in table.chains and chain not in TABLES[name]:
             raise InputError("tables.%s.jumps.%s is not a chain of this node" % (name, chain))
         rules = table.chains.get(chain, [])
         ours = [rule for rule in rules if target(rule) in owned]
-        placed = place_jumps(rules, content.jumps.get(chain, []), ours, "tables.%s.jumps.%s" % (name, chain))
+        placed = place_jumps(rules, jumps, ours, "tables.%s.jumps.%s" % (name, chain))
         if placed != rules:
             want[chain] = placed
-    _refuse_references(name, table, owned - set(want), set(want) | owned)
+    _refuse_references(name, table, content, owned - set(want), set(want) | owned)
     kept = {chain: rules for chain, rules in table.chains.items() if chain not in owned}
     return edit_table(table, want, owned), {**kept, **want}
 
 
-def _refuse_references(name: str, table: Table, gone: set[str], known: set[str]) -> None:
-    """A chain that somebody else's rule still leads to cannot go."""
+def _refuse_references(name: str, table: Table, content: WantedTable, gone: set[str], known: set[str]) -> None:
+    """A chain that a rule still leads to cannot go."""
     if not gone:
         return
+    for chain, rules in content.chains.items():
+        for i, rule in enumerate(rules):
+            if target(rule) in gone:
+                raise InputError(
+                    "tables.%s.chains.%s[%d] `%s` leads to the chain %s, which is not declared: declare it under "
+                    "tables.%s.chains, with an empty list if need be" % (name, chain, i, rule, target(rule), name)
+                )
     for chain, rules in table.chains.items():
         for i, rule in enumerate(rules):
             if chain not in known and chain not in TABLES[name] and target(rule) in gone:
@@ -101,15 +114,19 @@ def _refuse_references(name: str, table: Table, gone: set[str], known: set[str])
                 )
 
 
-def _canonical(tool: Iptables, have: Ruleset, wanted: Wanted, everything: bool) -> Wanted:
-    """`wanted` in the spelling in which the kernel will give it back."""
+def _canonical(tool: Iptables, have: Ruleset, wanted: Wanted, whole: bool, new: bool) -> Wanted:
+    """`wanted` in the spelling in which the kernel will give it back.
+
+    whole -- when anything has to be tried, try everything: a rule may be fine alone and refused together with others
+    new -- also try chains that the node does not have
+    """
     asked: Wanted = {}
     for name, content in wanted.items():
         live = have.get(name, NO_TABLE).chains
         chains = {
             chain: rules
             for chain, rules in content.chains.items()
-            if live.get(chain) != rules and (everything or chain in live)
+            if live.get(chain) != rules and (new or chain in live)
         }
         jumps = {
             chain: jumps
@@ -120,10 +137,12 @@ def _canonical(tool: Iptables, have: Ruleset, wanted: Wanted, everything: bool) 
             asked[name] = WantedTable(chains, jumps)
     if not asked:
         return wanted
+    if whole:
+        asked = wanted
     answered = try_out(tool, have, wanted, asked)
     result = {}
     for name, content in wanted.items():
-        got, question = answered.get(name, NO_TABLE).chains, asked.get(name, WantedTable({}, {}))
+        got, question = answered.get(name, NO_TABLE).chains, asked.get(name, NOTHING_WANTED)
         chains = {chain: got[chain] if chain in question.chains else rules for chain, rules in content.chains.items()}
         jumps = dict(content.jumps)
         for chain, declared in question.jumps.items():
@@ -140,14 +159,18 @@ def apply_plan(tool: Iptables, plan: Plan, prefix: str, wanted: Wanted, exact: b
     When somebody else changed the rules between reading and writing, it is planned again.
     """
     for attempt in range(_ATTEMPTS):
-        done = tool.restore(render((name, edit.lines) for name, edit in plan.edits.items() if edit.lines))
+        try:
+            done = tool.restore(render((name, edit.lines) for name, edit in plan.edits.items() if edit.lines))
+        except LockError:
+            undo(tool, plan, prefix)  # the lock is taken anew for each table
+            raise
         if done.rc == 0:
-            _tidy(tool, plan, wanted)
+            _tidy(tool, [name for name, edit in plan.edits.items() if edit.lines and not _keeps(wanted, name)])
             return plan
         undo(tool, plan, prefix)
         again = make_plan(tool, prefix, wanted, exact)
         if again.have == plan.have or attempt == _ATTEMPTS - 1:
-            _canonical(tool, plan.have, wanted, everything=True)  # names the rule that is refused
+            try_out(tool, plan.have, wanted, wanted)  # names the rule that is refused
             raise NodeError("%s refused the change, and nothing was changed: %s" % (tool.name, reason(done.err)))
         plan = again
     return plan
@@ -157,32 +180,41 @@ def undo(tool: Iptables, plan: Plan, prefix: str) -> None:
     """Put back what the node had of ours when the plan was made."""
     now = tool.save()
     lines = []
-    for name in now:
-        before = plan.have.get(name, NO_TABLE)
-        owned = {chain for chain in [*now[name].chains, *before.chains] if chain.startswith(prefix)}
+    for name in {**plan.have, **now}:
+        before, table = plan.have.get(name, NO_TABLE), now.get(name, NO_TABLE)
+        owned = {chain for chain in [*table.chains, *before.chains] if chain.startswith(prefix)}
         want = {chain: rules for chain, rules in before.chains.items() if chain in owned}
         for chain in plan.edits[name].chains if name in plan.edits else ():
-            if chain not in owned and _ours(before, chain, owned) != _ours(now[name], chain, owned):
+            if chain not in owned and _ours(before, chain, owned) != _ours(table, chain, owned):
                 want[chain] = before.chains.get(chain, [])
-        lines.append((name, edit_table(now[name], want, owned).lines))
+        lines.append((name, edit_table(table, want, owned).lines))
     text = render((name, edits) for name, edits in lines if edits)
-    done = tool.restore(text)
-    if done.rc != 0:
-        raise NodeError(
-            "%s failed half-way, and then refused to take the change back (%s). This would: %s"
-            % (tool.name, reason(done.err), text)
-        )
+    if text:
+        try:
+            done = tool.restore(text)
+            said = reason(done.err) if done.rc != 0 else ""
+        except LockError as error:
+            said = str(error)
+        if said:
+            raise NodeError(
+                "%s failed half-way, and then refused to take the change back (%s). This would: %s"
+                % (tool.name, said, text)
+            )
+    _tidy(tool, [name for name in now if name not in plan.have])
 
 
 def _ours(table: Table, chain: str, owned: set[str]) -> list[str]:
     return [rule for rule in table.chains.get(chain, []) if target(rule) in owned]
 
 
-def _tidy(tool: Iptables, plan: Plan, wanted: Wanted) -> None:
+def _keeps(wanted: Wanted, table: str) -> bool:
+    return bool(wanted.get(table, NOTHING_WANTED).chains)
+
+
+def _tidy(tool: Iptables, left: list[str]) -> None:
     """Where we were the last user of an nft table, leave none behind, as on a node that never had one."""
     if tool.backend != "nft":
         return
-    left = [name for name, edit in plan.edits.items() if edit.lines and not wanted.get(name)]
     now = tool.save() if left else {}
     for name in left:
         if empty(now, name):
@@ -206,10 +238,14 @@ def boot_text(wanted: Wanted) -> str:
 
 
 def unjump_commands(tool: Iptables, wanted: Wanted) -> list[str]:
-    """Commands that take our jumps out, one each: run before boot_text is loaded, it can be loaded twice."""
-    return [
-        "%s --wait %d -t %s -D %s %s" % (tool.command, tool.wait, name, chain, jump.rule)
-        for name, content in wanted.items()
-        for chain, jumps in content.jumps.items()
-        for jump in jumps
-    ]
+    """Commands that take our jumps out, one each: run before boot_text is loaded, it can be loaded twice.
+
+    Before them, one for each chain of others that is to hold a jump, in case its owner has not made it yet.
+    """
+    commands = []
+    for name, content in wanted.items():
+        table = "%s --wait %d -t %s" % (tool.command, tool.wait, name)
+        for chain, jumps in content.jumps.items():
+            commands += ["%s -N %s" % (table, chain)] if jumps and chain not in TABLES[name] else []
+            commands += ["%s -D %s %s" % (table, chain, jump.rule) for jump in jumps]
+    return commands

@@ -18,6 +18,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rul
     Wanted,
     WantedTable,
     target,
+    unquoted,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_network
 
@@ -46,7 +47,7 @@ def parse_tables(raw: Any, prefix: str) -> Wanted:
         where = "tables.%s" % table
         if table not in TABLES:
             raise InputError("%s is not a table of iptables: those are %s" % (where, ", ".join(TABLES)))
-        _known(content, ("chains", "jumps"), where)
+        content = _known(content, ("chains", "jumps"), where)
         chains = {
             chain: _rules(prefix, chain, rules, "%s.chains.%s" % (where, chain))
             for chain, rules in _mapping(content.get("chains"), where + ".chains").items()
@@ -76,15 +77,13 @@ def _rule(raw: Any, where: str) -> str:
         raise InputError("%s is not a rule: write text such as -p tcp --dport 80 -j ACCEPT" % where)
     if any(character in raw for character in "\n\r\0"):
         raise InputError("%s is more than one line: write one rule an entry" % where)
-    try:
-        target(raw)
-    except ValueError as error:
-        raise InputError("%s `%s` cannot be read: %s" % (where, raw, error)) from error
+    if '"' in unquoted(raw):
+        raise InputError("%s `%s` has a quote that is not closed" % (where, raw))
     return raw.strip()
 
 
 def _jump(raw: Any, chains: dict[str, list[str]], table: str, where: str) -> Jump:
-    _known(raw, ("rule", "position", "before", "after"), where)
+    raw = _known(raw, ("rule", "position", "before", "after"), where)
     rule = _rule(raw.get("rule"), where + ".rule")
     if target(rule) not in chains:
         raise InputError("%s.rule `%s` does not jump to a chain under tables.%s.chains" % (where, rule, table))
@@ -153,7 +152,9 @@ def _sequence(raw: Any, where: str) -> list[Any]:
     return raw
 
 
-def _known(raw: Any, keys: tuple[str, ...], where: str) -> None:
-    for key in _mapping(raw, where):
+def _known(raw: Any, keys: tuple[str, ...], where: str) -> dict[str, Any]:
+    content = _mapping(raw, where)
+    for key in content:
         if key not in keys:
             raise InputError("%s.%s is not a known key: the keys are %s" % (where, key, ", ".join(keys)))
+    return content

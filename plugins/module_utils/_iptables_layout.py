@@ -33,8 +33,12 @@ MANY_ENDPOINTS = 8
 MAX_PREFIX = 28 - len("SVC-") - 16
 
 REJECT_WITH = {"ipv4": "icmp-port-unreachable", "ipv6": "icmp6-port-unreachable"}
-# To a node port, or from the node itself, whatever its addresses are.
-TO_NODE = "-m addrtype --dst-type LOCAL"
+# To a node port, on the node's addresses that others can reach: a loopback address leads nowhere when translated.
+TO_NODE = {
+    "ipv4": "! -d 127.0.0.0/8 %s -m addrtype --dst-type LOCAL",
+    "ipv6": "! -d ::1/128 %s -m addrtype --dst-type LOCAL",
+}
+# From the node itself, whatever its addresses are.
 FROM_NODE = "-m addrtype --src-type LOCAL"
 
 
@@ -52,8 +56,11 @@ class Options(NamedTuple):
 def layout(services: list[Service], family: str, options: Options) -> dict[str, WantedTable]:
     """The tables that carry the services of one family."""
     services = [service for service in services if service.family == family]
-    nat = _minimal(services, options) if options.layout == "minimal" else _Nat(services, family, options).table()
-    return {"nat": nat, "filter": _filter(services, family, options)}
+    tables = {"filter": _filter(services, family, options)}
+    if services:
+        minimal = options.layout == "minimal"
+        tables["nat"] = _minimal(services, options) if minimal else _Nat(services, family, options).table()
+    return tables
 
 
 def service_chain(service: Service, prefix: str) -> str:
@@ -89,6 +96,10 @@ def _to_vip(service: Service, comment: bool = False) -> str:
 def _to_node_port(service: Service, comment: bool = False) -> str:
     note = " -m comment --comment " + service.name if comment else ""
     return "-p %s%s -m %s --dport %d" % (service.protocol, note, service.protocol, service.node_port)
+
+
+def _to_node(family: str, match: str = "") -> str:
+    return " ".join((TO_NODE[family] % match).split())
 
 
 def _allowed(service: Service, match: str) -> list[str]:
@@ -158,7 +169,7 @@ class _Nat:
 
     def _mark_around(self, rules: list[str], node_ports: bool) -> list[str]:
         """Without a chain a service to mark in, mark whatever enters and unmark what finds no service."""
-        tail = ["%s -j %s" % (TO_NODE, self.node_ports)] if node_ports else []
+        tail = [_words(_to_node(self.family), "-j", self.node_ports)] if node_ports else []
         if not (self.compact and self.options.masquerade and rules):
             return rules + tail
         unmark = "-j MARK --set-xmark 0x0/0x%x" % self.options.mark
@@ -249,7 +260,7 @@ def _filter(services: list[Service], family: str, options: Options) -> WantedTab
     # Replies and translated connections pass: the VIP's packets go between the same two interfaces as direct ones.
     barrier = "-i %s -o %s -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
     chains[forward] = [barrier % pair for pair in options.isolate]
-    if options.layout != "minimal":
+    if services and options.layout != "minimal":
         chains[forward] += [
             "-m mark --mark 0x%x/0x%x -j ACCEPT" % (options.mark, options.mark),
             "-m conntrack --ctstate DNAT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
@@ -279,6 +290,6 @@ def _refusals(service: Service, family: str) -> list[Entry]:
         return []
     entries = [Entry(service.address, service.protocol, service.port, ["%s %s" % (_to_vip(service, True), verdict)])]
     if service.node_port:
-        rule = "%s %s %s" % (_to_node_port(service, True), TO_NODE, verdict)
+        rule = "%s %s" % (_to_node(family, _to_node_port(service, True)), verdict)
         entries.append(Entry("", service.protocol, service.node_port, [rule]))
     return entries

@@ -9,8 +9,7 @@ Everything here is pure. Rules are kept as text without their `-A CHAIN`, in the
 from __future__ import annotations
 
 import re
-import shlex
-from typing import Dict, Iterable, List, NamedTuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 
@@ -24,7 +23,10 @@ TABLES = {
 }
 MAX_CHAIN_NAME = 28  # XT_EXTENSION_MAXNAMELEN less its ending zero
 
-_TARGET = re.compile(r"(?:^| )(?:-j|--jump|-g|--goto)[ =](\S+)")
+# No chain's name begins with a hyphen, so what looks like one is the option, and the one before was some other's text.
+_TARGET = re.compile(r"(?:^|\s)(?:-[jg]\s*|--(?:jump|goto)[\s=]\s*)(?!-)(\S+)")
+# Text in quotes as iptables reads and writes it: single quotes mean nothing to it.
+_QUOTED = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
 
 Chains = Dict[str, List[str]]
 
@@ -56,6 +58,12 @@ class WantedTable(NamedTuple):
 
 
 Wanted = Dict[str, WantedTable]
+NOTHING_WANTED = WantedTable({}, {})
+
+
+def declares(wanted: Wanted) -> bool:
+    """Whether anything of ours is to be on the node."""
+    return any(content.chains for content in wanted.values())
 
 
 def parse_save(text: str) -> Ruleset:
@@ -63,7 +71,7 @@ def parse_save(text: str) -> Ruleset:
     ruleset: Ruleset = {}
     chains: Chains = {}
     policies: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in _lines(text):
         if line.startswith("-A "):
             _, chain, rule = (line + " ").split(" ", 2)
             chains[chain].append(rule[:-1])
@@ -78,18 +86,36 @@ def parse_save(text: str) -> Ruleset:
     return ruleset
 
 
+def _lines(text: str) -> Iterator[str]:
+    """Split saved rules into lines, where a comment may hold any character, a newline too."""
+    begun = ""
+    for line in text.split("\n"):
+        line = begun + line
+        begun = line + "\n" if '"' in unquoted(line) else ""
+        if not begun:
+            yield line
+
+
+def unquoted(rule: str) -> str:
+    """A rule without its quoted texts, where anything may stand that looks like an option.
+
+    Quoted single words keep their place. A quote is left where one is not closed.
+    """
+    if '"' not in rule:
+        return rule
+    return _QUOTED.sub(lambda text: text.group(1) if re.match(r"[^\s\\]+\Z", text.group(1)) else "_", rule)
+
+
 def target(rule: str) -> str:
     """The chain or target that a rule jumps to, or an empty string."""
-    if '"' in rule or "'" in rule:  # a comment may hold text that looks like an option
-        words = shlex.split(rule)
-        options = ("-j", "--jump", "-g", "--goto")
-        return next((words[i + 1] for i, word in enumerate(words[:-1]) if word in options), "")
-    found = _TARGET.search(rule)
+    found = _TARGET.search(unquoted(rule))
     return found.group(1) if found else ""
 
 
 def place_jumps(rules: list[str], jumps: Iterable[Jump], ours: Iterable[str], where: str) -> list[str]:
     """The whole content of a chain of others with our jumps at their declared positions.
+
+    A jump stands before or after a rule of others, or one of ours that is declared to be first or last.
 
     rules -- what the chain holds now
     jumps -- what is wanted, in canonical spelling; jumps with one position keep their order
@@ -104,19 +130,20 @@ def place_jumps(rules: list[str], jumps: Iterable[Jump], ours: Iterable[str], wh
             foreign.append(rule)
     first = [jump.rule for jump in jumps if jump.position == "first"]
     last = [jump.rule for jump in jumps if jump.position == "last"]
+    fixed = [*first, *foreign, *last]
     around: dict[int, tuple[list[str], list[str]]] = {}
     for jump in jumps:
         if jump.position in ("before", "after"):
-            hits = [i for i, rule in enumerate(foreign) if target(rule) == jump.anchor]
+            hits = [i for i, rule in enumerate(fixed) if target(rule) == jump.anchor]
             if not hits:
                 raise InputError("%s: no rule there jumps to %s, to stand %s" % (where, jump.anchor, jump.position))
             before, after = around.setdefault(hits[0] if jump.position == "before" else hits[-1], ([], []))
             (before if jump.position == "before" else after).append(jump.rule)
-    middle = []
-    for i, rule in enumerate(foreign):
+    placed = []
+    for i, rule in enumerate(fixed):
         before, after = around.get(i, ([], []))
-        middle += [*before, rule, *after]
-    return first + middle + last
+        placed += [*before, rule, *after]
+    return placed
 
 
 class Edit(NamedTuple):
@@ -140,7 +167,7 @@ def edit_table(have: Table, want: Chains, owned: Iterable[str]) -> Edit:
     lines = [":%s - [0:0]" % name for name in whole + gone]
     origins = [("", -1)] * len(lines)
     for name in whole:
-        lines += ["-A %s %s" % (name, rule) if rule else "-A " + name for rule in want[name]]
+        lines += [_append(name, rule) for rule in want[name]]
         origins += [(name, i) for i in range(len(want[name]))]
     for name in new:
         if name not in owned:
@@ -150,6 +177,10 @@ def edit_table(have: Table, want: Chains, owned: Iterable[str]) -> Edit:
     lines += ["-X " + name for name in gone]
     origins += [("", -1)] * len(gone)
     return Edit(lines, origins, new + gone)
+
+
+def _append(chain: str, rule: str) -> str:
+    return "-A %s %s" % (chain, rule) if rule else "-A " + chain
 
 
 def _edit_foreign_chain(chain: str, have: list[str], want: list[str], owned: Iterable[str]) -> list[str]:
@@ -183,5 +214,5 @@ def show(ruleset: Ruleset, chains: dict[str, list[str]]) -> str:
             lines += [
                 ":%s %s" % (name, present.policies.get(name, "ACCEPT" if name in built_in else "-")) for name in names
             ]
-            lines += ["-A %s %s" % (name, rule) for name in names for rule in present.chains.get(name, [])]
+            lines += [_append(name, rule) for name in names for rule in present.chains.get(name, [])]
     return "".join(line + "\n" for line in lines)

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
+
+from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import (
     Plan,
     apply_plan,
@@ -16,8 +20,12 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables imp
     undo,
     unjump_commands,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import Wanted
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import Wanted, declares
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import (
+    Iptables,
+    NodeError,
+    NotInstalledError,
+)
 
 COMMON_ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -36,7 +44,25 @@ class Declaration(NamedTuple):
 
     @property
     def boot_content(self) -> str | None:
-        return boot_text(self.wanted) if self.wanted else None
+        return boot_text(self.wanted) if declares(self.wanted) else None
+
+
+def run_module(module: AnsibleModule, declare: Callable[[dict[str, Any]], list[Declaration]]) -> None:
+    """The body of a module: declare the wanted state from its options, converge, and report."""
+    result: dict[str, Any] = {}
+    try:
+        result = converge(declare(module.params), module.check_mode, module._diff)
+    except NotInstalledError as error:
+        if not module.check_mode:
+            module.fail_json(msg=str(error))
+        # Something else is going to install it: all that can be known now is that the options are in order.
+        module.warn("%s. Nothing more can be predicted" % error)
+        result = {"changed": module.params["state"] == "present", "iptables": [], "backend": "", "boot": []}
+    except (InputError, NodeError, CommandError, OSError) as error:
+        module.fail_json(msg=str(error))
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
+    module.exit_json(**result)
 
 
 def converge(declarations: list[Declaration], check_mode: bool, diff: bool) -> dict[str, Any]:
@@ -48,6 +74,7 @@ def converge(declarations: list[Declaration], check_mode: bool, diff: bool) -> d
     plans = [make_plan(d.tool, d.prefix, d.wanted, exact) for d in declarations]
     files = [d for d in declarations if d.boot_file and _files.differs(d.boot_file, d.boot_content)]
     if not check_mode:
+        _refuse_folders(files)
         plans = _carry_out(declarations, plans, exact)
         for declaration in files:
             _files.write(declaration.boot_file, declaration.boot_content)
@@ -55,12 +82,19 @@ def converge(declarations: list[Declaration], check_mode: bool, diff: bool) -> d
         "changed": bool(files) or any(plan.changed for plan in plans),
         "iptables": [d.tool.name for d in declarations],
         "backend": declarations[0].tool.backend,
-        "boot": [_boot(d) for d in declarations if d.boot_file and d.wanted],
+        "boot": [_boot(d) for d in declarations if d.boot_file and declares(d.wanted)],
         "warnings": [warning for d in declarations for warning in _warnings(d.tool)],
     }
     if diff:
         result["diff"] = [_diff(d, plan) for d, plan in zip(declarations, plans) if plan.changed]
     return result
+
+
+def _refuse_folders(files: list[Declaration]) -> None:
+    """In check mode, a task before this one may only have said that it would make the folder."""
+    for folder in [_files.folder_missing(d.boot_file) for d in files if declares(d.wanted)]:
+        if folder:
+            raise NodeError("save_to: there is no folder %s on this node: make it first" % folder)
 
 
 def _carry_out(declarations: list[Declaration], plans: list[Plan], exact: bool) -> list[Plan]:

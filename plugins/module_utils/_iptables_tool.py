@@ -24,6 +24,14 @@ class NodeError(Exception):
     """The node, rather than the declaration, stands in the way."""
 
 
+class NotInstalledError(NodeError):
+    """The node has no iptables yet."""
+
+
+class LockError(NodeError):
+    """Somebody else holds the xtables lock."""
+
+
 class Iptables:
     """One family's iptables on this node.
 
@@ -33,13 +41,15 @@ class Iptables:
     """
 
     def __init__(self, family: str, backend: str = "auto", wait: int = 30) -> None:
+        if wait < 0:
+            raise InputError("wait %d is not a number of seconds: write 0 not to wait at all" % wait)
         self.family = family
         self.wait = wait
         self._family_command = "iptables" if family == "ipv4" else "ip6tables"
         plain, self.version = self._ask(self._family_command)
         if backend in ("auto", plain):
             if not plain:
-                raise NodeError("%s is not installed: install the package iptables" % self._family_command)
+                raise NotInstalledError("%s is not installed: install the package iptables" % self._family_command)
             self.backend, self.command = plain, self._family_command
         else:
             self.command = self.command_of(backend)
@@ -86,13 +96,19 @@ class Iptables:
         return parse_save(run([self.command + "-save"]).out)
 
     def restore(self, text: str, lock_file: str = "") -> Completed:
-        """Load rules. The caller looks at the exit code; a lock that is held too long raises NodeError."""
+        """Load rules. The caller looks at the exit code; a lock that is held too long raises LockError.
+
+        Both backends commit table by table: when a table is refused, those before it have been changed.
+        """
         done = run(self.restore_command, text, {"XTABLES_LOCKFILE": lock_file} if lock_file else {}, check=False)
         if done.rc == _LOCK_HELD and "xtables lock" in done.err:
-            raise NodeError(
+            raise LockError(
                 "another program has held the xtables lock for %d s, and nothing was changed: "
                 "find it by `fuser /run/xtables.lock`, or wait longer by the option wait" % self.wait
             )
+        if done.rc == 0 and done.out:
+            # With -h or -V in a rule it ends there, successfully, and has loaded no more.
+            return done._replace(rc=1, err="a rule asks it to print something: leave out -h, -V and -v")
         return done
 
     def rules_elsewhere(self) -> int:
@@ -117,24 +133,25 @@ class Iptables:
             return ""
 
     @contextlib.contextmanager
-    def scratch(self, sets: list[str]) -> Iterator[str]:
+    def scratch(self, sets: str) -> Iterator[str]:
         """Enter an empty network namespace of our own, where rules can be tried without touching the node.
 
-        sets -- names of ipsets that must exist in there, with the types they have on the node
+        sets -- the ipsets that must exist in there, as describe_set gives them
 
         Yields the lock file to use, so that a trial does not wait for the node's lock.
         """
-        creates = [self._create_line(name) for name in sets]
         with tempfile.TemporaryDirectory(prefix="xtables-") as folder, _new_network():
-            if creates:
-                run(["ipset", "restore"], "".join(creates))
+            if sets:
+                run(["ipset", "restore"], sets)
             yield os.path.join(folder, "lock")
 
-    def _create_line(self, name: str) -> str:
+    @staticmethod
+    def describe_set(name: str) -> str:
+        """The line for `ipset restore` that makes an empty set like that of the node."""
         try:
             return run(["ipset", "list", "-terse", "-output", "save", name]).out
         except CommandError as error:
-            raise InputError("the ipset %s, which a rule matches, is not on the node: %s" % (name, error)) from error
+            raise InputError("the ipset %s is not on the node: %s" % (name, error)) from error
 
 
 @contextlib.contextmanager

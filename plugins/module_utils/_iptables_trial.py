@@ -17,10 +17,11 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rul
     WantedTable,
     render,
     target,
+    unquoted,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables
 
-_SET = re.compile(r"--(?:match|add|del|map)-set[ =](\S+)")
+_SET = re.compile(r"--(?:match|add|del|map)-set(?:\s+|=)(\S+)")
 _LINE = re.compile(r"line:? (\d+)")
 
 
@@ -43,13 +44,24 @@ def try_out(tool: Iptables, have: Ruleset, wanted: Wanted, asked: Wanted) -> Rul
     Raises InputError that names the first rule that iptables refuses.
     """
     lines = [line for name in asked for line in _table_lines(name, have, wanted, asked[name])]
-    rules = [line.text for line in lines if "-set" in line.text]
-    sets = list(dict.fromkeys(name for rule in rules for name in _SET.findall(rule)))
+    sets = _describe_sets(tool, lines, asked)
     with tool.scratch(sets) as lock_file:
         done = tool.restore(_text(lines), lock_file)
         if done.rc == 0:
             return tool.save()
     raise _refusal(tool, lines, sets, asked, done.err)
+
+
+def _describe_sets(tool: Iptables, lines: list[_Line], asked: Wanted) -> str:
+    known: dict[str, str] = {}
+    for line in lines:
+        for name in _SET.findall(unquoted(line.text)) if "-set" in line.text else ():
+            if name not in known:
+                try:
+                    known[name] = tool.describe_set(name)
+                except InputError as error:
+                    raise InputError("%s: %s" % (_entry(asked, line), error)) from error
+    return "".join(known.values())
 
 
 def _table_lines(name: str, have: Ruleset, wanted: Wanted, content: WantedTable) -> list[_Line]:
@@ -72,7 +84,7 @@ def _text(lines: list[_Line]) -> str:
     return render(tables.items())
 
 
-def _refusal(tool: Iptables, lines: list[_Line], sets: list[str], asked: Wanted, said: str) -> InputError:
+def _refusal(tool: Iptables, lines: list[_Line], sets: str, asked: Wanted, said: str) -> InputError:
     bad = _line_named(lines, said)
     if bad is None:
         # The kernel refuses a table as a whole: find the rule by loading ever fewer of them.

@@ -76,7 +76,7 @@ def probe(
     asked = set(addresses)
     claimed: dict[IPAddress, str] = {}
     with _sockets(link, addresses) as sockets:
-        for _ in range(rounds):
+        for _turn in range(rounds):
             for ip in addresses:
                 if ip not in claimed:
                     sockets[ip.version].send(probe_frame(mac, ip))

@@ -125,6 +125,7 @@ def plan(have: Have, lab: Lab, present: bool = True, prefix: str = "") -> Plan:
     ]
     # Switching forwarding resets other sysctls (RFC 1122 and 1812), so it comes first.
     late = sorted((entry for entry in sysctls if entry[1] not in EARLY), key=lambda entry: "forward" not in entry[1])
+    late += builder.renew
     return Plan(
         remove=remove,
         stop=tuple(builder.stop),
@@ -151,20 +152,23 @@ class _Builder:
         self.stop: list[int] = []
         self.start: list[tuple[str, Running]] = []
         self.unplug: list[tuple[str, str]] = []
+        self.marks: dict[str, list[str]] = {}
+        self.renew: list[tuple[str, str, str]] = []
         self.switch: list[str] = []
         self.hosts: dict[str, list[str]] = {}
+        """First the marks, for a run may be cut short; then the switch; then the hosts, whose links exist by then."""
 
     @property
     def batches(self) -> list[tuple[str, list[str]]]:
-        """First the switch, then the hosts, whose links must exist by then."""
-        return [(self.lab.switch, self.switch), *self.hosts.items()]
+        """First the marks, for a run may be cut short; then the switch; then the hosts, whose links exist by then."""
+        return [*self.marks.items(), (self.lab.switch, self.switch), *self.hosts.items()]
 
     def build(self) -> None:
         """Compare each namespace with what it shall be."""
         self._bridges()
         for host in self.lab.hosts:
             name = self.lab.namespace(host.name)
-            self._loopback(name, self.hosts.setdefault(name, []))
+            self._loopback(name)
             new = {link.name for link in host.links if not self.plugged(host.name, link.name)}
             for link in host.links:
                 self._port(host.name, link.name, link.name in new)
@@ -174,14 +178,14 @@ class _Builder:
     def _have(self, name: str) -> Namespace:
         return self.kept.get(name, Namespace("", False, {}, (), {}, {}))
 
-    def _loopback(self, name: str, lines: list[str]) -> None:
+    def _loopback(self, name: str) -> None:
         state = self._have(name)
         if not state.lo_up or state.mark != self.mark:
-            lines.append("link set lo up alias %s" % self.mark)
+            self.marks[name] = ["link set lo up alias %s" % self.mark]
 
     def _bridges(self) -> None:
         have, want = self._have(self.lab.switch), self.wanted[self.lab.switch]
-        self._loopback(self.lab.switch, self.switch)
+        self._loopback(self.lab.switch)
         for name, link in have.links.items():
             wrong = name in want.links and want.links[name].kind != link.kind
             if wrong or (name not in want.links and link.mark == self.mark):
@@ -238,7 +242,11 @@ class _Builder:
 
     def _configure(self, name: str, new: set[str]) -> None:
         have, want = self._have(name), self.wanted[name]
-        lines = self.hosts[name]
+        lines = self.hosts.setdefault(name, [])
+        for link, state in want.links.items():
+            if link in have.links and link not in new and _lacks_local(have.links[link], state):
+                # Only a change of the mode (1: none, 0: by the MAC address) makes the kernel make one.
+                self.renew += [(name, "net/ipv6/conf/%s/addr_gen_mode" % link, mode) for mode in ("1", "0")]
         touched = [
             self._link(link, state, None if link in new else have.links.get(link), lines)
             for link, state in want.links.items()
@@ -275,6 +283,11 @@ class _Builder:
         self.start.extend((name, server) for server in want if server not in have)
 
 
+def _lacks_local(have: LinkState, want: LinkState) -> bool:
+    """Did somebody delete the link-local address of a link that shall do IPv6?"""
+    return have.lacks_local and any(":" in address for address in want.addresses)
+
+
 def _is_extra(address: str, want: LinkState) -> bool:
     """Is it to be removed, because it is neither declared nor a virtual address of somebody else?"""
     interface = ipaddress.ip_interface(address)
@@ -307,7 +320,8 @@ def _managed(state: Namespace, want: Namespace, mark: str, broken: set[str]) -> 
             continue
         if declared is not None:
             addresses = [a for a in link.addresses if a in declared.addresses or _is_extra(a, declared)]
-            links[name] = link._replace(addresses=tuple(_ordered(addresses, declared.addresses)))
+            ordered = tuple(_ordered(addresses, declared.addresses))
+            links[name] = link._replace(addresses=ordered, lacks_local=_lacks_local(link, declared))
         elif link.mark == mark:
             links[name] = link
     return state._replace(
@@ -335,6 +349,8 @@ def render(namespaces: Mapping[str, Namespace], orphans: Iterable[Orphan] = ()) 
         for link, at in state.links.items():
             facts.append(_describe(link, at))
             facts.extend("%s %s %s" % (link, "inet6" if ":" in a else "inet", a) for a in at.addresses)
+            if at.lacks_local:
+                facts.append("%s has no inet6 link-local address" % link)
         facts.extend("route %s via %s dev %s" % route[1:] for route in state.routes)
         facts.extend("sysctl %s = %s" % entry for entry in state.sysctls.items() if entry[1] is not None)
         facts.extend(_server(server) for server in state.servers)

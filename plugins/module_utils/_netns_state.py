@@ -37,6 +37,8 @@ class LinkState(NamedTuple):
     ifindex: int = 0
     # The index of the other end of a veth pair, in its own namespace.
     peer: int = 0
+    # No IPv6 link-local address, though the link passes packets: a router then finds no neighbour by IPv6.
+    lacks_local: bool = False
 
 
 class Running(NamedTuple):
@@ -243,8 +245,14 @@ def parse_links(shown: list[dict[str, Any]]) -> dict[str, LinkState]:
             mark=link.get("ifalias", ""),
             ifindex=link["ifindex"],
             peer=link.get("link_index", 0),
+            # One that was set up a moment ago gets its address as soon as it is ready.
+            lacks_local=link.get("operstate") == "UP" and not any(map(_is_link_local, link.get("addr_info", []))),
         )
     return links
+
+
+def _is_link_local(address: Mapping[str, Any]) -> bool:
+    return address.get("family") == "inet6" and address.get("scope") == "link"
 
 
 def parse_routes(shown: list[dict[str, Any]]) -> tuple[Route, ...]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Iterable, Mapping, NamedTuple, Tuple
+from typing import Iterable, Mapping, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_entries import (
@@ -38,7 +38,18 @@ class Address(NamedTuple):
         return "%s/%d" % (self.ip, self.prefix)
 
 
-Placed = Tuple[str, Address]  # the name of a link, an address on it
+class Placed(NamedTuple):
+    """An address and the name of the link it is on."""
+
+    link: str
+    address: Address
+
+
+class Added(NamedTuple):
+    """An address to be added, and how messages call it."""
+
+    entry: str
+    address: Address
 
 
 class Link(NamedTuple):
@@ -100,7 +111,7 @@ class Plan(NamedTuple):
     """
 
     steps: tuple[Step, ...]
-    added: tuple[tuple[str, Address], ...]  # entry, address
+    added: tuple[Added, ...]
     removed: tuple[Address, ...]
     promote: tuple[str, ...]
     before: str
@@ -111,7 +122,7 @@ class Plan(NamedTuple):
 
 def plan(have: State, want: Want) -> Plan:
     """The steps from have to want; InputError where the node rules the declaration out."""
-    added: list[tuple[str, Address]] = []
+    added: list[Added] = []
     removed: list[Placed] = []
     warnings: list[str] = []
     if want.present:
@@ -125,13 +136,13 @@ def plan(have: State, want: Want) -> Plan:
         removed, warnings = _listed(have, want)
     known = set(removed)
     removed += [gone for gone in _purged(have, want) if gone not in known]
-    after = _changed_links(have, want, [address for _, address in added], removed)
-    shown = sorted({want.interface, *(name for name, _ in removed)})
+    after = _changed_links(have, want, [new.address for new in added], removed)
+    shown = sorted({want.interface, *(gone.link for gone in removed)})
     steps = _steps(have, after, want, added, removed)
     return Plan(
         steps=tuple(steps),
         added=tuple(added),
-        removed=tuple(address for _, address in removed),
+        removed=tuple(gone.address for gone in removed),
         promote=_to_promote(have, after, removed),
         before=_render(have.links, shown),
         after=_render(after, shown),
@@ -169,13 +180,11 @@ def _by_ip(have: State) -> dict[IPAddress, list[Placed]]:
     index: dict[IPAddress, list[Placed]] = {}
     for link in have.links.values():
         for address in link.addresses:
-            index.setdefault(address.ip, []).append((link.name, address))
+            index.setdefault(address.ip, []).append(Placed(link.name, address))
     return index
 
 
-def _place(
-    have: State, want: Want, declared: Declared, found: list[Placed]
-) -> tuple[list[tuple[str, Address]], list[Placed]]:
+def _place(have: State, want: Want, declared: Declared, found: list[Placed]) -> tuple[list[Added], list[Placed]]:
     """What to add and what to remove for one declared address; found is where the node has it now."""
     target = Address(declared.ip, declared.full_prefix, want.metric)
     here = [address for name, address in found if name == want.interface]
@@ -196,7 +205,7 @@ def _place(
                 % (declared.entry, name)
             )
     _refuse_ends_of_link(have, want, declared)
-    return [(declared.entry, target)], found
+    return [Added(declared.entry, target)], found
 
 
 def _refuse_ends_of_link(have: State, want: Want, declared: Declared) -> None:
@@ -215,7 +224,7 @@ def _listed(have: State, want: Want) -> tuple[list[Placed], list[str]]:
     for declared in want.addresses:
         for name, address in by_ip.get(declared.ip, []):
             if name == want.interface and address.metric == want.metric:
-                removed.append((name, address))
+                removed.append(Placed(name, address))
             elif name == want.interface:
                 warnings.append(
                     "%s was not added by this module (it does not carry metric %d) and stays on %s; "
@@ -228,7 +237,7 @@ def _purged(have: State, want: Want) -> list[Placed]:
     keep = {declared.ip for declared in want.addresses} if want.present else set()
     names = {"none": [], "link": [want.interface], "node": list(have.links)}[want.purge]
     return [
-        (name, address)
+        Placed(name, address)
         for name in names
         if name in have.links
         for address in have.links[name].addresses
@@ -240,7 +249,7 @@ def _changed_links(have: State, want: Want, added: Iterable[Address], removed: I
     """The links as they will be."""
     gone = set(removed)
     links = {
-        name: link._replace(addresses=tuple(a for a in link.addresses if (name, a) not in gone))
+        name: link._replace(addresses=tuple(a for a in link.addresses if Placed(name, a) not in gone))
         for name, link in have.links.items()
     }
     if want.present:
@@ -248,7 +257,7 @@ def _changed_links(have: State, want: Want, added: Iterable[Address], removed: I
         if want.dummy:
             link = link._replace(flags=link.flags | {"UP", "LOWER_UP", "NOARP"})
         links[want.interface] = link._replace(addresses=link.addresses + tuple(added))
-    emptied = {name for name, _ in gone} if want.present else {name for name, _ in gone} | {want.interface}
+    emptied = {placed.link for placed in gone} | (set() if want.present else {want.interface})
     for name in emptied & set(links):
         link = links[name]
         ours = link.alias == LINK_ALIAS and link.kind == "dummy" and not (want.present and name == want.interface)
@@ -261,7 +270,7 @@ def _steps(
     have: State,
     after: Mapping[str, Link],
     want: Want,
-    added: Iterable[tuple[str, Address]],
+    added: Iterable[Added],
     removed: Iterable[Placed],
 ) -> list[Step]:
     # Removals come first: the kernel refuses one IPv6 address with two prefix lengths.
@@ -302,7 +311,9 @@ def _batch(after: Mapping[str, Link], want: Want) -> list[str]:
     if not want.present or link is None:
         return []
     lines = list(_create(link.name)) if link.alias == LINK_ALIAS and link.kind == "dummy" else []
-    return lines + [_add(link.name, a, "replace") for a in _sorted(link.addresses) if a.metric == want.metric]
+    declared = {entry.ip for entry in want.addresses}
+    mine = [a for a in link.addresses if a.metric == want.metric and a.ip in declared]
+    return lines + [_add(link.name, address, "replace") for address in _sorted(mine)]
 
 
 def _to_promote(have: State, after: Mapping[str, Link], removed: Iterable[Placed]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._command impo
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._neighbor import announce, probe
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import (
+    Added,
     Address,
     Link,
     Plan,
@@ -60,11 +61,11 @@ def converge(want: Want, check_mode: bool, ask: bool, tell: bool) -> dict[str, A
     if not check_mode:
         apply(todo)
         if tell and reachable:
-            warnings += _tell(reachable, [address.ip for _, address in todo.added])
+            warnings += _tell(reachable, [new.address.ip for new in todo.added])
     return {
         "changed": bool(todo.steps),
         "interface": want.interface,
-        "added": [str(address) for _, address in todo.added],
+        "added": [str(new.address) for new in todo.added],
         "removed": [str(address) for address in todo.removed],
         "batch": list(todo.batch),
         "diff": {"before": todo.before, "after": todo.after},
@@ -100,9 +101,9 @@ def read_link(entry: Mapping[str, Any]) -> Link:
     )
 
 
-def refuse_claimed(link: Link, own: set[str], added: Sequence[tuple[str, Address]]) -> None:
+def refuse_claimed(link: Link, own: set[str], added: Sequence[Added]) -> None:
     """InputError when another host on the link has one of the addresses to be added."""
-    claimed = probe(link.name, link.mac, own, [address.ip for _, address in added])
+    claimed = probe(link.name, link.mac, own, [new.address.ip for new in added])
     conflicts = [
         "%s is in use by another host on %s, %s" % (entry, link.name, claimed[address.ip])
         for entry, address in added

@@ -61,7 +61,8 @@ options:
     default: {}
   state:
     description:
-      - With V(absent), no owned chain is left, nor a jump to one, whatever O(tables) declares.
+      - With V(absent), no owned chain is left, nor a jump to one, whatever O(tables) declares. Name the chains of
+        others that are not built in under C(jumps) all the same, for jumps are looked for there only.
     type: str
     choices: [present, absent]
     default: present
@@ -128,7 +129,9 @@ boot:
   elements: dict
   contains:
     first:
-      description: Commands that take out jumps, if they are there already. They may fail.
+      description:
+        - Commands that take out jumps, if they are there already, and make chains of others that hold jumps, if they
+          are not there yet. They may fail.
       type: list
       elements: str
       sample: ["iptables --wait 30 -t nat -D PREROUTING -j WEB-IN"]
@@ -138,46 +141,44 @@ boot:
       sample: iptables-restore --noflush --wait 30 /etc/site/rules.v4
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_prefix, parse_tables
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import Wanted, WantedTable
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import (
     COMMON_ARGUMENTS,
     Declaration,
-    converge,
+    run_module,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables, NodeError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables
+
+ARGUMENTS = {
+    "family": {"type": "str", "choices": ["ipv4", "ipv6"], "default": "ipv4"},
+    "prefix": {"type": "str", "required": True},
+    "tables": {"type": "dict", "default": {}},
+    "save_to": {"type": "path"},
+    **COMMON_ARGUMENTS,
+}
+
+
+def declare(options: dict[str, Any]) -> list[Declaration]:
+    """The wanted state of one family."""
+    prefix = parse_prefix(options["prefix"])
+    wanted = parse_tables(options["tables"], prefix)
+    tool = Iptables(options["family"], options["backend"], options["wait"])
+    present = options["state"] == "present"
+    return [Declaration(tool, prefix, wanted if present else _without(wanted), options["save_to"] or "")]
+
+
+def _without(wanted: Wanted) -> Wanted:
+    """Nothing of ours, and no jump in the chains of others that are named."""
+    return {name: WantedTable({}, {chain: [] for chain in content.jumps}) for name, content in wanted.items()}
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "family": {"type": "str", "choices": ["ipv4", "ipv6"], "default": "ipv4"},
-            "prefix": {"type": "str", "required": True},
-            "tables": {"type": "dict", "default": {}},
-            "save_to": {"type": "path"},
-            **COMMON_ARGUMENTS,
-        },
-        supports_check_mode=True,
-    )
-    options = module.params
-    try:
-        prefix = parse_prefix(options["prefix"])
-        wanted = parse_tables(options["tables"], prefix)
-        declaration = Declaration(
-            Iptables(options["family"], options["backend"], options["wait"]),
-            prefix,
-            wanted if options["state"] == "present" else {},
-            options["save_to"] or "",
-        )
-        result = converge([declaration], module.check_mode, module._diff)
-    except (InputError, NodeError, CommandError, OSError) as error:
-        module.fail_json(msg=str(error))
-    for warning in result.pop("warnings"):
-        module.warn(warning)
-    module.exit_json(**result)
+    run_module(AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True), declare)
 
 
 if __name__ == "__main__":

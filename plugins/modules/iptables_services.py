@@ -186,16 +186,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import LAYOUTS, layout
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import (
     COMMON_ARGUMENTS,
     Declaration,
-    converge,
+    run_module,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables, NodeError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service, parse_services
 
 ARGUMENTS = {
@@ -249,14 +248,7 @@ def declare(options: dict[str, Any]) -> list[Declaration]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    try:
-        result = converge(declare(module.params), module.check_mode, module._diff)
-    except (InputError, NodeError, CommandError, OSError) as error:
-        module.fail_json(msg=str(error))
-    for warning in result.pop("warnings"):
-        module.warn(warning)
-    module.exit_json(**result)
+    run_module(AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True), declare)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ attributes:
 options:
   interface:
     description:
-      - The link that answers for the addresses.
+      - The link that answers for the addresses. It must exist, but for O(dummy=true) and O(state=absent).
     type: str
     required: true
   addresses:

@@ -187,6 +187,7 @@ def test_vips_answer_and_a_second_run_changes_nothing(lan: Lan) -> None:
     result = lan.module(addresses=[V4, V6])
     assert result == {**predicted, "invocation": result["invocation"]}
     assert result["changed"]
+    assert "tentative" not in lan.addresses()  # usable at once
     assert (result["added"], result["removed"]) == ([V4 + "/32", V6 + "/128"], [])
     assert lan.ping(V4)
     assert lan.ping(V6)
@@ -199,7 +200,7 @@ def test_absent_leaves_the_node_as_it_was(lan: Lan) -> None:
     before = lan.everything()
     lan.module(addresses=[V4, V6, "192.168.10.101/24", "fd00:10::101/64"])
     assert lan.everything() != before
-    gone = {"addresses": [V4, V6, "192.168.10.101", "fd00:10::101"], "state": "absent"}
+    gone: dict[str, Any] = {"addresses": [V4, V6, "192.168.10.101", "fd00:10::101"], "state": "absent"}
     predicted = lan.module(**gone, check_mode=True)
     result = lan.module(**gone)
     assert result["changed"]
@@ -313,6 +314,18 @@ def test_purge_and_move(lan: Lan) -> None:
     assert lan.everything() == before
 
 
+def test_the_node_itself_is_no_other_host(lan: Lan) -> None:
+    """An address that moves between two links on one LAN is still answered for by the first while the second asks."""
+    lan.batch("lan", "link add p4 type veth peer name eth3 netns %snode" % lan.prefix, "link set p4 master br0 up")
+    lan.batch("node", "link set eth3 up")
+    lan.module(interface="eth3", addresses=[V4, V6])
+    assert lan.ping(V4)
+    assert lan.ping(V6)
+    assert lan.module(addresses=[V4, V6])["changed"]
+    assert lan.ping(V4)
+    assert lan.ping(V6)
+
+
 def test_a_failure_in_the_middle_takes_back_what_was_done(lan: Lan) -> None:
     lan.module(addresses=[V4, V6])
     before = sorted(lan.addresses().splitlines())
@@ -331,7 +344,7 @@ def test_batch_brings_the_addresses_back(lan: Lan) -> None:
     lines = "".join(line + "\n" for line in lan.module(addresses=[V4, V6])["batch"])
     before = lan.addresses()
     lan.module(state="absent", purge="link")
-    for _ in range(2):
+    for _turn in range(2):
         assert lan.run("node", "ip", "-force", "-batch", "-", stdin=lines).rc == 0
         assert lan.addresses() == before
     assert not lan.module(addresses=[V4, V6])["changed"]
@@ -340,13 +353,14 @@ def test_batch_brings_the_addresses_back(lan: Lan) -> None:
 def test_what_the_node_rules_out(lan: Lan) -> None:
     lan.run("node", "tee", "/proc/sys/net/ipv6/conf/eth1/disable_ipv6", stdin="1")
     before = lan.addresses()
-    for options, message in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"interface": "eth9", "addresses": [V4]}, "interface eth9 does not exist: this node has eth0, eth1, eth2, lo"),
         ({"interface": "eth1", "addresses": [V4, V6]}, "addresses[1] %s cannot be put on eth1, where IPv6 is" % V6),
         ({"interface": "eth1", "addresses": ["192.168.10.1"]}, "addresses[0] 192.168.10.1 is already on eth0"),
         ({"addresses": [V4, "10.0.0.300"]}, "addresses[1] 10.0.0.300 is not an IP address"),
         ({"addresses": [V4], "dummy": True}, "interface eth0 is not a dummy link but of type veth"),
-    ):
+    ]
+    for options, message in refused:
         for check_mode in (True, False):
             result = lan.module(**options, check_mode=check_mode)
             assert result["failed"]
@@ -367,7 +381,7 @@ def test_nobody_can_be_asked_on_a_link_that_is_down(lan: Lan) -> None:
 
 def test_dummy_link(lan: Lan) -> None:
     before = lan.everything()
-    wanted = {"interface": "lb0", "dummy": True, "addresses": [V4, V6]}
+    wanted: dict[str, Any] = {"interface": "lb0", "dummy": True, "addresses": [V4, V6]}
     if run(["unshare", "--net", "ip", "link", "add", "d0", "type", "dummy"], check=False).rc != 0:
         result = lan.module(**wanted)
         assert result["msg"].startswith("interface lb0: this kernel has no dummy links. They are in its module `dummy`")
@@ -382,7 +396,7 @@ def test_dummy_link(lan: Lan) -> None:
     assert lan.ping(V4, "node")
     lines = "".join(line + "\n" for line in again["batch"])
     lan.batch("node", "link del lb0")
-    for _ in range(2):
+    for _turn in range(2):
         lan.run("node", "ip", "-force", "-batch", "-", stdin=lines, check=False)
         assert not lan.module(**wanted)["changed"]
     assert lan.module(interface="lb0", addresses=[V4], state="absent")["removed"] == [V4 + "/32"]

@@ -266,7 +266,7 @@ def test_diff_of_a_created_link() -> None:
 
 
 def test_batch_brings_everything_back() -> None:
-    made = plan(node(eth0=[OWN]), want(VIP, "fd00::9", "192.168.10.1"))
+    made = plan(node(eth0=[OWN, ours("10.0.0.1/32")]), want(VIP, "fd00::9", "192.168.10.1"))
     assert list(made.batch) == [
         "address replace 192.168.10.100/32 dev eth0 metric 27746",
         "address replace fd00::9/128 dev eth0 metric 27746 nodad noprefixroute preferred_lft 0",
@@ -330,7 +330,7 @@ def test_any_plan_is_final_and_leaves_others_alone(
 
 def play(state: dict[str, list[Address]], lines: list[str]) -> None:
     for line in lines:
-        _, verb, text, _, link, *_ = line.split()
+        verb, text, link = line.split()[1], line.split()[2], line.split()[4]
         if verb == "del":
             (gone,) = [a for a in state[link] if str(a) == text and a.metric == OURS]
             state[link].remove(gone)

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 
 def test_the_node_is_as_it_was_found(router: Any) -> None:
     before = router.output("cat /root/node-state.before").splitlines()
     now = router.output("/root/node-state").splitlines()
-    assert now == before
+    assert list(difflib.unified_diff(before, now, "before", "now", lineterm="", n=0)) == []
 
 
 def test_the_virtual_address_does_not_answer(client: Any) -> None:

@@ -28,8 +28,7 @@ def test_the_pods_themselves_are_out_of_reach(client: Any, pod: str) -> None:
 
 def test_a_service_without_endpoints_refuses(client: Any) -> None:
     asked = client.curl("http://192.168.10.101/")
-    assert asked.rc == 7, asked.stderr  # curl: connection refused, not timed out
-    assert "refused" in asked.stderr
+    assert asked.rc == 7, asked.stderr  # it could not connect, and did not time out, which is 28
 
 
 def test_the_virtual_addresses_are_on_the_link(router: Any) -> None:
@@ -42,16 +41,23 @@ def test_the_virtual_addresses_are_on_the_link(router: Any) -> None:
     assert addresses["fd00:10::1"] == 64
 
 
-@pytest.mark.parametrize("save, before", [("iptables-save", "foreign.rules"), ("ip6tables-save", "foreign.rules6")])
-def test_rules_of_others_are_as_they_were(router: Any, save: str, before: str) -> None:
-    rules = router.saved_rules(save)
-    foreign = [line.split(" [")[0] for line in router.output(f"cat /etc/{before}").splitlines() if line[:1] in ":-"]
-    assert [rule for rule in rules if rule in foreign] == sorted(foreign, key=rules.index)
+@pytest.mark.parametrize("save", ["iptables-save", "ip6tables-save"])
+def test_rules_of_others_are_as_they_were(router: Any, save: str) -> None:
+    before, now = router.rules_before(save), router.rules(save)
+    assert before, "the scenario has prepared none"
+    for table, lines in before.items():
+        kept = iter(now[table])
+        assert all(line in kept for line in lines), f"not all, or in another order: {table} {now[table]}"
 
 
-def test_the_chains_are_the_projects_own(router: Any) -> None:
-    assert any(rule.startswith(":LB-") for rule in router.saved_rules("iptables-save"))
-    assert any(rule.startswith(":LB-") for rule in router.saved_rules("ip6tables-save"))
+@pytest.mark.parametrize("save", ["iptables-save", "ip6tables-save"])
+def test_new_chains_are_the_projects_own(router: Any, save: str) -> None:
+    before, now = router.rules_before(save), router.rules(save)
+    known = {line for lines in before.values() for line in lines}
+    chains = [line for lines in now.values() for line in lines if line[0] == ":" and line.endswith(" -")]
+    new = [chain for chain in chains if chain not in known]
+    assert new
+    assert all(chain.startswith(":LB-") for chain in new), new
 
 
 def test_forwarding_is_on(router: Any) -> None:

@@ -1,0 +1,88 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: table
+short_description: A table for the terminal
+version_added: 0.1.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Sets rows as a table. Control characters in their text, which a hostile node might send, are shown and not obeyed.
+requirements:
+  - The Python package rich on the control node
+positional: _input, columns
+options:
+  _input:
+    description: The rows, each a list with one text for each column.
+    type: list
+    elements: list
+    required: true
+  columns:
+    description: The headings.
+    type: list
+    elements: str
+    required: true
+  title:
+    description: What stands above the table.
+    type: str
+    default: ''
+"""
+
+EXAMPLES = r"""
+- name: Say what was found
+  ansible.builtin.debug:
+    msg: "{{ [['ping 192.168.20.20', 'no answer']] | homelab.loadbalancer.table(['from a', 'result']) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The table, of several lines.
+  type: str
+"""
+
+import io
+from typing import Any, Callable, Sequence
+
+from ansible.errors import AnsibleFilterError
+
+try:
+    import rich.box
+    import rich.console
+    import rich.table
+    import rich.text
+except ImportError as error:
+    RICH_MISSING: ImportError | None = error
+else:
+    RICH_MISSING = None
+
+WIDTH = 72  # with what Ansible indents, 80
+
+
+def table(rows: Sequence[Sequence[Any]], columns: Sequence[str], title: str = "") -> str:
+    """Set rows as a table of at most 72 characters a line."""
+    if RICH_MISSING:
+        raise AnsibleFilterError("the filter table needs the Python package rich: pip install rich") from RICH_MISSING
+    grid = rich.table.Table(*columns, title=title or None, title_justify="left", box=rich.box.ROUNDED)
+    for row in rows:
+        grid.add_row(*(rich.text.Text(_harmless(str(cell))) for cell in row))
+    console = rich.console.Console(file=io.StringIO(), width=WIDTH, color_system=None)
+    with console.capture() as captured:
+        console.print(grid)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _harmless(text: str) -> str:
+    return "".join(
+        character if character.isprintable() or character == "\n" else "\\x%02x" % ord(character) for character in text
+    )
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., str]]:
+        return {"table": table}

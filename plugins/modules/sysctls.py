@@ -1,0 +1,90 @@
+#!/usr/bin/python
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sysctls
+short_description: Kernel parameters of the running node
+version_added: 0.1.0
+description:
+  - Sets kernel parameters at once, in the network namespace the task runs in, and keeps them in a file only if asked.
+    The module M(ansible.posix.sysctl) always writes a file, which is the machine's own even where the task runs in a
+    network namespace.
+  - All values are set or none. When the kernel refuses one, those before it are put back.
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+extends_documentation_fragment:
+  - homelab.loadbalancer.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  values:
+    description:
+      - The value of each parameter, named as for C(sysctl(8\)).
+    type: dict
+    required: true
+  save_to:
+    description:
+      - A file on the node that keeps the values for C(sysctl -p) or systemd-sysctl. Its folder must exist. Written when
+        it differs.
+    type: path
+seealso:
+  - module: ansible.posix.sysctl
+"""
+
+EXAMPLES = r"""
+- name: Forward packets
+  homelab.loadbalancer.sysctls:
+    values:
+      net.ipv4.ip_forward: 1
+      net.ipv6.conf.all.forwarding: 1
+"""
+
+RETURN = r"""
+before:
+  description: The values that the parameters had.
+  returned: success
+  type: dict
+  sample: {net.ipv4.ip_forward: '0'}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files, _sysctls
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"values": {"type": "dict", "required": True}, "save_to": {"type": "path"}},
+        supports_check_mode=True,
+    )
+    want = {str(name): _sysctls.normal(value) for name, value in module.params["values"].items()}
+    path = module.params["save_to"]
+    result = {}
+    try:
+        have = _sysctls.read(list(want))
+        text = _sysctls.show(want)
+        file_differs = bool(path) and _files.differs(path, text)
+        result = {"changed": have != want or file_differs, "before": have}
+        if not module.check_mode:
+            _sysctls.write(have, want)
+            if file_differs:
+                _files.write(path, text)
+        if module._diff:
+            result["diff"] = {"before": _sysctls.show(have), "after": text}
+    except (InputError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

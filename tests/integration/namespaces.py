@@ -1,0 +1,145 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nodes for the tests of iptables: network namespaces without a name, and what an onlooker sees in them.
+
+A namespace without a name ends with the last process in it: nothing is left behind, whatever happens to a test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Iterator
+
+from ansible.module_utils.common import warnings
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MODULES = "ansible_collections.homelab.loadbalancer.plugins.modules."
+BACKENDS = ("nft", "legacy")
+FAMILIES = ("ipv4", "ipv6")
+CLONE_NEWNET = 0x40000000
+
+
+@contextlib.contextmanager
+def fresh_network() -> Iterator[None]:
+    """This thread, which must be the main one, and the programs it starts, in a new network namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net", encoding="ascii") as home:
+        if libc.unshare(CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        try:
+            yield
+        finally:
+            if libc.setns(home.fileno(), CLONE_NEWNET) != 0:
+                os.abort()  # nothing may ever run in the wrong namespace
+
+
+def module(name: str, check_mode: bool = False, diff: bool = True, **options: Any) -> dict[str, Any]:
+    """Run a module's own main() in this process, where it is fast and its parts can be replaced; return its result."""
+    main = importlib.import_module(MODULES + name).main
+    warnings._global_warnings.clear()
+    arguments = {**options, "_ansible_check_mode": check_mode, "_ansible_diff": diff}
+    said = io.StringIO()
+    with patch_module_args(arguments), contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        main()
+    result: dict[str, Any] = json.loads(said.getvalue())
+    result.pop("invocation", None)
+    return result
+
+
+def start_module(name: str, check_mode: bool = False, diff: bool = True, **options: Any) -> subprocess.Popen[str]:
+    """Start a module as Ansible does, as a process of its own."""
+    arguments = {**options, "_ansible_check_mode": check_mode, "_ansible_diff": diff}
+    process = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "plugins/modules" / (name + ".py"))],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / ".collections")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+    process.stdin.close()
+    return process
+
+
+def finish_module(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Wait for a started module and return its result."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process:
+        out, err = process.stdout.read(), process.stderr.read()
+    assert out, err
+    result: dict[str, Any] = json.loads(out)
+    result.pop("invocation", None)
+    return result
+
+
+class Firewall:
+    """One family's iptables of one backend, as an administrator uses it by hand."""
+
+    def __init__(self, backend: str, family: str = "ipv4") -> None:
+        self.backend = backend
+        self.family = family
+        self.command = "%s-%s" % ({"ipv4": "iptables", "ipv6": "ip6tables"}[family], backend)
+
+    def __call__(self, line: str, table: str = "filter") -> None:
+        run([self.command, "-t", table, *line.split()])
+
+    def load(self, text: str) -> None:
+        run([self.command + "-restore", "--noflush", "--counters"], text)
+
+    def try_load(self, text: str) -> Completed:
+        return run([self.command + "-restore", "--noflush"], text, check=False)
+
+    def save(self, counters: bool = False) -> str:
+        """What iptables-save prints, without the time of day."""
+        out = run([self.command + "-save", *(["--counters"] if counters else [])]).out
+        lines = [line for line in out.splitlines() if not line.startswith("#")]
+        return "".join(line + "\n" for line in lines)
+
+    def chains(self) -> dict[str, list[str]]:
+        """Each chain's rules, by `table chain`."""
+        found: dict[str, list[str]] = {}
+        table = ""
+        for line in self.save().splitlines():
+            if line.startswith("*"):
+                table = line[1:]
+            elif line.startswith(":"):
+                found["%s %s" % (table, line[1:].split()[0])] = []
+            elif line.startswith("-A "):
+                found["%s %s" % (table, line.split()[1])].append(line.split(" ", 2)[2] if line.count(" ") > 1 else "")
+        return found
+
+    def foreign(self, prefix: str, counters: bool = True) -> str:
+        """What is saved, less all chains with the prefix and the jumps to them, and the tables that leaves empty."""
+        ours = re.compile(r"^:%s|(^|\] )-A %s| -[jg] %s" % ((re.escape(prefix),) * 3))
+        text = re.compile(r'"(\\.|[^"\\])*"')
+        lines = self.save(counters).splitlines(keepends=True)
+        return without_empty_tables("".join(line for line in lines if not ours.search(text.sub("", line))))
+
+
+def without_empty_tables(saved: str) -> str:
+    """Less the tables whose chains are all empty and accept, as the legacy backend keeps them once they were used."""
+    tables = re.findall(r"^\*.*?^COMMIT\n", saved, re.DOTALL | re.MULTILINE)
+    idle = re.compile(r"\*\w+\n(:[A-Z]+ ACCEPT \[\d+:\d+\]\n)+COMMIT\n")
+    return "".join(table for table in tables if not idle.fullmatch(table))
+
+
+def idle_tables(saved: str) -> list[str]:
+    """The names of the tables that hold nothing but built-in chains that accept."""
+    kept = set(re.findall(r"^\*(\w+)", without_empty_tables(saved), re.MULTILINE))
+    return [name for name in re.findall(r"^\*(\w+)", saved, re.MULTILINE) if name not in kept]

@@ -1,0 +1,430 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""iptables_chains on real kernels' tables of both backends, beside the rules of others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
+    BACKENDS,
+    FAMILIES,
+    Firewall,
+    finish_module,
+    fresh_network,
+    idle_tables,
+    module,
+    start_module,
+    without_empty_tables,
+)
+
+# As Docker, kube-proxy and firewalld (by its iptables backend) leave them, with packets counted already.
+FOREIGN = """\
+*raw
+:PREROUTING ACCEPT [7:420]
+:OUTPUT ACCEPT [0:0]
+:PREROUTING_direct - [0:0]
+[4:240] -A PREROUTING -j PREROUTING_direct
+[0:0] -A PREROUTING -i docker0 -p tcp -j CT --notrack
+COMMIT
+*mangle
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:KUBE-KUBELET-CANARY - [0:0]
+[9:540] -A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
+COMMIT
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:DOCKER - [0:0]
+:KUBE-MARK-MASQ - [0:0]
+:KUBE-POSTROUTING - [0:0]
+:KUBE-SEP-SXIVWICOYRO3J4NJ - [0:0]
+:KUBE-SERVICES - [0:0]
+:KUBE-SVC-NPX46M4PTMTKRN6Y - [0:0]
+[1:60] -A PREROUTING -m comment --comment "kubernetes service portals -j LB-X" -j KUBE-SERVICES
+[2:120] -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+[3:180] -A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+[4:240] -A OUTPUT -m addrtype --dst-type LOCAL -j DOCKER
+[0:0] -A POSTROUTING -m comment --comment "it\\'s \\"kubernetes\\" postrouting rules" -j KUBE-POSTROUTING
+[0:0] -A POSTROUTING -m mark --mark 0x2000/0x2000 -j MASQUERADE
+[0:0] -A DOCKER -p tcp -m tcp --dport 8080 -j DNAT --to-destination :80
+[0:0] -A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
+[0:0] -A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
+[0:0] -A KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0
+[0:0] -A KUBE-POSTROUTING -j MASQUERADE --random-fully
+[0:0] -A KUBE-SEP-SXIVWICOYRO3J4NJ -p tcp -m tcp -j DNAT --to-destination :6443
+[0:0] -A KUBE-SERVICES -p tcp -m tcp --dport 443 -j KUBE-SVC-NPX46M4PTMTKRN6Y
+[0:0] -A KUBE-SVC-NPX46M4PTMTKRN6Y -m statistic --mode random --probability 0.50000000000 -j KUBE-MARK-MASQ
+[0:0] -A KUBE-SVC-NPX46M4PTMTKRN6Y -j KUBE-SEP-SXIVWICOYRO3J4NJ
+COMMIT
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:DOCKER - [0:0]
+:DOCKER-USER - [0:0]
+:FORWARD_direct - [0:0]
+:KUBE-FIREWALL - [0:0]
+[5:300] -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+[6:360] -A INPUT -j KUBE-FIREWALL
+[7:420] -A FORWARD -j DOCKER-USER
+[8:480] -A FORWARD -o docker0 -j DOCKER
+[8:480] -A FORWARD -o docker0 -j DOCKER
+[9:540] -A FORWARD -j FORWARD_direct
+[1:60] -A DOCKER-USER -j RETURN
+[0:0] -A FORWARD_direct -m limit --limit 5/min -j LOG --log-prefix "dropped: -j LB-X"
+COMMIT
+"""
+
+
+def jump(rule: str, **where: str) -> dict[str, str]:
+    return {"rule": rule, **where}
+
+
+STATES: list[dict[str, Any]] = [
+    {
+        "nat": {
+            "chains": {"LB-X": ["-p tcp --dport 80 -j DNAT --to :8080"], "LB-Y": []},
+            "jumps": {
+                "PREROUTING": [jump("-j LB-X")],
+                "OUTPUT": [jump("-j LB-X", after="DOCKER")],
+                "POSTROUTING": [jump("-j LB-Y", position="last")],
+            },
+        },
+        "filter": {
+            "chains": {"LB-X": ["-p tcp --dport 80 -j ACCEPT", "-j LB-Z"], "LB-Z": ["-j RETURN"]},
+            "jumps": {
+                "FORWARD": [jump("-i eth0 -j LB-X", before="DOCKER"), jump("-j LB-Z", after="DOCKER")],
+                "DOCKER-USER": [jump("-j LB-X")],
+            },
+        },
+        "mangle": {"chains": {"LB-X": ["-j MARK --set-mark 1"]}, "jumps": {"FORWARD": [jump("-j LB-X")]}},
+        "raw": {"chains": {"LB-X": ["-p udp -j CT --notrack"]}, "jumps": {"PREROUTING": [jump("-j LB-X")]}},
+    },
+    {
+        "nat": {
+            "chains": {"LB-X": ["-p tcp --dport 81 -j DNAT --to :8080"], "LB-W": ["-j RETURN"]},
+            "jumps": {
+                "PREROUTING": [jump("-j LB-X", before="KUBE-SERVICES"), jump("-g LB-W", after="DOCKER")],
+                "POSTROUTING": [jump("-j LB-W", position="first")],
+            },
+        },
+        "filter": {"chains": {"LB-X": []}, "jumps": {"FORWARD": [jump("-j LB-X", after="DOCKER")], "DOCKER-USER": []}},
+        "raw": {"chains": {"LB-X": ["-p udp -j CT --notrack"]}, "jumps": {"PREROUTING": [jump("-j LB-X")]}},
+    },
+]
+HOSTS = {"filter": {"jumps": {"DOCKER-USER": []}}}
+
+
+@pytest.fixture(autouse=True)
+def _node() -> Iterator[None]:
+    with fresh_network():
+        yield
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def firewall(backend: str, family: str) -> Firewall:
+    return Firewall(backend, family)
+
+
+@pytest.fixture
+def v4(backend: str) -> Firewall:
+    return Firewall(backend)
+
+
+def chains(firewall: Firewall, check_mode: bool = False, diff: bool = True, **options: Any) -> dict[str, Any]:
+    common = {"backend": firewall.backend, "family": firewall.family, "prefix": "LB-"}
+    return module("iptables_chains", check_mode, diff, **{**common, **options})
+
+
+def converge(firewall: Firewall, **options: Any) -> dict[str, Any]:
+    """Check, carry out, repeat: check mode changes nothing and predicts the run, which a second run leaves alone."""
+    before = firewall.save(counters=True)
+    predicted = chains(firewall, check_mode=True, **options)
+    assert not predicted.get("failed"), predicted
+    assert firewall.save(counters=True) == before
+    result = chains(firewall, **options)
+    assert result == predicted
+    after = firewall.save(counters=True)
+    again = chains(firewall, **options)
+    assert again == {**result, "changed": False, "diff": []}
+    assert firewall.save(counters=True) == after
+    return result
+
+
+def by_table(text: str) -> list[str]:
+    """The tables of a save, which come in another order from each backend."""
+    return sorted(text.replace("*", "\0*").split("\0"))
+
+
+def shown(firewall: Firewall, text: str) -> str:
+    """The chains that a diff shows, as they are in the kernel."""
+    kept = []
+    names: dict[str, set[str]] = {}
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(":"):
+            names.setdefault(table, set()).add(line[1:].split()[0])
+    for line in firewall.save().splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+            kept += [line] if table in names else []
+        elif line.startswith(":") and line[1:].split()[0] in names.get(table, ()):
+            kept.append(line.rsplit(" ", 1)[0])
+        elif line.startswith("-A ") and line.split()[1] in names.get(table, ()):
+            kept.append(line)
+    return "".join(line + "\n" for line in kept)
+
+
+@pytest.mark.parametrize("diff", [True, False])
+def test_rules_of_others_stay_byte_for_byte(firewall: Firewall, diff: bool) -> None:
+    firewall.load(FOREIGN)
+    before = firewall.save(counters=True)
+    for tables in [*STATES, STATES[0]]:
+        if diff:
+            assert converge(firewall, tables=tables)["changed"]
+        else:
+            assert chains(firewall, diff=False, tables=tables)["changed"]
+            assert not chains(firewall, diff=False, tables=tables)["changed"]
+        assert firewall.foreign("LB-") == before
+    assert chains(firewall, tables=HOSTS, state="absent", diff=diff)["changed"]
+    assert firewall.save(counters=True) == before
+    assert not chains(firewall, tables=HOSTS, state="absent", diff=diff)["changed"]
+
+
+def test_jumps_are_where_they_were_declared(firewall: Firewall) -> None:
+    firewall.load(FOREIGN)
+    chains(firewall, tables=STATES[0])
+    found = firewall.chains()
+    assert found["nat PREROUTING"][0] == "-j LB-X"
+    assert found["nat OUTPUT"][1:] == ["-m addrtype --dst-type LOCAL -j DOCKER", "-j LB-X"]
+    assert found["nat POSTROUTING"][-1] == "-j LB-Y"
+    assert found["filter FORWARD"] == [
+        "-j DOCKER-USER",
+        "-i eth0 -j LB-X",
+        "-o docker0 -j DOCKER",
+        "-o docker0 -j DOCKER",
+        "-j LB-Z",
+        "-j FORWARD_direct",
+    ]
+    assert found["filter DOCKER-USER"] == ["-j LB-X", "-j RETURN"]
+    chains(firewall, tables=STATES[1])
+    found = firewall.chains()
+    assert [rule.split()[-1] for rule in found["nat PREROUTING"]] == ["LB-X", "KUBE-SERVICES", "DOCKER", "LB-W"]
+    assert "-g LB-W" in found["nat PREROUTING"]
+    assert found["nat OUTPUT"][1:] == ["-m addrtype --dst-type LOCAL -j DOCKER"]
+    assert found["filter DOCKER-USER"] == ["-j RETURN"]
+    assert found["nat LB-X"] == ["-p tcp -m tcp --dport 81 -j DNAT --to-destination :8080"]
+    assert "nat LB-Y" not in found
+    assert "mangle LB-X" not in found
+
+
+@pytest.mark.parametrize("tables", STATES[1:])
+def test_a_fresh_node_is_fresh_again_afterwards(firewall: Firewall, tables: dict[str, Any]) -> None:
+    assert firewall.save() == ""
+    plain = {name: {**content, "jumps": {}} for name, content in tables.items()}
+    plain["nat"]["jumps"] = {"PREROUTING": [jump("-j LB-X")], "POSTROUTING": [jump("-j LB-W", position="last")]}
+    converge(firewall, tables=plain)
+    # Chains by chains, so that the last use of a table is not always by state: absent.
+    converge(firewall, tables={"nat": plain["nat"]})
+    converge(firewall, tables={"nat": {"chains": {}, "jumps": {}}})
+    converge(firewall, state="absent", tables={})
+    left = firewall.save()
+    assert without_empty_tables(left) == ""
+    if firewall.backend == "nft":
+        assert left == ""
+    else:
+        # The kernel keeps a table once it was used, and there is no way to take it out of a namespace.
+        assert set(idle_tables(left)) <= set(tables)
+
+
+def test_diff_shows_what_iptables_save_shows(firewall: Firewall) -> None:
+    firewall.load(FOREIGN)
+    for tables in [*STATES, {}]:
+        hosts = tables or HOSTS
+        state = "present" if tables else "absent"
+        predicted = chains(firewall, check_mode=True, tables=hosts, state=state)
+        before = predicted["diff"][0]["before"]
+        assert by_table(shown(firewall, before)) == by_table(before)
+        after = chains(firewall, tables=hosts, state=state)["diff"][0]["after"]
+        assert after == predicted["diff"][0]["after"]
+        assert by_table(shown(firewall, after)) == by_table(after)
+        header = firewall.command.split("-")[0] + "-save"
+        assert predicted["diff"][0]["before_header"] in (header, firewall.command + "-save")
+
+
+# Rules as users write them, with one field of them all: -p tcp --dport and -m tcp, names for numbers, any order.
+SPELLINGS = {
+    "ipv4": [
+        "-s 192.168.10.7 -j ACCEPT",
+        "-s 192.168.10.77/255.255.255.0 -j ACCEPT",
+        "-s 10.1.0.0/16,10.2.0.0/16 -p tcp --dport 22 -j ACCEPT",
+        "-d 10.0.0.1,10.0.0.2 -s 10.1.0.1,10.1.0.2 -j ACCEPT",
+        "-p icmp --icmp-type echo-request -j ACCEPT",
+        "-p icmp --icmp-type any -j ACCEPT",
+        "-m iprange --src-range 10.0.0.1-10.0.0.9 -j DROP",
+        "-f -j DROP",
+        "-j REJECT",
+        "-p tcp -j REJECT --reject-with tcp-reset",
+    ],
+    "ipv6": [
+        "-s fd00:10:0:0::7 -j ACCEPT",
+        "-s FD00:10::/64,fd00:11::1 -p tcp --dport 22 -j ACCEPT",
+        "-p icmpv6 --icmpv6-type echo-request -j ACCEPT",
+        "-p ipv6-icmp --icmpv6-type 135 -j ACCEPT",
+        "-m hl --hl-eq 255 -j ACCEPT",
+        "-j REJECT",
+        "-j REJECT --reject-with adm-prohibited",
+    ],
+    "both": [
+        "",
+        "-j ACCEPT",
+        "--jump ACCEPT",
+        "-p tcp --dport 80 -j ACCEPT",
+        "-p TCP --dport http -j ACCEPT",
+        "-p 6 --destination-port 80 -j ACCEPT",
+        "  -p tcp   --dport 80    -j   ACCEPT  ",
+        "-p tcp\t--dport 80\t-j ACCEPT",
+        "-j ACCEPT -p tcp --dport 80",
+        "--protocol tcp --dport 80 --jump ACCEPT",
+        "! -p tcp -j DROP",
+        "-p tcp ! --dport 80 -j DROP",
+        "-p tcp --sport 1024: --dport :1023 -j ACCEPT",
+        "-p udp --dport domain -j ACCEPT",
+        "-p tcp --syn -j ACCEPT",
+        "-p tcp --tcp-flags ALL NONE -j DROP",
+        "-m tcp -p tcp --dport 80 -j ACCEPT",
+        "-m state --state ESTABLISHED,RELATED -j ACCEPT",
+        "-m conntrack --ctstate ESTABLISHED,NEW -j ACCEPT",
+        "-m conntrack ! --ctstate DNAT -j DROP",
+        "-p tcp -m multiport --dports 80,443,8000:8080 -j ACCEPT",
+        "-p tcp -m multiport --dports ssh -j ACCEPT",
+        "-p tcp -m multiport --sports 80,443 -j ACCEPT",
+        "-m addrtype --dst-type LOCAL,MULTICAST -j ACCEPT",
+        "-m limit --limit 5/minute --limit-burst 7 -j ACCEPT",
+        "-m limit --limit 1/s -j LOG --log-prefix 'dropped:' --log-level warning",
+        '-j LOG --log-prefix "two words: " --log-level 7',
+        "-m statistic --mode random --probability 0.33333 -j ACCEPT",
+        "-m statistic --mode nth --every 3 --packet 0 -j ACCEPT",
+        "-m recent --name web --rcheck --seconds 60 --reap -j ACCEPT",
+        "-m recent --set --name web --rsource -j ACCEPT",
+        "-m comment --comment hello -j ACCEPT",
+        '-m comment --comment "hello" -j ACCEPT',
+        '-m comment --comment "go to -j LB-NOWHERE --match-set none src" -j ACCEPT',
+        '-m comment --comment "say \\"hi\\", it\'s \\\\ here" -j ACCEPT',
+        '-m comment --comment "grüße — 日本語" -j ACCEPT',
+        "-m mark --mark 1 -j ACCEPT",
+        "-m mark --mark 0x10/0xff -j ACCEPT",
+        "-j MARK --set-mark 16",
+        "-j MARK --or-mark 0x1000",
+        "-j CONNMARK --restore-mark",
+        "-i eth+ -j ACCEPT",
+        "-i lo -o eth0 -j ACCEPT",
+        "-m mac --mac-source 02:00:00:00:00:0a -j ACCEPT",
+        "-m hashlimit --hashlimit-upto 10/sec --hashlimit-name web -j ACCEPT",
+        "-m length --length 100:200 -j ACCEPT",
+        "-j LB-OTHER",
+        "--goto LB-OTHER",
+        "-j THEIRS",
+        "-m set --match-set web src -j ACCEPT",
+        "-m set ! --match-set web dst,src -j ACCEPT",
+        "-m set --match-set  list src -j ACCEPT",
+        "-c 5 300 -j ACCEPT",
+    ],
+}
+NOT_IN_FILTER = {"-j MARK", "-j CONNM"}
+
+
+def test_a_rule_in_any_spelling_is_idempotent(firewall: Firewall) -> None:
+    if firewall.backend == "nft" and "hl" in firewall.family:
+        pytest.skip()
+    inet = {"ipv4": "inet", "ipv6": "inet6"}[firewall.family]
+    run(["ipset", "create", "web", "hash:ip,port", "family", inet])
+    run(["ipset", "create", "list", "list:set"])
+    run(["ipset", "add", "list", "web"])
+    firewall("-N THEIRS", "mangle")
+    rules = [rule.replace("'dropped:'", '"dropped:"') for rule in SPELLINGS["both"] + SPELLINGS[firewall.family]]
+    if firewall.backend:
+        rules = [rule for rule in rules if "REJECT" not in rule]
+    content: dict[str, Any] = {"LB-OTHER": []}
+    for i, rule in enumerate(rules):
+        content["LB-%d" % i] = [rule]
+    content["LB-ALL"] = rules
+    tables = {"mangle": {"chains": content}}
+    rejects = {"LB-R": [rule for rule in SPELLINGS[firewall.family] if "REJECT" in rule]}
+    tables["filter"] = {"chains": rejects}
+    converge(firewall, tables=tables)
+    # What was just read from the kernel is one of the spellings, too.
+    read: dict[str, Any] = {}
+    for name, kept in firewall.chains().items():
+        table, chain = name.split()
+        if chain.startswith("LB-"):
+            read.setdefault(table, {"chains": {}})["chains"][chain] = kept
+    assert not chains(firewall, tables=read)["changed"]
+    # One rule of many changes.
+    content["LB-3"] = ["-j DROP"]
+    assert chains(firewall, tables=tables, diff=False)["changed"]
+    assert not chains(firewall, tables=tables, diff=False)["changed"]
+
+
+JUMPS = [
+    "-j LB-X",
+    "-g LB-X",
+    "  -p tcp --dport http   -j LB-X",
+    "-s 10.0.0.5 -i eth0 -j LB-X",
+    '-m comment --comment "to ours, -j DOCKER" -j LB-X',
+    "-m comment --comment -j -j LB-X",
+    "-p tcp -m multiport --dports 80,443 -j LB-X",
+    "-m conntrack --ctstate NEW,RELATED -j LB-X",
+    "-m addrtype --dst-type LOCAL -j LB-X",
+    "-m limit --limit 5/minute -j LB-X",
+    "-m statistic --mode random --probability 0.25 -j LB-X",
+    "-m recent --name web --rcheck --seconds 60 -j LB-X",
+    "-m set --match-set web src,dst -j LB-X",
+    "-m mark ! --mark 0x1/0x1 -j LB-X",
+    "-m hashlimit --hashlimit-upto 10/sec --hashlimit-name web -j LB-X",
+]
+
+
+@pytest.mark.parametrize("rule", JUMPS)
+def test_a_jump_in_any_spelling_moves_and_goes(v4: Firewall, rule: str) -> None:
+    run(["ipset", "create", "web", "hash:ip,port"])
+    v4.load(FOREIGN)
+    before = v4.save(counters=True)
+    other = "-s 10.9.9.9 -j LB-X"
+    for entries in (
+        [jump(rule)],
+        [jump(rule, position="last")],
+        [jump(rule), jump(other), jump(rule, position="last")],
+        [jump(other, before="DOCKER"), jump(rule, after="LB-X"), jump(rule, position="first")],
+    ):
+        result = converge(v4, tables={"filter": {"chains": {"LB-X": []}, "jumps": {"FORWARD": entries}}})
+        assert result["changed"]
+        assert v4.foreign("LB-") == before
+    chains(v4, state="absent")
+    assert v4.save(counters=True) == before

@@ -1,0 +1,363 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""iptables_services by its packets: a connection from here to there ends at these endpoints, masqueraded or not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import endpoint_chain
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_services
+from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
+    BACKENDS,
+    CLIENT,
+    CLIENT6,
+    CLIENTS,
+    FAR,
+    FAR6,
+    PODS,
+    ROUTER,
+    ROUTER6,
+    VIP,
+    VIP2,
+    VIP6,
+    VIP_OF_PODS,
+    ServicesLab,
+    endpoints,
+    pod,
+)
+
+FULL_LAYOUTS = ("kube-proxy", "compact")
+LAYOUTS = (*FULL_LAYOUTS, "minimal")
+FRONTS = {"ipv4": VIP, "ipv6": VIP6}
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[ServicesLab]:
+    made = ServicesLab()
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, lab: ServicesLab) -> str:
+    """Each test begins on a router without rules."""
+    lab.reset()
+    return str(request.param)
+
+
+def service(*numbers: int, family: str = "ipv4", name: str = "web", port: int = 80, **others: Any) -> dict[str, Any]:
+    """A service on the VIP of its family, in front of the numbered pods."""
+    front = {"name": name, "address": FRONTS[family], "port": port}
+    return {**front, "endpoints": endpoints(*numbers, family=family), **others}
+
+
+def distance(answers: list[Any], weights: dict[str, int]) -> float:
+    """Pearson's chi-square of the answers against the weights."""
+    seen = Counter(answer.server for answer in answers)
+    assert set(seen) <= set(weights)
+    share = len(answers) / sum(weights.values())
+    return sum((seen[name] - share * weight) ** 2 / (share * weight) for name, weight in weights.items())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("family", FRONTS)
+def test_the_workshop(lab: ServicesLab, backend: str, layout: str, family: str) -> None:
+    """Direct ways to the pod are shut and the VIP is open, at the same time; what stood before goes on."""
+    vip, direct, client = FRONTS[family], pod(1, family), {"ipv4": CLIENT, "ipv6": CLIENT6}[family]
+    services = [service(1, family=family)]
+    # From here on the kernel tracks connections, which it must for one of them to be known later.
+    lab.apply(backend, services, layout=layout)
+    assert lab.pings("client", direct)
+    with lab.connection("client", direct, 8080) as before:
+        lab.apply(backend, services, layout=layout, isolate=[{"from": "eth0", "to": "eth1"}])
+        assert not lab.pings("client", direct)
+        assert lab.dropped("client", direct, 8080)
+        assert lab.dropped("client", direct, 8080, "udp")
+        router = {"ipv4": ROUTER, "ipv6": ROUTER6}[family]
+        assert lab.ask_once("client", vip, 80) == ("pod1", router)
+        # Replies to what a pod opens itself, and to what was open, still pass.
+        assert lab.ask_once("pod1", client, 8080) == ("client", direct)
+        assert lab.pings("pod1", client)
+        assert before.says("still there?") == "pod1 still there?"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_mirrored_workshop(lab: ServicesLab, backend: str, layout: str) -> None:
+    """The pods' network is the public one here, and the client's the one that is protected."""
+    mirrored = {"name": "web", "address": VIP_OF_PODS, "port": 80, "endpoints": [{"address": CLIENT, "port": 8080}]}
+    lab.apply(backend, [mirrored], layout=layout, isolate=[{"from": "eth1", "to": "eth0"}])
+    assert not lab.pings("pod1", CLIENT)
+    assert lab.dropped("pod1", CLIENT, 8080)
+    assert lab.ask_once("pod1", VIP_OF_PODS, 80) == ("client", "192.168.10.1")
+    assert lab.ask_once("client", pod(1), 8080) == ("pod1", CLIENT)
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+@pytest.mark.parametrize("weights", [(1, 1), (1, 1, 1, 1, 1), (1, 2, 5)])
+def test_connections_are_shared_by_weight(
+    lab: ServicesLab, backend: str, layout: str, weights: tuple[int, ...]
+) -> None:  # fmt: skip
+    declared = service(*range(1, len(weights) + 1))
+    for entry, weight in zip(declared["endpoints"], weights):
+        entry["weight"] = weight
+    lab.apply(backend, [declared], layout=layout)
+    answers = lab.ask("client", VIP, 80, count=2000)
+    assert {answer.peer for answer in answers} == {ROUTER}
+    # A fair router exceeds 50 with a probability of 1.5e-12, 1.4e-11 and 3.6e-10 for 1, 2 and 4 degrees of freedom;
+    # the exact distribution of 2,000 draws has no heavier tail than 1e-9 there. Equal shares in the place of 1:2:5
+    # are at about 1,000.
+    assert distance(answers, dict(zip(PODS, weights))) < 50
+
+
+def test_connections_are_shared_in_ipv6(lab: ServicesLab, backend: str) -> None:
+    lab.apply(backend, [service(1, 2, family="ipv6")])
+    assert distance(lab.ask("client", VIP6, 80, count=2000), {"pod1": 1, "pod2": 1}) < 50
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+@pytest.mark.parametrize("family", FRONTS)
+def test_udp(lab: ServicesLab, backend: str, layout: str, family: str) -> None:
+    lab.apply(backend, [service(1, 2, family=family, protocol="udp")], layout=layout)
+    # All 60 from one of two: 2e-18.
+    answers = lab.ask("client", FRONTS[family], 80, "udp", count=60)
+    assert {answer.server for answer in answers} == {"pod1", "pod2"}
+    assert {answer.peer for answer in answers} == {{"ipv4": ROUTER, "ipv6": ROUTER6}[family]}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("family", FRONTS)
+def test_sctp(lab: ServicesLab, backend: str, layout: str, family: str) -> None:
+    lab.apply(backend, [service(1, family=family, protocol="sctp")], layout=layout)
+    expected = ("pod1", {"ipv4": ROUTER, "ipv6": ROUTER6}[family])
+    assert lab.ask_once("client", FRONTS[family], 80, "sctp") == expected
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+def test_services_that_share_an_address_or_a_port(lab: ServicesLab, backend: str, layout: str) -> None:
+    services = [
+        service(1, name="one"),
+        service(2, name="other-port", port=81),
+        service(3, name="other-protocol", protocol="udp"),
+        service(4, name="other-address", address=VIP2),
+    ]
+    lab.apply(backend, services, layout=layout)
+    asked = [(VIP, 80, "tcp"), (VIP, 81, "tcp"), (VIP, 80, "udp"), (VIP2, 80, "tcp")]
+    found = [lab.ask_once("client", *front) for front in asked]
+    assert [answer.server for answer in found] == ["pod1", "pod2", "pod3", "pod4"]
+    assert lab.ask_once("client", VIP, 82).server == "refused"
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+def test_affinity(lab: ServicesLab, backend: str, layout: str) -> None:
+    lab.apply(backend, [service(1, 2, 3, 4, 5, session_affinity={"timeout": 600})], layout=layout)
+    answers = lab.ask("client", VIP, 80, count=10, sources=CLIENTS)
+    homes = [{answer.server for answer in answers[i :: len(CLIENTS)]} for i in range(len(CLIENTS))]
+    assert all(len(home) == 1 for home in homes)
+    # All 20 clients at one of five endpoints: 5e-14.
+    assert len(set.union(*homes)) > 1
+
+
+def test_affinity_in_ipv6(lab: ServicesLab, backend: str) -> None:
+    lab.apply(backend, [service(1, 2, 3, 4, 5, family="ipv6", session_affinity={"timeout": 600})])
+    assert len({answer.server for answer in lab.ask("client", VIP6, 80, count=20)}) == 1
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+def test_affinity_ends_after_its_timeout(lab: ServicesLab, backend: str, layout: str) -> None:
+    sticky = {"session_affinity": {"timeout": 1}}
+    # The clock has one endpoint: whoever is in its list sees the other clients leave it when their time is over.
+    clock = service(1, name="clock", port=81, **sticky)
+    lab.apply(backend, [service(1, 2, 3, 4, 5, **sticky), clock], layout=layout)
+    homes = lab.ask("client", VIP, 80, sources=CLIENTS)
+    lab.ask_once("client", VIP, 81, source=CLIENTS[0])
+    (parsed,) = parse_services([clock])
+    clients_of_clock = endpoint_chain(parsed, parsed.endpoints[0], "LB-")
+    for _ in range(300):
+        lab.ask_once("client", VIP, 81, source=CLIENTS[1])
+        if "src=%s " % CLIENTS[0] not in lab.run("router", "cat", "/proc/net/xt_recent/" + clients_of_clock).out:
+            break
+    else:
+        pytest.fail("the kernel still remembers a client after its timeout")
+    # All 20 go where they went before, by chance: 1e-14.
+    assert lab.ask("client", VIP, 80, sources=CLIENTS) != homes
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+@pytest.mark.parametrize("family", FRONTS)
+def test_source_ranges(lab: ServicesLab, backend: str, layout: str, family: str) -> None:
+    """Only who is in the list, and the node itself, by the VIP as by the node port."""
+    inside = {"ipv4": [CLIENTS[1] + "/32", "192.168.10.12/30"], "ipv6": ["fd00:10::/64"]}[family]
+    vip, node = FRONTS[family], {"ipv4": "192.168.10.1", "ipv6": "fd00:10::1"}[family]
+    allowed, others = {"ipv4": (("client", CLIENTS[1]), ("client", CLIENT)), "ipv6": (("client", ""), ("far", ""))}[
+        family
+    ]
+    declared = service(1, family=family, source_ranges=inside, node_port=30080)
+    lab.apply(backend, [declared, service(2, family=family, name="open", port=81)], layout=layout)
+    for address, port in ((vip, 80), (node, 30080)):
+        host, source = allowed
+        assert lab.ask_once(host, address, port, source=source).server == "pod1"
+        assert lab.ask_once("router", address, port).server == "pod1"
+        host, source = others
+        assert lab.dropped(host, address, port, source=source)
+    assert lab.ask_once(others[0], vip, 81, source=others[1]).server == "pod2"
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+@pytest.mark.parametrize("masquerade", [True, False])
+@pytest.mark.parametrize("family", FRONTS)
+def test_hairpin(lab: ServicesLab, backend: str, layout: str, masquerade: bool, family: str) -> None:
+    """A pod reaches itself by way of the VIP, and sees the router as its client."""
+    services = [
+        service(1, family=family),
+        service(1, family=family, name="sticky", port=81, session_affinity={"timeout": 9}),
+    ]
+    lab.apply(backend, services, layout=layout, masquerade=masquerade, pod_cidr=["192.168.20.0/24", "fd00:20::/64"])
+    expected = ("pod1", {"ipv4": ROUTER, "ipv6": ROUTER6}[family])
+    for port in (80, 81):
+        assert lab.ask_once("pod1", FRONTS[family], port) == expected
+
+
+def test_hairpin_of_the_minimal_layout(lab: ServicesLab, backend: str) -> None:
+    lab.apply(backend, [service(1)], layout="minimal")
+    assert lab.ask_once("pod1", VIP, 80) == ("pod1", ROUTER)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_without_masquerade_endpoints_see_the_client(lab: ServicesLab, backend: str, layout: str) -> None:
+    lab.apply(backend, [service(1), service(2, family="ipv6", name="web6")], layout=layout, masquerade=False)
+    assert lab.ask_once("client", VIP, 80) == ("pod1", CLIENT)
+    assert lab.ask_once("client", VIP6, 80) == ("pod2", CLIENT6)
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+def test_pods_keep_their_address(lab: ServicesLab, backend: str, layout: str) -> None:
+    services = [service(1), service(2, name="sticky", port=81, session_affinity={"timeout": 9})]
+    services += [service(1, name="web6", family="ipv6")]
+    lab.apply(backend, services, layout=layout, pod_cidr=["192.168.30.0/24", "fd00:30::/64"])
+    for port, name in ((80, "pod1"), (81, "pod2")):
+        assert lab.ask_once("far", VIP, port) == (name, FAR)
+        assert lab.ask_once("client", VIP, port) == (name, ROUTER)
+    assert lab.ask_once("far", VIP6, 80) == ("pod1", FAR6)
+    assert lab.ask_once("client", VIP6, 80) == ("pod1", ROUTER6)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("family", FRONTS)
+def test_no_endpoints_means_refused(lab: ServicesLab, backend: str, layout: str, family: str) -> None:
+    node_port = {} if layout == "minimal" else {"node_port": 30080}
+    services = [service(family=family, name=name, protocol=name, **node_port) for name in ("tcp", "udp", "sctp")]
+    lab.apply(backend, services, layout=layout)
+    node = {"ipv4": "192.168.10.1", "ipv6": "fd00:10::1"}[family]
+    for protocol in ("tcp", "udp", "sctp"):
+        for host in ("client", "router", "far"):
+            assert lab.ask_once(host, FRONTS[family], 80, protocol).server == "refused"
+        if node_port:
+            assert lab.ask_once("client", node, 30080, protocol).server == "refused"
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+@pytest.mark.parametrize("family", FRONTS)
+def test_node_port(lab: ServicesLab, backend: str, layout: str, family: str) -> None:
+    declared = service(1, family=family, node_port=30080)
+    udp = service(2, family=family, node_port=30080, protocol="udp", name="udp")
+    lab.apply(backend, [declared, udp], layout=layout)
+    addresses = {
+        "ipv4": ("192.168.10.1", "192.168.20.1", "192.168.30.1", VIP),
+        "ipv6": ("fd00:10::1", "fd00:20::1", "fd00:30::1", VIP6),
+    }[family]
+    for address in addresses:
+        for host in ("client", "router", "pod1"):
+            assert lab.ask_once(host, address, 30080).server == "pod1"
+        assert lab.ask_once("client", address, 30080, "udp").server == "pod2"
+    # An address of another host is none of the node's own.
+    assert lab.ask_once("client", pod(3, family), 30080).server == "refused"
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+@pytest.mark.parametrize("loopback", ["127.0.0.1", "127.0.0.2", "::1"])
+def test_a_node_port_leaves_the_loopback_alone(lab: ServicesLab, backend: str, layout: str, loopback: str) -> None:
+    """From there nothing can be forwarded, so what listens there must go on being reached."""
+    families = [service(1, node_port=30080), service(1, family="ipv6", name="web6", node_port=30080)]
+    empty = [
+        service(name="none", port=81, node_port=30081),
+        service(family="ipv6", name="none6", port=81, node_port=30081),
+    ]
+    lab.apply(backend, [*families, *empty], layout=layout)
+    server = lab.serve("router", "local", "tcp:30080", "tcp:30081")
+    try:
+        for port in (30080, 30081):
+            assert lab.ask("router", loopback, port, timeout=5) == [
+                ("local", loopback if ":" in loopback else "127.0.0.1")
+            ]
+    finally:
+        lab.end(server)
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+@pytest.mark.parametrize("masquerade", [True, False])
+@pytest.mark.parametrize("family", FRONTS)
+def test_from_the_node_itself(lab: ServicesLab, backend: str, layout: str, masquerade: bool, family: str) -> None:
+    lab.apply(backend, [service(1, family=family)], layout=layout, masquerade=masquerade)
+    answer = lab.ask_once("router", FRONTS[family], 80)
+    # It is the VIP's packet, from the VIP to itself, that is sent on.
+    assert answer == ("pod1", {"ipv4": ROUTER, "ipv6": ROUTER6}[family] if masquerade else FRONTS[family])
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+@pytest.mark.parametrize("options", [{}, {"masquerade": False}, {"pod_cidr": ["192.168.10.0/24", "fd00:10::/64"]}])
+@pytest.mark.parametrize("family", FRONTS)
+def test_a_forward_policy_of_drop(
+    lab: ServicesLab, backend: str, layout: str, options: dict[str, Any], family: str
+) -> None:  # fmt: skip
+    """Docker sets it. The way to the VIP is open all the same, and no other."""
+    command = {"ipv4": "iptables", "ipv6": "ip6tables"}[family]
+    lab.run("router", "%s-%s" % (command, backend), "-w", "-P", "FORWARD", "DROP")
+    lab.apply(backend, [service(1, family=family)], layout=layout, **options)
+    assert lab.ask_once("client", FRONTS[family], 80).server == "pod1"
+    assert lab.dropped("client", pod(1, family), 8080)
+
+
+@pytest.mark.parametrize("layout", FULL_LAYOUTS)
+def test_what_others_translate_is_theirs_to_forward(lab: ServicesLab, backend: str, layout: str) -> None:
+    """A port that somebody else publishes, and shuts in FORWARD, stays shut."""
+    iptables = ["iptables-" + backend, "-w"]
+    published = ["-p", "tcp", "--dport", "8000", "-j", "DNAT", "--to-destination", pod(2) + ":8080"]
+    lab.run("router", *iptables, "-t", "nat", "-A", "PREROUTING", *published)
+    lab.run("router", *iptables, "-P", "FORWARD", "DROP")
+    for options in ({}, {"masquerade": False}, {"pod_cidr": ["192.168.10.0/24"]}):
+        lab.apply(backend, [service(1)], layout=layout, **options)
+        assert lab.dropped("client", VIP, 8000)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_open_connections_outlive_a_change(lab: ServicesLab, backend: str, layout: str) -> None:
+    lab.apply(backend, [service(1)], layout=layout)
+    with lab.connection("client", VIP, 80) as open_connection:
+        assert open_connection.server == "pod1"
+        lab.apply(backend, [service(2)], layout=layout)
+        assert open_connection.says("one") == "pod1 one"
+        assert {answer.server for answer in lab.ask("client", VIP, 80, count=50)} == {"pod2"}
+        lab.apply(backend, [service()], layout=layout)
+        assert open_connection.says("two") == "pod1 two"
+        assert lab.ask_once("client", VIP, 80).server == "refused"
+
+
+def test_an_endpoint_on_the_node_itself(lab: ServicesLab, backend: str) -> None:
+    here = service(1)
+    here["endpoints"] = [{"address": ROUTER, "port": 8000}]
+    lab.apply(backend, [here])
+    server = lab.serve("router", "local", "tcp:8000")
+    try:
+        assert lab.ask_once("client", VIP, 80) == ("local", CLIENT)
+        assert lab.ask_once("pod1", VIP, 80) == ("local", pod(1))
+        assert lab.ask_once("router", VIP, 80).server == "local"
+    finally:
+        lab.end(server)

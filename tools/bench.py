@@ -1,0 +1,264 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long one task takes for many services, beside the tools it could be replaced by.
+
+    make bench                                     1,000 and 10,000 services, both backends
+    .venv/bin/python tools/bench.py --services 500 --backend nft
+
+Every figure is the median of three runs in a network namespace of its own; what counts are the ratios of one run, for
+machines differ. As root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import rich.console
+import rich.table
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / ".collections"))
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _iptables_layout  # noqa: E402
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import boot_text  # noqa: E402
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_services  # noqa: E402
+
+RUNS = 3
+NAME = "lb-bench-%d" % os.getpid()
+CLIENT, ROUTER, POD = NAME + "-c", NAME + "-r", NAME + "-p"
+CONNECTIONS = 2000
+LOOP_RULES = 50
+
+SERVER = """
+import socket
+listener = socket.create_server(("", 8080), backlog=1024)
+print("ready", flush=True)
+while True:
+    listener.accept()[0].close()
+"""
+CLIENT_LOOP = """
+import socket, sys, time
+def connect():
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10).recv(1)
+connect()
+start = time.perf_counter()
+for _ in range(int(sys.argv[3])):
+    connect()
+print(time.perf_counter() - start)
+"""
+
+
+def services(count: int) -> list[dict[str, Any]]:
+    """Services of two endpoints each, all of which lead to the pod of the bench."""
+    pods = ["10.2.0.%d" % (2 + i) for i in range(2)]
+    return [
+        {
+            "name": "s%d" % i,
+            "address": "10.%d.%d.%d" % (100 + i // 65536, i // 256 % 256, i % 256),
+            "port": 80,
+            "endpoints": [{"address": pod, "port": 8080} for pod in pods],
+        }
+        for i in range(count)
+    ]
+
+
+def run(*argv: str, stdin: str = "") -> str:
+    """Run a command; a failure ends the bench with what it said."""
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit("%s\n%s%s" % (" ".join(argv), done.stdout, done.stderr))
+    return done.stdout
+
+
+def inside(namespace: str, *argv: str, stdin: str = "") -> str:
+    """The same in a network namespace."""
+    return run("ip", "netns", "exec", namespace, *argv, stdin=stdin)
+
+
+def build_network() -> None:
+    """A client, a router and a pod, in a row."""
+    for namespace in (CLIENT, ROUTER, POD):
+        run("ip", "netns", "add", namespace)
+    for namespace, link, net in ((CLIENT, "west", "10.1.0"), (POD, "east", "10.2.0")):
+        run("ip", "link", "add", link, "netns", ROUTER, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        for where, name, host in ((ROUTER, link, 1), (namespace, "eth0", 2)):
+            run("ip", "-n", where, "address", "add", "%s.%d/24" % (net, host), "dev", name)
+            run("ip", "-n", where, "link", "set", name, "up")
+        run("ip", "-n", namespace, "route", "add", "default", "via", net + ".1")
+    run("ip", "-n", POD, "address", "add", "10.2.0.3/24", "dev", "eth0")
+    inside(ROUTER, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+
+
+def remove_network() -> None:
+    """Whatever state the bench is in."""
+    for namespace in (CLIENT, ROUTER, POD):
+        subprocess.run(["ip", "netns", "delete", namespace], stderr=subprocess.DEVNULL, check=False)
+
+
+def median(action: Callable[[], object], before: Callable[[], object] = lambda: None) -> float:
+    """Seconds that an action takes, each time after its preparation."""
+    seconds = []
+    for _ in range(RUNS):
+        before()
+        start = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+class Bench:
+    """One number of services with one backend."""
+
+    def __init__(self, folder: Path, count: int, backend: str) -> None:
+        self.folder, self.backend = folder, backend
+        self.declared = services(count)
+        self.command = "iptables-%s" % backend
+        (folder / "inventory.json").write_text(
+            json.dumps(
+                {
+                    "all": {
+                        "hosts": {ROUTER: {}},
+                        "vars": {
+                            "ansible_connection": "homelab.loadbalancer.netns",
+                            "ansible_netns_name": ROUTER,
+                            "ansible_python_interpreter": sys.executable,
+                        },
+                    }
+                }
+            )
+        )
+        self.declare(self.declared)
+
+    def declare(self, declared: list[dict[str, Any]]) -> None:
+        (self.folder / "services.json").write_text(json.dumps(declared))
+
+    def change_one(self) -> None:
+        """Give one service in the middle another endpoint than before."""
+        endpoint = self.declared[len(self.declared) // 2]["endpoints"][1]
+        endpoint["port"] = 8081 if endpoint["port"] == 8080 else 8080
+        self.declare(self.declared)
+
+    def play(self, task: dict[str, Any], *arguments: str) -> str:
+        """Run one task by ansible-playbook."""
+        play = {"hosts": "all", "gather_facts": False, "tasks": [task]}
+        (self.folder / "play.json").write_text(json.dumps([play]))
+        argv = ("-i", str(self.folder / "inventory.json"), *arguments, str(self.folder / "play.json"))
+        return run(str(ROOT / ".venv/bin/ansible-playbook"), *argv)
+
+    def converge(self) -> None:
+        task = {"services_file": str(self.folder / "services.json"), "backend": self.backend}
+        self.play({"homelab.loadbalancer.iptables_services": task})
+
+    def converge_by_variable(self) -> None:
+        task = {"services": "{{ lb_services }}", "backend": self.backend}
+        variables = self.folder / "variables.json"
+        variables.write_text(json.dumps({"lb_services": self.declared}))
+        self.play({"homelab.loadbalancer.iptables_services": task}, "-e", "@%s" % variables)
+
+    def flush(self) -> None:
+        """An empty node, faster than by a task."""
+        for table in ("nat", "filter"):
+            inside(ROUTER, self.command, "-t", table, "-F")
+            inside(ROUTER, self.command, "-t", table, "-X")
+
+    def stock_module(self) -> None:
+        """The loop of ansible.builtin.iptables, for a few rules."""
+        rule = {"table": "nat", "chain": "PREROUTING", "protocol": "tcp", "jump": "DNAT"}
+        rule.update(destination="{{ item }}", destination_port="80", to_destination="10.2.0.2:8080")
+        loop = [service["address"] for service in self.declared[:LOOP_RULES]]
+        self.play({"ansible.builtin.iptables": rule, "loop": loop})
+
+    def measure(self) -> list[tuple[str, float]]:
+        checked = parse_services(self.declared)
+        wanted = _iptables_layout.layout(checked, "ipv4", _iptables_layout.Options())
+        text = boot_text(wanted)
+        rules = sum(len(chain) for table in wanted.values() for chain in table.chains.values())
+        start = median(lambda: self.play({"ansible.builtin.ping": None}))
+        raw = median(lambda: inside(ROUTER, self.command + "-restore", "--noflush", stdin=text), self.flush)
+        cold = median(self.converge, self.flush)
+        unchanged = median(self.converge)
+        changed = median(self.converge, self.change_one)
+        by_variable = median(self.converge_by_variable)
+        self.flush()
+        loop = (median(self.stock_module, self.flush) - start) / LOOP_RULES * rules
+        self.flush()
+        return [
+            ("Ansible's own start (a task that does nothing)", start),
+            ("%s-restore of the same %d rules" % (self.command, rules), raw),
+            ("one task, cold", cold),
+            ("one task, unchanged", unchanged),
+            ("one task, one endpoint changed", changed),
+            ("one task, unchanged, services as an Ansible variable", by_variable),
+            ("ansible.builtin.iptables in a loop, scaled up from %d rules" % LOOP_RULES, loop),
+        ]
+
+    def connections(self) -> list[tuple[str, float]]:
+        """New connections a second without a service, and through the first and the last one."""
+        self.declared = services(len(self.declared))
+        self.declare(self.declared)
+        self.converge()
+        argv = ["ip", "netns", "exec", POD, sys.executable, "-c", SERVER]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
+            if server.stdout:
+                server.stdout.readline()  # it listens
+            try:
+                fronts = [("10.2.0.2", 8080)] + [(self.declared[i]["address"], 80) for i in (0, -1)]
+                names = ("to the pod itself", "through the first service", "through the last service")
+                return [(name, self.rate(*front)) for name, front in zip(names, fronts)]
+            finally:
+                server.terminate()
+
+    @staticmethod
+    def rate(address: str, port: int) -> float:
+        argv = (sys.executable, "-c", CLIENT_LOOP, address, str(port), str(CONNECTIONS))
+        return CONNECTIONS / statistics.median(float(inside(CLIENT, *argv)) for _ in range(RUNS))
+
+
+def report(bench: Bench) -> None:
+    """Measure and print one backend with one number of services."""
+    title = "%d services, %s" % (len(bench.declared), run(bench.command, "--version").strip())
+    table = rich.table.Table("", "seconds", "x start", "x restore", "above start", title=title, title_justify="left")
+    rows = bench.measure()
+    start, raw = rows[0][1], rows[1][1]
+    for name, seconds in rows:
+        table.add_row(
+            name, "%.2f" % seconds, "%.2f" % (seconds / start), "%.1f" % (seconds / raw), "%.2f" % (seconds - start)
+        )
+    rates = rich.table.Table("", "connections/s", "x direct", title="New connections, one after the other")
+    rates.title_justify = "left"
+    measured = bench.connections()
+    for name, rate in measured:
+        rates.add_row(name, "%.0f" % rate, "%.2f" % (rate / measured[0][1]))
+    console = rich.console.Console(width=100)
+    console.print(table)
+    console.print(rates)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--services", type=int, nargs="+", default=[1000, 10000])
+    parser.add_argument("--backend", nargs="+", choices=["legacy", "nft"], default=["legacy", "nft"])
+    options = parser.parse_args()
+    os.environ["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
+    for backend in options.backend:
+        for count in options.services:
+            with tempfile.TemporaryDirectory(prefix="lb-bench-") as folder:
+                try:
+                    build_network()
+                    report(Bench(Path(folder), count, backend))
+                finally:
+                    remove_network()
+
+
+if __name__ == "__main__":
+    main()
