@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 # Which lab: nothing for the English workshop's, "ja" for the Japanese one's, which is its mirror image.
 LAB ?=
 INVENTORY := inventories/lab$(if $(LAB),_$(LAB))
+# More arguments for ansible-playbook: make demo ARGS="--check --diff".
+ARGS ?=
 # "test" adds the Debian packages of the test tiers.
 PROFILE ?=
 
@@ -23,13 +25,13 @@ setup: ## Debian packages of bindep.txt and .venv; PROFILE=test: also what `make
 	@tools/setup $(PROFILE)
 
 demo: setup ## build the lab, load-balance a VIP in it and show that it works; LAB=ja: the mirrored lab
-	@$(PLAYBOOK) playbooks/demo.yml
+	@$(PLAYBOOK) playbooks/demo.yml $(ARGS)
 
 demo-down: setup ## remove the lab
-	@$(PLAYBOOK) playbooks/lab_down.yml
+	@$(PLAYBOOK) playbooks/lab_down.yml $(ARGS)
 
 lab: setup ## only build the lab
-	@$(PLAYBOOK) playbooks/lab.yml
+	@$(PLAYBOOK) playbooks/lab.yml $(ARGS)
 
 check: setup ## lint, types and unit tests
 	@$(RUN_TESTS) check

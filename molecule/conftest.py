@@ -47,7 +47,7 @@ class Node:
         backend = "legacy" if "legacy" in self.output("iptables --version") else "nft"
         section = "== " + save.replace("tables-", "tables-%s-" % backend)
         noted = self.output("cat /root/node-state.before")
-        return tables(noted.split(section + "\n")[1].split("\n==")[0])
+        return tables(noted.split(section)[1].split("\n==")[0])
 
     def reaches(self, address: str) -> bool:
         """Whether the address answers a ping."""

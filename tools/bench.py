@@ -6,8 +6,8 @@
     make bench                                     1,000 and 10,000 services, both backends
     .venv/bin/python tools/bench.py --services 500 --backend nft
 
-Every figure is the median of three runs in a network namespace of its own; what counts are the ratios of one run, for
-machines differ. As root.
+Every figure is the median of five rounds, each of which goes through all the ways in turn, in network namespaces of the
+bench's own. What counts are the ratios within a round: machines differ, and are busy at times. As root.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import _iptab
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import boot_text  # noqa: E402
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_services  # noqa: E402
 
-RUNS = 3
+ROUNDS = 5
+START = "Ansible's own start (a task that does nothing)"
 NAME = "lb-bench-%d" % os.getpid()
 CLIENT, ROUTER, POD = NAME + "-c", NAME + "-r", NAME + "-p"
 CONNECTIONS = 2000
@@ -105,15 +106,11 @@ def remove_network() -> None:
         subprocess.run(["ip", "netns", "delete", namespace], stderr=subprocess.DEVNULL, check=False)
 
 
-def median(action: Callable[[], object], before: Callable[[], object] = lambda: None) -> float:
-    """Seconds that an action takes, each time after its preparation."""
-    seconds = []
-    for _ in range(RUNS):
-        before()
-        start = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+def seconds(action: Callable[[], object]) -> float:
+    """How long an action takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
 
 
 class Bench:
@@ -178,31 +175,35 @@ class Bench:
         loop = [service["address"] for service in self.declared[:LOOP_RULES]]
         self.play({"ansible.builtin.iptables": rule, "loop": loop})
 
-    def measure(self) -> list[tuple[str, float]]:
-        checked = parse_services(self.declared)
-        wanted = _iptables_layout.layout(checked, "ipv4", _iptables_layout.Options())
+    def measure(self) -> dict[str, list[float]]:
+        """Seconds of each way in each round. Rounds go through all of them in turn: a slow moment hits all alike."""
+        wanted = _iptables_layout.layout(parse_services(self.declared), "ipv4", _iptables_layout.Options())
         text = boot_text(wanted)
         rules = sum(len(chain) for table in wanted.values() for chain in table.chains.values())
-        start = median(lambda: self.play({"ansible.builtin.ping": None}))
-        raw = median(lambda: inside(ROUTER, self.command + "-restore", "--noflush", stdin=text), self.flush)
-        cold = median(self.converge, self.flush)
-        unchanged = median(self.converge)
-        changed = median(self.converge, self.change_one)
-        by_variable = median(self.converge_by_variable)
-        self.flush()
-        loop = (median(self.stock_module, self.flush) - start) / LOOP_RULES * rules
-        self.flush()
-        return [
-            ("Ansible's own start (a task that does nothing)", start),
-            ("%s-restore of the same %d rules" % (self.command, rules), raw),
-            ("one task, cold", cold),
-            ("one task, unchanged", unchanged),
-            ("one task, one endpoint changed", changed),
-            ("one task, unchanged, services as an Ansible variable", by_variable),
-            ("ansible.builtin.iptables in a loop, scaled up from %d rules" % LOOP_RULES, loop),
-        ]
+        restore = "%s-restore of the same %d rules" % (self.command, rules)
+        variable = "one task, unchanged, services as an Ansible variable"
+        loop = "ansible.builtin.iptables in a loop, scaled up from %d rules" % LOOP_RULES
+        found: dict[str, list[float]] = {}
 
-    def connections(self) -> list[tuple[str, float]]:
+        def note(name: str, action: Callable[[], object], scale: float = 1) -> None:
+            found.setdefault(name, []).append(seconds(action) * scale)
+
+        for _ in range(ROUNDS):
+            note(START, lambda: self.play({"ansible.builtin.ping": None}))
+            self.flush()
+            note(restore, lambda: inside(ROUTER, self.command + "-restore", "--noflush", stdin=text))
+            self.flush()
+            note("one task, cold", self.converge)
+            note("one task, unchanged", self.converge)
+            self.change_one()
+            note("one task, one endpoint changed", self.converge)
+        note(variable, self.converge_by_variable)
+        self.flush()
+        note(loop, self.stock_module, rules / LOOP_RULES)
+        self.flush()
+        return found
+
+    def connections(self) -> dict[str, list[float]]:
         """New connections a second without a service, and through the first and the last one."""
         self.declared = services(len(self.declared))
         self.declare(self.declared)
@@ -214,32 +215,42 @@ class Bench:
             try:
                 fronts = [("10.2.0.2", 8080)] + [(self.declared[i]["address"], 80) for i in (0, -1)]
                 names = ("to the pod itself", "through the first service", "through the last service")
-                return [(name, self.rate(*front)) for name, front in zip(names, fronts)]
+                rounds = [[self.rate(*front) for front in fronts] for _ in range(ROUNDS)]
+                return dict(zip(names, map(list, zip(*rounds))))
             finally:
                 server.terminate()
 
     @staticmethod
     def rate(address: str, port: int) -> float:
         argv = (sys.executable, "-c", CLIENT_LOOP, address, str(port), str(CONNECTIONS))
-        return CONNECTIONS / statistics.median(float(inside(CLIENT, *argv)) for _ in range(RUNS))
+        return CONNECTIONS / float(inside(CLIENT, *argv))
 
 
 def report(bench: Bench) -> None:
     """Measure and print one backend with one number of services."""
     title = "%d services, %s" % (len(bench.declared), run(bench.command, "--version").strip())
-    table = rich.table.Table("", "seconds", "x start", "x restore", "above start", title=title, title_justify="left")
-    rows = bench.measure()
-    start, raw = rows[0][1], rows[1][1]
-    for name, seconds in rows:
-        table.add_row(
-            name, "%.2f" % seconds, "%.2f" % (seconds / start), "%.1f" % (seconds / raw), "%.2f" % (seconds - start)
+    table = rich.table.Table(
+        "", "seconds", "above start", "x start", "x restore", "x both", title=title, title_justify="left"
+    )
+    found = bench.measure()
+    start, restore = list(found.values())[:2]
+    for name, figures in found.items():
+        rounds = list(zip(figures, start, restore))
+        ratios = (
+            [figure - s for figure, s, _ in rounds],
+            [figure / s for figure, s, _ in rounds],
+            [figure / r for figure, _, r in rounds],
+            [figure / (s + r) for figure, s, r in rounds],
         )
+        table.add_row(name, *("%.2f" % statistics.median(values) for values in (figures, *ratios)))
     rates = rich.table.Table("", "connections/s", "x direct", title="New connections, one after the other")
     rates.title_justify = "left"
     measured = bench.connections()
-    for name, rate in measured:
-        rates.add_row(name, "%.0f" % rate, "%.2f" % (rate / measured[0][1]))
-    console = rich.console.Console(width=100)
+    direct = next(iter(measured.values()))
+    for name, figures in measured.items():
+        ratio = statistics.median(rate / d for rate, d in zip(figures, direct))
+        rates.add_row(name, "%.0f" % statistics.median(figures), "%.2f" % ratio)
+    console = rich.console.Console(width=110)
     console.print(table)
     console.print(rates)
 

@@ -20,7 +20,7 @@ options:
     default: auto
   wait:
     description:
-      - How many seconds to wait for the xtables lock, which the legacy backend takes.
+      - How many seconds to wait for the xtables lock, which the legacy backend takes, at least 1.
     type: int
     default: 30
 """

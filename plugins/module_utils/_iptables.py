@@ -156,7 +156,8 @@ def _canonical(tool: Iptables, have: Ruleset, wanted: Wanted, whole: bool, new: 
 def apply_plan(tool: Iptables, plan: Plan, prefix: str, wanted: Wanted, exact: bool) -> Plan:
     """Carry a plan out, all of it or none, and return the plan that was carried out in the end.
 
-    When somebody else changed the rules between reading and writing, it is planned again.
+    What is refused although a trial of it is not may be due to somebody who changed the rules between reading and
+    writing, so it is planned again.
     """
     for attempt in range(_ATTEMPTS):
         try:
@@ -168,12 +169,10 @@ def apply_plan(tool: Iptables, plan: Plan, prefix: str, wanted: Wanted, exact: b
             _tidy(tool, [name for name, edit in plan.edits.items() if edit.lines and not _keeps(wanted, name)])
             return plan
         undo(tool, plan, prefix)
-        again = make_plan(tool, prefix, wanted, exact)
-        if again.have == plan.have or attempt == _ATTEMPTS - 1:
-            try_out(tool, plan.have, wanted, wanted)  # names the rule that is refused
-            raise NodeError("%s refused the change, and nothing was changed: %s" % (tool.name, reason(done.err)))
-        plan = again
-    return plan
+        try_out(tool, plan.have, wanted, wanted)  # names the rule that is refused, if it is one
+        if attempt < _ATTEMPTS - 1:
+            plan = make_plan(tool, prefix, wanted, exact)
+    raise NodeError("%s refused the change, and nothing was changed: %s" % (tool.name, reason(done.err)))
 
 
 def undo(tool: Iptables, plan: Plan, prefix: str) -> None:

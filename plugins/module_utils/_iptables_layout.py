@@ -48,9 +48,20 @@ class Options(NamedTuple):
     prefix: str = "LB-"
     layout: str = "auto"
     masquerade: bool = True
-    mark: int = 0x1000  # one bit of the packet mark
+    mark: int = 0x1000  # one bit of the packet mark: masquerade this
     pod_cidr: str = ""  # of the family at hand: connections from here keep their source address
     isolate: tuple[tuple[str, str], ...] = ()  # (from interface, to interface)
+
+    @property
+    def forward_mark(self) -> int:
+        """The bit that says that a packet is a service's and may be forwarded.
+
+        Where all are masqueraded that is the same bit. Otherwise it is the next one: a policy of DROP must not shut
+        the services, and letting all translated packets through would open what others publish and guard.
+        """
+        if self.masquerade and not self.pod_cidr:
+            return self.mark
+        return self.mark << 1 if self.mark < 1 << 31 else self.mark >> 1
 
 
 def layout(services: list[Service], family: str, options: Options) -> dict[str, WantedTable]:
@@ -140,12 +151,16 @@ class _Nat:
         self.node_ports = options.prefix + "NODEPORTS"
         self.mark_chain = options.prefix + "MARK-MASQ"
         self.marked = "0x%x/0x%x" % (options.mark, options.mark)
+        # Needed besides the masquerade mark where that one does not say which packets are ours.
+        self.own_mark = options.forward_mark if options.forward_mark != options.mark else 0
         self.chains: Chains = {}
 
     def table(self) -> WantedTable:
         postrouting = self.options.prefix + "POSTROUTING"
         self.chains[self.mark_chain] = ["-j MARK --set-xmark " + self.marked]
+        clear = ["-j MARK --set-xmark 0x0/0x%x" % self.own_mark] if self.own_mark else []
         self.chains[postrouting] = [
+            *clear,
             "-m mark ! --mark %s -j RETURN" % self.marked,
             # The mark has done its work; a packet that comes by again, in a tunnel for instance, must not carry it.
             "-j MARK --set-xmark 0x%x/0x0" % self.options.mark,
@@ -170,14 +185,18 @@ class _Nat:
     def _mark_around(self, rules: list[str], node_ports: bool) -> list[str]:
         """Without a chain a service to mark in, mark whatever enters and unmark what finds no service."""
         tail = [_words(_to_node(self.family), "-j", self.node_ports)] if node_ports else []
-        if not (self.compact and self.options.masquerade and rules):
+        if not (self.compact and rules):
             return rules + tail
-        unmark = "-j MARK --set-xmark 0x0/0x%x" % self.options.mark
-        return [self._mark_rule(), *rules, *tail, unmark]
+        unmark = "-j MARK --set-xmark 0x0/0x%x" % (self.options.mark | self.own_mark)
+        return [*self._mark_rules(), *rules, *tail, unmark]
 
-    def _mark_rule(self) -> str:
-        cidr = self.options.pod_cidr
-        return _words("! -s " + cidr if cidr else "", "-j " + self.mark_chain)
+    def _mark_rules(self) -> list[str]:
+        """Mark a packet to a service: to be let through, and to be masqueraded where that is wanted."""
+        own, cidr = self.own_mark, self.options.pod_cidr
+        rules = ["-j MARK --set-xmark 0x%x/0x%x" % (own, own)] if own else []
+        if self.options.masquerade:
+            rules.append(_words("! -s " + cidr if cidr else "", "-j " + self.mark_chain))
+        return rules
 
     def _rules(self, service: Service) -> list[str]:
         return self._matched(service, _to_vip(service, comment=not self.compact))
@@ -206,7 +225,7 @@ class _Nat:
         chain = service_chain(service, self.options.prefix)
         if chain in self.chains:  # by way of the VIP and by way of the node port
             return chain
-        rules = [self._mark_rule()] if self.options.masquerade else []
+        rules = self._mark_rules()
         names = [endpoint_chain(service, endpoint, self.options.prefix) for endpoint in service.endpoints]
         if service.affinity:
             seen = "-m recent --rcheck --seconds %d --reap --name %s --mask %s --rsource -j %s"
@@ -262,7 +281,7 @@ def _filter(services: list[Service], family: str, options: Options) -> WantedTab
     chains[forward] = [barrier % pair for pair in options.isolate]
     if services and options.layout != "minimal":
         chains[forward] += [
-            "-m mark --mark 0x%x/0x%x -j ACCEPT" % (options.mark, options.mark),
+            "-m mark --mark 0x%x/0x%x -j ACCEPT" % (options.forward_mark, options.forward_mark),
             "-m conntrack --ctstate DNAT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
         ]
     if chains[forward]:

@@ -41,8 +41,8 @@ class Iptables:
     """
 
     def __init__(self, family: str, backend: str = "auto", wait: int = 30) -> None:
-        if wait < 0:
-            raise InputError("wait %d is not a number of seconds: write 0 not to wait at all" % wait)
+        if wait < 1:  # iptables 1.8.9 takes 0 as for ever, and a command without the option too
+            raise InputError("wait %d is too short: write 1 second at least" % wait)
         self.family = family
         self.wait = wait
         self._family_command = "iptables" if family == "ipv4" else "ip6tables"
@@ -149,9 +149,10 @@ class Iptables:
     def describe_set(name: str) -> str:
         """The line for `ipset restore` that makes an empty set like that of the node."""
         try:
-            return run(["ipset", "list", "-terse", "-output", "save", name]).out
+            said = run(["ipset", "list", "-terse", "-output", "save", name]).out
         except CommandError as error:
             raise InputError("the ipset %s is not on the node: %s" % (name, error)) from error
+        return said.split("\n", 1)[0] + "\n"  # a list:set shows its members all the same
 
 
 @contextlib.contextmanager

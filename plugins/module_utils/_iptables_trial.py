@@ -125,7 +125,8 @@ def _entry(asked: Wanted, line: _Line) -> str:
 
 
 def reason(said: str) -> str:
-    """What iptables said, less its own name and the lines that only send the reader elsewhere."""
-    lines = [re.sub(r"^ip6?tables(-\w+)?-restore( v\S+( \(\w+\))?)?: ", "", line) for line in said.splitlines()]
+    """What iptables said, less its own name, numbers of lines of ours, and what only sends the reader elsewhere."""
+    noise = re.compile(r"^(ip6?tables(-\w+)?-restore( v\S+( \(\w+\))?)?: ?)?(line \d+: )?")
+    lines = [noise.sub("", line) for line in said.splitlines()]
     kept = [line.strip() for line in lines if line.strip() and not line.startswith(("Error occurred", "Try `"))]
     return "; ".join(kept) or "it gives no reason"

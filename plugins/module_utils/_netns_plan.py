@@ -306,14 +306,18 @@ def _before(ours: Mapping[str, Namespace], wanted: Mapping[str, Namespace], buil
     names = [name for name in wanted if name in ours] + [name for name in ours if name not in wanted]
     mark = builder.mark
     return {
-        name: _managed(ours[name], wanted[name], mark, broken.get(name, set())) if name in wanted else ours[name]
+        name: _managed(ours[name], wanted.get(name), mark, broken.get(name, set()))
         for name in names
         if not ours[name].stale
     }
 
 
-def _managed(state: Namespace, want: Namespace, mark: str, broken: set[str]) -> Namespace:
+def _managed(state: Namespace, want: Namespace | None, mark: str, broken: set[str]) -> Namespace:
     links = {}
+    if want is None:
+        # All of it goes; whether a link has got its link-local address yet is a matter of the moment.
+        links = {name: link._replace(lacks_local=False) for name, link in state.links.items()}
+        return state._replace(links=links)
     for name, link in state.links.items():
         declared = want.links.get(name)
         if name in broken:
@@ -323,7 +327,7 @@ def _managed(state: Namespace, want: Namespace, mark: str, broken: set[str]) -> 
             ordered = tuple(_ordered(addresses, declared.addresses))
             links[name] = link._replace(addresses=ordered, lacks_local=_lacks_local(link, declared))
         elif link.mark == mark:
-            links[name] = link
+            links[name] = link._replace(lacks_local=False)
     return state._replace(
         links={name: links[name] for name in _ordered(links, want.links)},
         routes=tuple(_ordered(state.routes, want.routes)),

@@ -99,7 +99,7 @@ def serve(protocol: str, port: int, text: str) -> None:
     try:
         server = _UdpServer((anywhere, port), _Udp) if protocol == "udp" else _HttpServer((anywhere, port), _Http)
     except OSError as error:
-        sys.exit("cannot listen on %s port %d: %s" % (protocol, port, error.strerror))
+        raise SystemExit("cannot listen on %s port %d: %s" % (protocol, port, error.strerror)) from error
     server.text = (text + "\n").encode("utf-8", "surrogateescape")
     _detach()
     server.serve_forever(poll_interval=3600)

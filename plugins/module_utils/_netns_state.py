@@ -101,7 +101,7 @@ def entered(name: str) -> Iterator[None]:
     Unlike `ip netns exec` this leaves the mounts alone, so that a daemon keeps no copy of them for ever.
     """
     setns = ctypes.CDLL(None, use_errno=True).setns
-    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         other = os.open(os.path.join(RUN_DIR, name), os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -20,6 +20,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
+# Not str.isdigit(), which holds for what int() cannot read, such as a superscript two.
+DIGITS = re.compile(r"[0-9]{1,9}\Z")
 DEFAULT_AFFINITY_TIMEOUT = 10800
 MAX_AFFINITY_TIMEOUT = 86400
 MAX_WEIGHT = 65535
@@ -70,7 +72,7 @@ def parse_network(raw: Any, where: str) -> tuple[str, str]:
     text, slash, length_text = str(raw).partition("/")
     family, packed = _pack(text)
     bits = len(packed) * 8
-    if not family or (slash and not (length_text.isdigit() and int(length_text) <= bits)):
+    if not family or (slash and not (DIGITS.match(length_text) and int(length_text) <= bits)):
         raise InputError("%s %s is not a network: write it like 192.168.10.0/24 or fd00:10::/64" % (where, raw))
     length = int(length_text) if slash else bits
     host = int.from_bytes(packed, "big") & ((1 << (bits - length)) - 1)
@@ -206,7 +208,7 @@ def _keys(raw: Any, known: tuple[str, ...], required: tuple[str, ...], where: st
 def _number(raw: Any, low: int, high: int, where: str, what: str) -> int:
     # Jinja may hand a number over as text; a boolean is an int to Python and never meant as one here.
     text = str(raw)
-    if isinstance(raw, (bool, float)) or not text.isdecimal() or not low <= int(text) <= high:
+    if isinstance(raw, (bool, float)) or not DIGITS.match(text) or not low <= int(text) <= high:
         raise InputError("%s %s is not %s from %d to %d" % (where, raw, what, low, high))
     return int(text)
 

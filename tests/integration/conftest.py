@@ -9,10 +9,12 @@ import functools
 import os
 import sys
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _command
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import Lab
 
 TOOLS = ("curl", "ip", "ip6tables", "ipset", "iptables", "iptables-legacy", "nft", "ping")
 
@@ -44,3 +46,15 @@ def _machine() -> None:
 def _path() -> None:
     """The virtual environment's programs first, for what is started by name (ansible-playbook)."""
     os.environ["PATH"] = "%s:%s" % (Path(sys.executable).parent, os.environ.get("PATH", ""))
+
+
+@pytest.fixture(params=["lab", "lab_ja"])
+def lab(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """Each of the project's labs in turn, under a name of its own; nothing of it is left."""
+    monkeypatch.chdir(root)
+    made = Lab(request.param)
+    try:
+        yield made
+    finally:
+        made.playbook("lab_down", vlan_lab_hosts=[], vlan_lab_servers=[])
+        assert made.traces() == []

@@ -56,6 +56,8 @@ def module(name: str, check_mode: bool = False, diff: bool = True, **options: An
         main()
     result: dict[str, Any] = json.loads(said.getvalue())
     result.pop("invocation", None)
+    if "warnings" in result:
+        result["warnings"] = [warning["event"]["msg"] for warning in result["warnings"]]
     return result
 
 

@@ -28,7 +28,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
 # As Docker, kube-proxy and firewalld (by its iptables backend) leave them, with packets counted already.
 FOREIGN = """\
 *raw
-:PREROUTING ACCEPT [7:420]
+:PREROUTING ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]
 :PREROUTING_direct - [0:0]
 [4:240] -A PREROUTING -j PREROUTING_direct
@@ -126,7 +126,7 @@ STATES: list[dict[str, Any]] = [
         "raw": {"chains": {"LB-X": ["-p udp -j CT --notrack"]}, "jumps": {"PREROUTING": [jump("-j LB-X")]}},
     },
 ]
-HOSTS = {"filter": {"jumps": {"DOCKER-USER": []}}}
+HOSTS: dict[str, Any] = {"filter": {"jumps": {"DOCKER-USER": []}}}
 
 
 @pytest.fixture(autouse=True)
@@ -157,14 +157,15 @@ def v4(backend: str) -> Firewall:
 
 def chains(firewall: Firewall, check_mode: bool = False, diff: bool = True, **options: Any) -> dict[str, Any]:
     common = {"backend": firewall.backend, "family": firewall.family, "prefix": "LB-"}
-    return module("iptables_chains", check_mode, diff, **{**common, **options})
+    result = module("iptables_chains", check_mode, diff, **{**common, **options})
+    assert not result.get("failed"), result["msg"]
+    return result
 
 
 def converge(firewall: Firewall, **options: Any) -> dict[str, Any]:
     """Check, carry out, repeat: check mode changes nothing and predicts the run, which a second run leaves alone."""
     before = firewall.save(counters=True)
     predicted = chains(firewall, check_mode=True, **options)
-    assert not predicted.get("failed"), predicted
     assert firewall.save(counters=True) == before
     result = chains(firewall, **options)
     assert result == predicted
@@ -357,39 +358,34 @@ SPELLINGS = {
         "-c 5 300 -j ACCEPT",
     ],
 }
-NOT_IN_FILTER = {"-j MARK", "-j CONNM"}
 
 
 def test_a_rule_in_any_spelling_is_idempotent(firewall: Firewall) -> None:
-    if firewall.backend == "nft" and "hl" in firewall.family:
-        pytest.skip()
-    inet = {"ipv4": "inet", "ipv6": "inet6"}[firewall.family]
-    run(["ipset", "create", "web", "hash:ip,port", "family", inet])
+    run(["ipset", "create", "web", "hash:ip,port", "family", {"ipv4": "inet", "ipv6": "inet6"}[firewall.family]])
     run(["ipset", "create", "list", "list:set"])
     run(["ipset", "add", "list", "web"])
     firewall("-N THEIRS", "mangle")
-    rules = [rule.replace("'dropped:'", '"dropped:"') for rule in SPELLINGS["both"] + SPELLINGS[firewall.family]]
-    if firewall.backend:
-        rules = [rule for rule in rules if "REJECT" not in rule]
-    content: dict[str, Any] = {"LB-OTHER": []}
-    for i, rule in enumerate(rules):
-        content["LB-%d" % i] = [rule]
-    content["LB-ALL"] = rules
-    tables = {"mangle": {"chains": content}}
-    rejects = {"LB-R": [rule for rule in SPELLINGS[firewall.family] if "REJECT" in rule]}
-    tables["filter"] = {"chains": rejects}
-    converge(firewall, tables=tables)
-    # What was just read from the kernel is one of the spellings, too.
+    spellings = SPELLINGS["both"] + SPELLINGS[firewall.family]
+    rules = [rule for rule in spellings if "REJECT" not in rule]
+    content = {"LB-%d" % i: [rule] for i, rule in enumerate(rules)}
+    content.update({"LB-ALL": rules, "LB-OTHER": []})
+    # Marks belong to one table, REJECT to another.
+    rejects = {"LB-R": [rule for rule in spellings if "REJECT" in rule]}
+    tables: dict[str, Any] = {"mangle": {"chains": content}, "filter": {"chains": rejects}}
+    assert converge(firewall, tables=tables)["changed"]
+    # What is read from the kernel is one of the spellings, too.
     read: dict[str, Any] = {}
     for name, kept in firewall.chains().items():
         table, chain = name.split()
         if chain.startswith("LB-"):
             read.setdefault(table, {"chains": {}})["chains"][chain] = kept
     assert not chains(firewall, tables=read)["changed"]
-    # One rule of many changes.
     content["LB-3"] = ["-j DROP"]
     assert chains(firewall, tables=tables, diff=False)["changed"]
     assert not chains(firewall, tables=tables, diff=False)["changed"]
+    assert chains(firewall, state="absent", diff=False)["changed"]
+    assert set(firewall.chains()) & {"mangle THEIRS"} == {"mangle THEIRS"}
+    assert not [name for name in firewall.chains() if " LB-" in name]
 
 
 JUMPS = [
@@ -428,3 +424,100 @@ def test_a_jump_in_any_spelling_moves_and_goes(v4: Firewall, rule: str) -> None:
         assert v4.foreign("LB-") == before
     chains(v4, state="absent")
     assert v4.save(counters=True) == before
+
+
+def test_both_families_are_apart(backend: str) -> None:
+    tables = {"filter": {"chains": {"LB-X": ["-j DROP"]}, "jumps": {"INPUT": [jump("-j LB-X")]}}}
+    chains(Firewall(backend, "ipv4"), tables=tables)
+    assert Firewall(backend, "ipv6").save() == ""
+    chains(Firewall(backend, "ipv6"), tables=tables)
+    chains(Firewall(backend, "ipv4"), state="absent")
+    assert "-A INPUT -j LB-X" in Firewall(backend, "ipv6").save()
+
+
+def test_both_backends_are_apart_and_there_is_a_warning(backend: str) -> None:
+    other = {"nft": "legacy", "legacy": "nft"}[backend]
+    tables = {"filter": {"chains": {"LB-X": ["-j DROP"]}, "jumps": {"INPUT": [jump("-j LB-X")]}}}
+    result = chains(Firewall(backend), tables=tables)
+    assert result["backend"] == backend
+    assert result["iptables"][0].startswith("iptables v")
+    assert result["iptables"][0].endswith({"nft": "(nf_tables)", "legacy": "(legacy)"}[backend])
+    assert "warnings" not in result
+    Firewall(other)("-P FORWARD DROP")
+    Firewall(other)("-A INPUT -j ACCEPT")
+    result = chains(Firewall(backend), tables=tables)
+    name = result["iptables"][0]
+    assert result["warnings"] == [
+        "%s was used, but the %s backend of this node holds 2 rules or policies too, and packets pass through both: "
+        "see iptables-%s-save, and move them to one backend" % (name, other, other)
+    ]
+    assert not result["changed"]
+    assert chains(Firewall(other), state="absent")["changed"] is False
+    # Tables that hold nothing are no reason to warn.
+    Firewall(other)("-F INPUT")
+    Firewall(other)("-P FORWARD ACCEPT")
+    assert "warnings" not in chains(Firewall(backend), tables=tables)
+
+
+def test_auto_is_the_backend_of_the_command_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables: dict[str, Any] = {"filter": {"chains": {"LB-X": []}}}
+    for backend in BACKENDS:
+        for suffix in ("", "-save", "-restore"):
+            link = tmp_path / ("iptables" + suffix)
+            link.unlink(missing_ok=True)
+            link.symlink_to("/usr/sbin/iptables-%s%s" % (backend, suffix))
+        monkeypatch.setenv("PATH", "%s:/usr/sbin:/usr/bin:/sbin:/bin" % tmp_path)
+        result = module("iptables_chains", prefix="LB-", tables=tables)
+        assert result["backend"] == backend
+        assert "filter LB-X" in Firewall(backend).chains()
+        assert module("iptables_chains", prefix="LB-", state="absent")["changed"]
+
+
+def test_a_module_process_and_a_playbook_do_the_same(backend: str, tmp_path: Path) -> None:
+    """From outside, as Ansible runs it: in a namespace with a name, by the connection plugin."""
+    name = "hlbchains%d" % (id(tmp_path) % 100000)
+    firewall = Firewall(backend)
+    variables = {"prefix": "LB-", "backend": backend, "tables": STATES[1]}
+    variables["tables"] = {"nat": {"chains": {"LB-X": ["-j RETURN"]}, "jumps": {"OUTPUT": [jump("-j LB-X")]}}}
+    result = finish_module(start_module("iptables_chains", **variables))
+    assert result["changed"], result
+    expected = firewall.save()
+    play = {
+        "hosts": name,
+        "gather_facts": False,
+        "tasks": [
+            {"homelab.loadbalancer.iptables_chains": variables, "register": "first", "diff": True},
+            {"homelab.loadbalancer.iptables_chains": variables, "register": "second"},
+            {"ansible.builtin.assert": {"that": ["first is changed", "second is not changed"]}},
+            {"ansible.builtin.command": "iptables-%s-save" % backend, "register": "saved", "changed_when": False},
+            {"ansible.builtin.copy": {"dest": str(tmp_path / "saved"), "content": "{{ saved.stdout }}"}},
+        ],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    (tmp_path / "hosts.yml").write_text(
+        json.dumps(
+            {
+                "all": {
+                    "hosts": {name: {}},
+                    "vars": {
+                        "ansible_connection": "homelab.loadbalancer.netns",
+                        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+                    },
+                }
+            }
+        )
+    )
+    run(["ip", "netns", "add", name])
+    try:
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml")],
+            cwd=Path(__file__).resolve().parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        run(["ip", "netns", "del", name])
+    assert done.returncode == 0, done.stdout + done.stderr
+    saved = [line for line in (tmp_path / "saved").read_text().splitlines() if not line.startswith("#")]
+    assert saved == expected.splitlines()

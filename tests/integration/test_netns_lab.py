@@ -107,7 +107,9 @@ class Lab:
         run = run or self.quick
         predicted, done, again = run(state, check=True), run(state), run(state)
         assert not done.get("failed"), done
-        assert (predicted["changed"], predicted["diff"]) == (done["changed"], done["diff"])
+        for side in ("before", "after"):
+            assert predicted["diff"][side].splitlines() == done["diff"][side].splitlines()
+        assert predicted["changed"] == done["changed"]
         assert not again["changed"], again["diff"]
         assert again["diff"]["before"] == again["diff"]["after"] == done["diff"]["after"]
         return done

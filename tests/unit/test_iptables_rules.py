@@ -114,7 +114,11 @@ DROP, LOG = "-s 192.0.2.0/24 -j DROP", "-j LOG"
         ([DROP, DOCKER, LOG], [Jump(A, "after", "DOCKER")], [DROP, DOCKER, A, LOG]),
         ([DROP, DOCKER, LOG], [Jump(A, "after", "LOG"), Jump(B, "before", "DROP")], [B, DROP, DOCKER, LOG, A]),
         # Several rules lead to the anchor: before the first of them, after the last.
-        ([DOCKER, DROP, DOCKER], [Jump(A, "before", "DOCKER"), Jump(B, "after", "DOCKER")], [A, DOCKER, DROP, DOCKER, B]),
+        (
+            [DOCKER, DROP, DOCKER],
+            [Jump(A, "before", "DOCKER"), Jump(B, "after", "DOCKER")],
+            [A, DOCKER, DROP, DOCKER, B],
+        ),
         ([DOCKER], [Jump(A, "before", "DOCKER"), Jump(B, "before", "DOCKER")], [A, B, DOCKER]),
         ([DOCKER], [Jump(A, "after", "DOCKER"), Jump(B, "after", "DOCKER")], [DOCKER, A, B]),
         ([DOCKER], [Jump(A, "before", "DOCKER"), Jump(B)], [B, A, DOCKER]),

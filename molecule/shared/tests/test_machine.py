@@ -16,4 +16,5 @@ def test_the_machine_itself_is_untouched() -> None:
     script = Path(__file__).parent.parent / "files" / "machine-state"
     now = subprocess.run([script], capture_output=True, check=True, encoding="utf-8").stdout
     assert len(before.splitlines()) > 20
-    assert list(difflib.unified_diff(before.splitlines(), now.splitlines(), "before", "now", lineterm="", n=0)) == []
+    changes = "\n".join(difflib.unified_diff(before.splitlines(), now.splitlines(), "before", "now", lineterm="", n=0))
+    assert not changes, changes

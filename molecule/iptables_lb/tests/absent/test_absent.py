@@ -12,7 +12,8 @@ from typing import Any
 def test_the_node_is_as_it_was_found(router: Any) -> None:
     before = router.output("cat /root/node-state.before").splitlines()
     now = router.output("/root/node-state").splitlines()
-    assert list(difflib.unified_diff(before, now, "before", "now", lineterm="", n=0)) == []
+    changes = "\n".join(difflib.unified_diff(before, now, "before", "now", lineterm="", n=0))
+    assert not changes, changes
 
 
 def test_the_virtual_address_does_not_answer(client: Any) -> None:

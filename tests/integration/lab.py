@@ -1,0 +1,65 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A lab of a test's own, from one of the project's inventories, driven by the project's playbooks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+from typing import Any
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+
+# Ansible insists on UTF-8.
+ENVIRONMENT = {"ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"}
+_numbers = itertools.count()
+
+
+class Lab:
+    """A lab of a name of its own. Playbooks are run from the repository, which must be the working folder."""
+
+    def __init__(self, inventory: str) -> None:
+        self.inventory = "inventories/" + inventory
+        self.name = "vlt%dx%d" % (os.getpid(), next(_numbers))
+        self.client, self.pod, self.pod_address, self.vip, self.text = {
+            "lab": ("a", "b", "192.168.20.20", "192.168.10.100", "Hello from Pod B"),
+            "lab_ja": ("b", "a", "192.168.10.10", "192.168.20.100", "Hello from Pod A"),
+        }[inventory]
+
+    def playbook(self, playbook: str, *options: str, rc: int = 0, **variables: Any) -> str:
+        values = json.dumps({"vlan_lab_name": self.name, **variables})
+        done = run(
+            ["ansible-playbook", "-i", self.inventory, "playbooks/%s.yml" % playbook, "-e", values, *options],
+            env=ENVIRONMENT,
+            check=False,
+        )
+        assert done.rc == rc, done.out + done.err
+        return done.out + done.err
+
+    def run(self, host: str, *argv: str, check: bool = True, stdin: str | None = None) -> str:
+        return run(["ip", "netns", "exec", "%s-%s" % (self.name, host), *argv], stdin, check=check).out
+
+    def traces(self) -> list[str]:
+        """What is left of the lab on this machine: namespaces, processes, files."""
+        found = [line for line in run(["ip", "netns", "list"]).out.splitlines() if line.startswith(self.name)]
+        found += [
+            line for line in run(["ps", "-eo", "args"]).out.splitlines() if "netns-lab-server " + self.name in line
+        ]
+        found += [line for line in run(["ip", "-o", "link"]).out.splitlines() if self.name in line]
+        return found + run(["find", "/run", "/tmp", "-xdev", "-name", "*%s*" % self.name], check=False).out.splitlines()
+
+
+def changes(output: str) -> int:
+    """How many tasks of a play changed something, on all hosts. None may have failed."""
+    found = re.findall(r"changed=(\d+)\s+unreachable=0\s+failed=0", output)
+    assert len(found) == output.count("unreachable="), output
+    assert found, output
+    return sum(map(int, found))
+
+
+def diff_of(output: str) -> list[str]:
+    """The lines of the diffs in what ansible-playbook printed."""
+    return [line for line in output.splitlines() if line and line[0] in "+-@ "]

@@ -1,0 +1,127 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role iptables_lb and the demonstration, in the labs that users start from."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import Lab, changes, diff_of
+
+FOREIGN = """*nat
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+COMMIT
+*filter
+:FORWARD DROP [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A DOCKER-USER -j RETURN
+COMMIT
+"""
+WEB = {"name": "web", "address": "192.168.10.100", "port": 80, "endpoints": [{"address": "192.168.20.20"}]}
+
+
+def node_state(lab: Lab) -> str:
+    """Rules of both families without their counters, addresses, and forwarding."""
+    rules = [lab.run("router", command) for command in ("iptables-save", "ip6tables-save")]
+    text = re.sub(r"\[\d+:\d+\]|^#.*\n", "", "".join(rules), flags=re.MULTILINE)
+    addresses = lab.run("router", "ip", "-brief", "address")
+    return text + addresses + lab.run("router", "sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+
+
+def connect(lab: Lab, url: str) -> str:
+    return lab.run(lab.client, "curl", "--silent", "--max-time", "2", url, check=False)
+
+
+def ping_lost(lab: Lab) -> bool:
+    argv = ("ping", "-c", "2", "-i", "0.2", "-W", "1", lab.pod_address)
+    return "100% packet loss" in lab.run(lab.client, *argv, check=False)
+
+
+def test_the_demonstration(lab: Lab) -> None:
+    first = lab.playbook("demo")
+    assert lab.text in first
+    assert "blocked: 100% packet loss" in first
+    assert changes(first) > 0
+    assert connect(lab, "http://" + lab.vip) == lab.text + "\n"
+    assert ping_lost(lab)
+    second = lab.playbook("demo")
+    assert changes(second) == 0
+
+
+@pytest.mark.parametrize("lab", ["lab"], indirect=True)
+def test_check_mode_predicts_and_absent_restores(lab: Lab) -> None:
+    lab.playbook("lab")
+    lab.run("router", "iptables-restore", "--noflush", stdin=FOREIGN)
+    before = node_state(lab)
+
+    predicted = lab.playbook("iptables_lb", "--check", "--diff")
+    assert node_state(lab) == before
+    real = lab.playbook("iptables_lb", "--diff")
+    assert diff_of(predicted) == diff_of(real)
+    assert changes(real) == changes(predicted) > 0
+    # The policy of FORWARD is DROP, and the VIP works all the same.
+    assert connect(lab, "http://" + lab.vip) == lab.text + "\n"
+    assert changes(lab.playbook("iptables_lb")) == 0
+    assert changes(lab.playbook("iptables_lb", "--check")) == 0
+
+    absent = {"iptables_lb_state": "absent"}
+    predicted = lab.playbook("iptables_lb", "--check", "--diff", **absent)
+    real = lab.playbook("iptables_lb", "--diff", **absent)
+    assert diff_of(predicted) == diff_of(real)
+    assert node_state(lab) == before
+    assert changes(lab.playbook("iptables_lb", **absent)) == 0
+
+
+@pytest.mark.parametrize("lab", ["lab"], indirect=True)
+def test_the_workshops_own_rules(lab: Lab) -> None:
+    lab.playbook("lab")
+    lab.playbook("iptables_lb", iptables_lb_layout="minimal")
+    rules = [line for line in lab.run("router", "iptables-save").splitlines() if line.startswith("-A LB-")]
+    assert sorted(rules) == [
+        "-A LB-FORWARD -i eth0 -o eth1 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP",
+        "-A LB-POSTROUTING -d 192.168.20.20/32 -p tcp -m tcp --dport 80 -j MASQUERADE",
+        "-A LB-PREROUTING -d 192.168.10.100/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 192.168.20.20:80",
+    ]
+    assert connect(lab, "http://" + lab.vip) == lab.text + "\n"
+    assert ping_lost(lab)
+
+
+@pytest.mark.parametrize("lab", ["lab"], indirect=True)
+def test_an_address_moves_with_its_declaration(lab: Lab) -> None:
+    lab.playbook("lab")
+    lab.playbook("iptables_lb")
+    lab.playbook("iptables_lb", lb_services=[{**WEB, "address": "192.168.10.101"}])
+    addresses = lab.run("router", "ip", "-brief", "address", "show", "eth0")
+    assert "192.168.10.101/32" in addresses
+    assert "192.168.10.100/32" not in addresses
+    assert connect(lab, "http://192.168.10.101") == lab.text + "\n"
+    assert connect(lab, "http://192.168.10.100") == ""
+
+
+@pytest.mark.parametrize("lab", ["lab"], indirect=True)
+def test_bad_input_changes_nothing(lab: Lab) -> None:
+    lab.playbook("lab")
+    before = node_state(lab)
+    other = {**WEB, "name": "other"}
+    mistakes: list[tuple[dict[str, Any], str]] = [
+        ({"lb_interface": "eth9"}, "eth9"),
+        (
+            {"lb_services": [WEB, other]},
+            "lb_services[1] declares 192.168.10.100 port 80/tcp, which lb_services[0] (web)",
+        ),
+        ({"lb_services": [{**WEB, "endpoints": [{"address": "192.168.20.20", "prt": 80}]}]}, "endpoints[0].prt is not"),
+        ({"lb_services": [{**WEB, "address": "192.168.10.10"}]}, "192.168.10.10"),  # the client has it
+        ({"iptables_lb_isolate": [{"from": "eth0", "to": "eth7"}]}, "isolate[0].to eth7 is not an interface"),
+        ({"iptables_lb_layuot": "minimal", "iptables_lb_layout": "minmal"}, "minmal"),
+    ]
+    for variables, message in mistakes:
+        said = lab.playbook("iptables_lb", rc=2, **variables)
+        assert message in re.sub(r"\s+", " ", said), said
+        assert node_state(lab) == before, variables

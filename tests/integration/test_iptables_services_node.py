@@ -1,0 +1,205 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What iptables_services leaves on a node, promises in check mode, and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
+    BACKENDS,
+    CLIENT,
+    VIP,
+    VIP2,
+    VIP6,
+    ServicesLab,
+    endpoints,
+)
+
+FAMILIES = {"ipv4": "iptables", "ipv6": "ip6tables"}
+WEB: dict[str, Any] = {"name": "web", "address": VIP, "port": 80, "endpoints": endpoints(1)}
+WEB6: dict[str, Any] = {**WEB, "name": "web6", "address": VIP6, "endpoints": endpoints(1, 2, family="ipv6")}
+FULL: list[dict[str, Any]] = [
+    {**WEB, "endpoints": endpoints(1, 2, 3), "node_port": 30080, "session_affinity": {"timeout": 60}},
+    {**WEB, "name": "few", "port": 81, "source_ranges": ["192.168.10.0/28", CLIENT], "node_port": 30081},
+    {**WEB, "name": "none", "address": VIP2, "endpoints": [], "protocol": "udp", "node_port": 30082},
+    {**WEB6, "source_ranges": ["fd00:10::/64"], "node_port": 30080, "session_affinity": {"timeout": None}},
+    {**WEB6, "name": "none6", "port": 81, "endpoints": [], "protocol": "sctp"},
+]
+MINIMAL = [
+    WEB,
+    {**WEB6, "endpoints": endpoints(2, family="ipv6")},
+    {**WEB, "name": "none", "port": 81, "endpoints": []},
+]
+ISOLATE = [{"from": "eth0", "to": "eth1"}]
+# As Docker, kube-proxy and firewalld leave them.
+FOREIGN = """*raw
+:PREROUTING ACCEPT
+-A PREROUTING -i eth9 -j DROP
+COMMIT
+*mangle
+:FORWARD ACCEPT
+:KUBE-PROXY-CANARY -
+-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
+COMMIT
+*nat
+:PREROUTING ACCEPT
+:DOCKER -
+:KUBE-SERVICES -
+-A PREROUTING -m comment --comment "kubernetes service portals -j LB-SERVICES" -j KUBE-SERVICES
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A DOCKER -i docker0 -j RETURN
+COMMIT
+*filter
+:INPUT ACCEPT
+:FORWARD DROP
+:DOCKER-USER -
+:FWD_public -
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j FWD_public
+-A DOCKER-USER -j RETURN
+COMMIT
+"""
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[ServicesLab]:
+    made = ServicesLab()
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, lab: ServicesLab) -> str:
+    lab.reset()
+    return str(request.param)
+
+
+def everything(lab: ServicesLab, backend: str) -> str:
+    """The rules of both families."""
+    return "".join(lab.saved(backend, family) for family in FAMILIES)
+
+
+def foreign(saved: str) -> str:
+    """Less what is ours: chains and the jumps to them."""
+    lines = saved.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith((":LB-", "-A LB-")) and " -j LB-" not in line[-60:])
+
+
+@pytest.mark.parametrize("layout", ["kube-proxy", "compact", "minimal", "auto"])
+@pytest.mark.parametrize("surroundings", ["", FOREIGN])
+def test_life_of_a_declaration(lab: ServicesLab, backend: str, layout: str, surroundings: str) -> None:
+    """Check mode predicts to the letter, a second run changes nothing, absent leaves what was there."""
+    for command in FAMILIES.values() if surroundings else ():
+        lab.run("router", "%s-%s-restore" % (command, backend), "--noflush", "--wait", "30", stdin=surroundings)
+    before = everything(lab, backend)
+    first = MINIMAL if layout == "minimal" else FULL
+    kept = {"layout": layout, "isolate": ISOLATE}
+    states: list[dict[str, Any]] = [
+        {"services": first, **kept},
+        {"services": first[1:], **kept, "masquerade": False},
+        {"services": [first[1]], "layout": layout, "pod_cidr": ["192.168.30.0/24"]},
+        {"services": first, "state": "absent"},
+    ]
+    for options in states:
+        at = everything(lab, backend)
+        predicted = lab.module(backend, check_mode=True, **options)
+        assert everything(lab, backend) == at
+        result = lab.module(backend, **options)
+        assert result == predicted
+        assert result["changed"]
+        assert result["backend"] == backend
+        again = lab.module(backend, **options)
+        assert not again["changed"]
+        assert not again["diff"]
+        assert foreign(everything(lab, backend)) == foreign(before) or not surroundings
+    assert everything(lab, backend) == before
+
+
+def test_a_diff_shows_what_iptables_save_shows(lab: ServicesLab, backend: str) -> None:
+    result = lab.apply(backend, FULL)
+    saved = lab.saved(backend).splitlines()
+    after = result["diff"][0]["after"].splitlines()
+    assert [line for line in after if line.startswith("-A")]
+    assert {line for line in after if line.startswith("-A")} <= set(saved)
+    changed = lab.apply(backend, [{**FULL[0], "endpoints": endpoints(1, 2)}, *FULL[1:]])
+    assert changed["diff"][0]["before"] != changed["diff"][0]["after"]
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    (
+        {"services": [WEB, WEB6, {**WEB, "name": "x", "address": "10.0.0.300"}]},
+        "lb_services[2].address 10.0.0.300 is not",
+    ),
+    ({"services": [WEB, {**WEB, "name": "x"}]}, "lb_services[1] declares %s port 80/tcp, which lb_services[0]" % VIP),
+    (
+        {"services": [WEB6, {**WEB, "endpoints": [{"address": "192.168.20.20", "weight": 0}]}]},
+        "lb_services[1].endpoints[0].w",
+    ),
+    (
+        {"services": [{**WEB, "endpoints": WEB6["endpoints"]}]},
+        "lb_services[0].endpoints[0].address fd00:20::21 is IPv6",
+    ),
+    (
+        {"services": [WEB], "isolate": [*ISOLATE, {"from": "eth0", "to": "eth7"}]},
+        "isolate[1].to eth7 is not an interface",
+    ),
+    ({"services": [WEB], "pod_cidr": ["10.0.0.1/8"]}, "pod_cidr[0] 10.0.0.1/8 has host bits set: write 10.0.0.0/8"),
+    ({"services": [WEB], "pod_cidr": ["10.0.0.0/8", "10.0.0.0/9"]}, "pod_cidr[1] 10.0.0.0/9 is a second network"),
+    ({"services": [WEB], "masquerade_mark": "0x3000"}, "masquerade_mark 0x3000 is not one bit of 32"),
+    ({"services": [WEB], "prefix": "PRE"}, "prefix PRE would own the built-in chain PREROUTING"),
+    ({"services": [WEB], "prefix": "TOO-LONG-"}, "prefix 'TOO-LONG-' cannot begin chain names"),
+    (
+        {"services": [{**WEB, "endpoints": endpoints(1, 2)}], "layout": "minimal"},
+        "service web has more than the minimal",
+    ),
+    ({"services": [WEB], "services_file": "/nonexistent"}, "/nonexistent"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD)
+def test_bad_input_is_refused_before_the_node_is_touched(
+    lab: ServicesLab, backend: str, options: dict[str, Any], message: str
+) -> None:  # fmt: skip
+    before = everything(lab, backend)
+    for check_mode in (True, False):
+        result = lab.module(backend, check_mode=check_mode, **options)
+        assert result["failed"]
+        assert message in result["msg"]
+    assert everything(lab, backend) == before
+
+
+def test_services_of_a_file_are_added(lab: ServicesLab, backend: str, tmp_path: Path) -> None:
+    file = tmp_path / "services.json"
+    for content in ('{"name": "web"}', "[1,", "1"):
+        file.write_text(content, encoding="ascii")
+        result = lab.module(backend, services=[WEB], services_file=str(file))
+        assert result["failed"]
+        assert "services" in result["msg"]
+    file.write_text(json.dumps([{**WEB, "name": "filed", "port": 81, "endpoints": endpoints(2)}]), encoding="ascii")
+    lab.apply(backend, [WEB], services_file=str(file))
+    found = [lab.ask_once("client", VIP, port).server for port in (80, 81)]
+    assert found == ["pod1", "pod2"]
+
+
+def test_a_boot_brings_it_back(lab: ServicesLab, backend: str, tmp_path: Path) -> None:
+    result = lab.apply(backend, FULL, save_to=str(tmp_path), isolate=ISOLATE)
+    at = everything(lab, backend)
+    lab.reset()
+    for _ in range(2):
+        for boot in result["boot"]:
+            for command in boot["first"]:
+                lab.run("router", *command.split(), check=False)
+            lab.run("router", *boot["then"].split())
+        assert everything(lab, backend) == at
+    assert not lab.module(backend, services=FULL, save_to=str(tmp_path), isolate=ISOLATE)["changed"]
+    lab.module(backend, save_to=str(tmp_path), state="absent")
+    assert list(tmp_path.iterdir()) == []
