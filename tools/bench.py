@@ -188,7 +188,7 @@ class Bench:
         def note(name: str, action: Callable[[], object], scale: float = 1) -> None:
             found.setdefault(name, []).append(seconds(action) * scale)
 
-        for _ in range(ROUNDS):
+        for dummy in range(ROUNDS):
             note(START, lambda: self.play({"ansible.builtin.ping": None}))
             self.flush()
             note(restore, lambda: inside(ROUTER, self.command + "-restore", "--noflush", stdin=text))
@@ -215,7 +215,7 @@ class Bench:
             try:
                 fronts = [("10.2.0.2", 8080)] + [(self.declared[i]["address"], 80) for i in (0, -1)]
                 names = ("to the pod itself", "through the first service", "through the last service")
-                rounds = [[self.rate(*front) for front in fronts] for _ in range(ROUNDS)]
+                rounds = [[self.rate(*front) for front in fronts] for dummy in range(ROUNDS)]
                 return dict(zip(names, map(list, zip(*rounds))))
             finally:
                 server.terminate()
@@ -237,9 +237,9 @@ def report(bench: Bench) -> None:
     for name, figures in found.items():
         rounds = list(zip(figures, start, restore))
         ratios = (
-            [figure - s for figure, s, _ in rounds],
-            [figure / s for figure, s, _ in rounds],
-            [figure / r for figure, _, r in rounds],
+            [figure - s for figure, s, dummy in rounds],
+            [figure / s for figure, s, dummy in rounds],
+            [figure / r for figure, dummy, r in rounds],
             [figure / (s + r) for figure, s, r in rounds],
         )
         table.add_row(name, *("%.2f" % statistics.median(values) for values in (figures, *ratios)))

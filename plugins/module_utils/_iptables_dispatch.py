@@ -50,9 +50,9 @@ def dispatch(chains: Chains, chain: str, entries: list[Entry], prefix: str) -> N
 
 def _spread(chains: Chains, place: str, entries: _Placed, prefix: str) -> list[str]:
     """The rules of the chain at `place`: the entries' own, or jumps to the chains that this call has added."""
-    groups = _split(entries) if sum(len(entry.rules) for _, entry in entries) > LEAF_RULES else []
+    groups = _split(entries) if sum(len(entry.rules) for dummy, entry in entries) > LEAF_RULES else []
     if len(groups) < 2:
-        return [rule for _, entry in entries for rule in entry.rules]
+        return [rule for dummy, entry in entries for rule in entry.rules]
     rules = []
     for match, group in groups:
         below = "%s %s" % (place, match)
@@ -65,17 +65,17 @@ def _spread(chains: Chains, place: str, entries: _Placed, prefix: str) -> list[s
 
 def _split(entries: _Placed) -> list[tuple[str, _Placed]]:
     """Group entries by the first bits in which they differ; each group comes with the match that leads to it."""
-    addresses = [address for address, _ in entries]
+    addresses = [address for address, dummy in entries]
     low, high = min(addresses), max(addresses)
     if low != high:
         width = 128 if ":" in entries[0][1].address else 32
         length = min(width - (low ^ high).bit_length() + STEP, width)
         shift = width - length
         return _group(entries, lambda address, entry: _network(address, shift, width))
-    protocols = {entry.protocol for _, entry in entries}
+    protocols = {entry.protocol for dummy, entry in entries}
     if len(protocols) > 1:
         return _group(entries, lambda address, entry: "-p " + entry.protocol)
-    ports = [entry.port for _, entry in entries]
+    ports = [entry.port for dummy, entry in entries]
     shift = max((min(ports) ^ max(ports)).bit_length() - STEP, 0)
     return _group(entries, lambda address, entry: _ports(entry, shift))
 

@@ -107,7 +107,7 @@ def parse_options(params: dict[str, Any]) -> dict[str, Options]:
         if cidrs[family]:
             raise InputError("pod_cidr[%d] %s is a second network of its family: one can be spared" % (i, raw))
         cidrs[family] = network
-    links = {name for _, name in socket.if_nameindex()}
+    links = {name for dummy, name in socket.if_nameindex()}
     isolate = tuple(
         (_link(entry, "from", links, i), _link(entry, "to", links, i)) for i, entry in enumerate(params["isolate"])
     )

@@ -73,10 +73,10 @@ def parse_save(text: str) -> Ruleset:
     policies: dict[str, str] = {}
     for line in _lines(text):
         if line.startswith("-A "):
-            _, chain, rule = (line + " ").split(" ", 2)
+            dummy, chain, rule = (line + " ").split(" ", 2)
             chains[chain].append(rule[:-1])
         elif line.startswith(":"):
-            chain, policy, _ = line[1:].split(" ", 2)
+            chain, policy, dummy = line[1:].split(" ", 2)
             chains[chain] = []
             if policy != "-":
                 policies[chain] = policy

@@ -81,7 +81,7 @@ def services_of_every_kind(family: str) -> list[dict[str, Any]]:
     ]
 
 
-OPTIONS = (
+OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"masquerade": False},
     {"pod_cidr": True},
