@@ -29,6 +29,14 @@ options:
     vars:
       - name: inventory_hostname
       - name: ansible_netns_name
+  prefix:
+    description:
+      - What the name of the namespace begins with, before O(namespace). In a template of O(namespace) itself,
+        C(inventory_hostname) would be the wrong host in a task that is delegated.
+    type: string
+    default: ''
+    vars:
+      - name: ansible_netns_prefix
   become_success_timeout:
     description:
       - Seconds to wait for become to succeed.
@@ -54,7 +62,7 @@ lab:
     router:
   vars:
     ansible_connection: homelab.loadbalancer.netns
-    ansible_netns_name: "lab-{{ inventory_hostname }}"
+    ansible_netns_prefix: lab-
     # All namespaces share the files of the control node: no need to look for Python in each.
     ansible_python_interpreter: "{{ ansible_playbook_python }}"
 """
@@ -86,8 +94,7 @@ def check_namespace(name: str) -> None:
     """Raise unless the namespace can be entered, with a message that says what to do."""
     if not NAME.fullmatch(name):
         raise AnsibleConnectionFailure(
-            "%r is not the name of a network namespace: set ansible_netns_name to a name that `ip netns list` shows"
-            % name
+            "%r is not the name of a network namespace: set ansible_netns_name to one that `ip netns list` shows" % name
         )
     if os.geteuid() != 0:
         raise AnsibleConnectionFailure(
@@ -116,7 +123,7 @@ class Connection(LocalConnection):
 
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
         """Run a shell command in the namespace; return its exit code, output and error output."""
-        name = str(self.get_option("namespace"))
+        name = "%s%s" % (self.get_option("prefix"), self.get_option("namespace"))
         check_namespace(name)
         # The shell of the local connection stays outside; the one inside reads the command as it was given.
         entered = [find_ip(), "netns", "exec", name, "/bin/sh", "-c", cmd]

@@ -56,5 +56,5 @@ def lab(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     try:
         yield made
     finally:
-        made.playbook("lab_down", vlan_lab_hosts=[], vlan_lab_servers=[])
+        made.remove()
         assert made.traces() == []

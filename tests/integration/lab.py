@@ -12,6 +12,10 @@ import re
 from typing import Any
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_apply import apply
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_model import Lab as Declared
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_plan import plan
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state import read
 
 # Ansible insists on UTF-8.
 ENVIRONMENT = {"ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"}
@@ -41,6 +45,10 @@ class Lab:
 
     def run(self, host: str, *argv: str, check: bool = True, stdin: str | None = None) -> str:
         return run(["ip", "netns", "exec", "%s-%s" % (self.name, host), *argv], stdin, check=check).out
+
+    def remove(self) -> None:
+        """Without Ansible, and whatever state the lab is in."""
+        apply(plan(read(self.name, {}), Declared(self.name, (), ()), present=False))
 
     def traces(self) -> list[str]:
         """What is left of the lab on this machine: namespaces, processes, files."""

@@ -46,7 +46,7 @@ INVENTORY: dict[str, Any] = {
             "lab": {
                 "vars": {
                     "ansible_connection": "homelab.loadbalancer.netns",
-                    "ansible_netns_name": "{{ vlan_lab_name }}-{{ inventory_hostname }}",
+                    "ansible_netns_prefix": "{{ vlan_lab_name }}-",
                     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
                 },
                 "children": {

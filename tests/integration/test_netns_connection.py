@@ -69,9 +69,9 @@ PLAYBOOK = """
 
 def playbook(root: Path, folder: Path, name: str, text: str, **environment: str) -> subprocess.CompletedProcess[str]:
     (folder / "hosts").write_text(
-        "[all]\n%s\nby-variable ansible_netns_name=%s\n[all:vars]\n"
+        "[all]\n%s\nby-variable ansible_netns_prefix=%s ansible_netns_name=%s\n[all:vars]\n"
         "ansible_connection=homelab.loadbalancer.netns\nansible_python_interpreter={{ ansible_playbook_python }}\n"
-        % (name, name)
+        % (name, name[:2], name[2:])
     )
     (folder / "play.yml").write_text(text.format(name=name, folder=folder))
     return subprocess.run(

@@ -89,6 +89,14 @@ def test_who_is_masqueraded(name: str, masquerade: bool) -> None:
 
 
 @pytest.mark.parametrize("name", FULL_LAYOUTS)
+@pytest.mark.parametrize("options", [{}, {"masquerade": False}, {"pod_cidr": "192.168.20.0/24"}])
+@pytest.mark.parametrize("extra", [{}, {"session_affinity": {"timeout": 9}}])
+def test_an_endpoint_meets_itself(name: str, options: dict[str, Any], extra: dict[str, Any]) -> None:
+    ways = walk([service(POD1, **extra)], layout=name, **options)
+    assert ways.connect(Packet(POD1, VIP, 80, to_node=True)) == {TO1: 1}
+
+
+@pytest.mark.parametrize("name", FULL_LAYOUTS)
 @pytest.mark.parametrize("masquerade", [True, False])
 def test_no_mark_is_left_on_what_is_not_ours(name: str, masquerade: bool) -> None:
     """Others' packets are neither masqueraded nor let through by our mark."""
@@ -110,7 +118,7 @@ def test_source_ranges(name: str) -> None:
         to = from_client(target_, port)
         assert ways.connect(to) == {TO1: 1}
         assert ways.connect(to._replace(source="10.1.2.3")) == {TO1: 1}
-        assert ways.connect(to._replace(source=NODE, from_node=True)) == {TO1: 1}
+        assert ways.connect(to._replace(source="192.168.20.1", from_node=True)) == {TO1: 1}
         assert ways.connect(to._replace(source="192.168.10.16")) == {(target_, "DROP", False): 1}
     assert ways.connect(from_client(port=81)._replace(source="192.168.10.16")) == {TO2: 1}
 

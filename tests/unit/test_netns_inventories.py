@@ -20,12 +20,6 @@ def load(root: Path, lab: str, path: str) -> Any:
     return yaml.safe_load((root / "inventories" / lab / path).read_text())
 
 
-@pytest.mark.parametrize("path", ["group_vars/all/network.yml", "group_vars/lab.yml"])
-def test_shared_files_are_equal(root: Path, path: str) -> None:
-    first, second = (root / "inventories" / lab / path for lab in LABS)
-    assert first.read_text() == second.read_text()
-
-
 @pytest.mark.parametrize("lab", LABS)
 def test_inventory_is_a_valid_lab_whose_hosts_are_in_groups(root: Path, lab: str) -> None:
     own = load(root, lab, "group_vars/all/lab.yml")

@@ -48,7 +48,7 @@ def dummy(name: str, *addresses: Address, alias: str = LINK_ALIAS, up: bool = Tr
 
 
 def want(*addresses: str, interface: str = "eth0", **others: object) -> Want:
-    return Want(interface, parse_addresses(addresses), **others)  # type: ignore[arg-type]
+    return Want(interface, parse_addresses(addresses), **others)
 
 
 def do(made: Plan) -> list[str]:
