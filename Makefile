@@ -6,6 +6,9 @@ MAKEFLAGS += --no-print-directory
 # Which lab: nothing for the English workshop's, "ja" for the Japanese one's, which is its mirror image.
 LAB ?=
 INVENTORY := inventories/lab$(if $(LAB),_$(LAB))
+ifeq ($(wildcard $(INVENTORY)/hosts.yml),)
+$(error LAB=$(LAB) is not a lab: leave it out, or write LAB=ja)
+endif
 # More arguments for ansible-playbook: make demo ARGS="--check --diff".
 ARGS ?=
 # "test" adds the Debian packages of the test tiers.

@@ -66,7 +66,9 @@ def table(rows: Sequence[Sequence[Any]], columns: Sequence[str], title: str = ""
     """Set rows as a table of at most 72 characters a line."""
     if RICH_MISSING:
         raise AnsibleFilterError("the filter table needs the Python package rich: pip install rich") from RICH_MISSING
-    grid = rich.table.Table(*columns, title=title or None, title_justify="left", box=rich.box.ROUNDED)
+    grid = rich.table.Table(title=title or None, title_justify="left", box=rich.box.ROUNDED)
+    for column in columns:
+        grid.add_column(column, overflow="fold")  # what is too long goes on in the next line, and nothing is lost
     for row in rows:
         grid.add_row(*(rich.text.Text(_harmless(str(cell))) for cell in row))
     console = rich.console.Console(file=io.StringIO(), width=WIDTH, color_system=None)
