@@ -10,7 +10,7 @@ bad ones before the node is touched.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _nft_table
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
@@ -58,16 +58,19 @@ class Plan(NamedTuple):
         return {"before": show(self.have, chains), "after": show(self.then, chains)}
 
 
-def make_plan(tool: Iptables, prefix: str, wanted: Wanted, exact: bool) -> Plan:
+def make_plan(tool: Iptables, prefix: str, wanted: Wanted, exact: bool, proven: bool = False) -> Plan:
     """Read the node and plan its way to the declared state.
 
     prefix -- chains whose names begin with it are ours; those that are not wanted go
     wanted -- the whole content of the tables that hold something of ours
     exact -- also find the canonical spelling of chains that are new: a diff shows it, a change does not need it
+    proven -- the rules are our own, not a user's: those that are new need no trial
     """
     have = tool.save()
-    # Whatever is new is tried beforehand where it is cheap; what is refused later all the same is taken back.
-    canonical = _canonical(tool, have, wanted, exact, new=exact or tool.backend == "legacy")
+    # The nft backend takes all tables or none, but the legacy one takes table after table: there a user's rules are
+    # tried beforehand. What is refused later all the same is taken back.
+    new = exact or (tool.backend == "legacy" and not proven)
+    canonical = _canonical(tool, have, wanted, exact, new)
     edits, then = {}, dict(have)
     for name in {**have, **wanted}:
         table = have.get(name, NO_TABLE)
@@ -153,7 +156,7 @@ def _canonical(tool: Iptables, have: Ruleset, wanted: Wanted, whole: bool, new: 
     return result
 
 
-def apply_plan(tool: Iptables, plan: Plan, prefix: str, wanted: Wanted, exact: bool) -> Plan:
+def apply_plan(tool: Iptables, plan: Plan, prefix: str, wanted: Wanted, replan: Callable[[], Plan]) -> Plan:
     """Carry a plan out, all of it or none, and return the plan that was carried out in the end.
 
     What is refused although a trial of it is not may be due to somebody who changed the rules between reading and
@@ -171,7 +174,7 @@ def apply_plan(tool: Iptables, plan: Plan, prefix: str, wanted: Wanted, exact: b
         undo(tool, plan, prefix)
         try_out(tool, plan.have, wanted, wanted)  # names the rule that is refused, if it is one
         if attempt < _ATTEMPTS - 1:
-            plan = make_plan(tool, prefix, wanted, exact)
+            plan = replan()
     raise NodeError("%s refused the change, and nothing was changed: %s" % (tool.name, reason(done.err)))
 
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
+import functools
+from typing import Any, Callable, NamedTuple, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -35,12 +36,16 @@ COMMON_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class Declaration(NamedTuple):
-    """The whole declared state of one family, and where a boot finds it (an empty path for nowhere)."""
+    """The whole declared state of one family, and where a boot finds it (an empty path for nowhere).
+
+    proven -- the rules are our own, not a user's
+    """
 
     tool: Iptables
     prefix: str
     wanted: Wanted
     boot_file: str = ""
+    proven: bool = False
 
     @property
     def boot_content(self) -> str | None:
@@ -71,11 +76,12 @@ def converge(declarations: list[Declaration], check_mode: bool, diff: bool) -> d
     All families are planned before the first is touched; when a later one fails, the earlier ones are put back.
     """
     exact = check_mode or diff
-    plans = [make_plan(d.tool, d.prefix, d.wanted, exact) for d in declarations]
+    planners = [functools.partial(make_plan, d.tool, d.prefix, d.wanted, exact, d.proven) for d in declarations]
+    plans = [make() for make in planners]
     files = [d for d in declarations if d.boot_file and _files.differs(d.boot_file, d.boot_content)]
     if not check_mode:
         _refuse_folders(files)
-        plans = _carry_out(declarations, plans, exact)
+        plans = _carry_out(declarations, plans, planners)
         for declaration in files:
             _files.write(declaration.boot_file, declaration.boot_content)
     result: dict[str, Any] = {
@@ -97,11 +103,13 @@ def _refuse_folders(files: list[Declaration]) -> None:
             raise NodeError("save_to: there is no folder %s on this node: make it first" % folder)
 
 
-def _carry_out(declarations: list[Declaration], plans: list[Plan], exact: bool) -> list[Plan]:
+def _carry_out(
+    declarations: list[Declaration], plans: list[Plan], planners: Sequence[Callable[[], Plan]]
+) -> list[Plan]:
     done: list[Plan] = []
     try:
-        for d, plan in zip(declarations, plans):
-            done.append(apply_plan(d.tool, plan, d.prefix, d.wanted, exact) if plan.changed else plan)
+        for d, plan, planner in zip(declarations, plans, planners):
+            done.append(apply_plan(d.tool, plan, d.prefix, d.wanted, planner) if plan.changed else plan)
     except Exception:
         for d, plan in zip(declarations, done):
             if plan.changed:

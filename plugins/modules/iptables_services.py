@@ -242,6 +242,7 @@ def declare(options: dict[str, Any]) -> list[Declaration]:
                 common.prefix,
                 layout(services, family, common) if present else {},
                 "%s/rules.%s" % (folder, {"ipv4": "v4", "ipv6": "v6"}[family]) if folder else "",
+                proven=True,
             )
         )
     return declarations

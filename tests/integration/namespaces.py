@@ -145,3 +145,30 @@ def idle_tables(saved: str) -> list[str]:
     """The names of the tables that hold nothing but built-in chains that accept."""
     kept = set(re.findall(r"^\*(\w+)", without_empty_tables(saved), re.MULTILINE))
     return [name for name in re.findall(r"^\*(\w+)", saved, re.MULTILINE) if name not in kept]
+
+
+def try_chains(firewall: Firewall, check_mode: bool = False, diff: bool = True, **options: Any) -> dict[str, Any]:
+    """Run iptables_chains for a firewall."""
+    common = {"backend": firewall.backend, "family": firewall.family, "prefix": "LB-"}
+    return module("iptables_chains", check_mode, diff, **{**common, **options})
+
+
+def chains(firewall: Firewall, check_mode: bool = False, diff: bool = True, **options: Any) -> dict[str, Any]:
+    """Run iptables_chains where it has to succeed."""
+    result = try_chains(firewall, check_mode, diff, **options)
+    assert not result.get("failed"), result["msg"]
+    return result
+
+
+def converge(firewall: Firewall, **options: Any) -> dict[str, Any]:
+    """Check, carry out, repeat: check mode changes nothing and predicts the run, which a second run leaves alone."""
+    before = firewall.save(counters=True)
+    predicted = chains(firewall, check_mode=True, **options)
+    assert firewall.save(counters=True) == before
+    result = chains(firewall, **options)
+    assert result == predicted
+    after = firewall.save(counters=True)
+    again = chains(firewall, **options)
+    assert again == {**result, "changed": False, "diff": []}
+    assert firewall.save(counters=True) == after
+    return result

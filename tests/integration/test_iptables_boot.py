@@ -17,7 +17,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
     FAMILIES,
     Firewall,
     fresh_network,
-    module,
+    try_chains,
 )
 
 TABLES: dict[str, Any] = {
@@ -47,14 +47,9 @@ def firewall(request: pytest.FixtureRequest) -> Firewall:
     return Firewall(*request.param)
 
 
-def chains(firewall: Firewall, check_mode: bool = False, **options: Any) -> dict[str, Any]:
-    common = {"backend": firewall.backend, "family": firewall.family, "prefix": "LB-"}
-    return module("iptables_chains", check_mode, **{**common, **options})
-
-
 def test_a_boot_brings_the_state_back(firewall: Firewall, tmp_path: Path) -> None:
     path = tmp_path / "rules"
-    result = chains(firewall, tables=TABLES, save_to=str(path))
+    result = try_chains(firewall, tables=TABLES, save_to=str(path))
     boot = result["boot"]
     declared = firewall.save()
     with fresh_network():  # as after a boot
@@ -70,14 +65,14 @@ def test_a_boot_brings_the_state_back(firewall: Firewall, tmp_path: Path) -> Non
             run(["sh", "-c", command], check=False)
         run(boot[0]["then"].split())
         assert firewall.save() == declared
-        assert not chains(firewall, tables=TABLES, save_to=str(path))["changed"]
+        assert not try_chains(firewall, tables=TABLES, save_to=str(path))["changed"]
 
 
 def test_a_jump_in_a_chain_of_others_that_is_made_later(firewall: Firewall, tmp_path: Path) -> None:
     firewall("-N DOCKER-USER")
     firewall("-A FORWARD -j DOCKER-USER")
     tables = {"filter": {"chains": {"LB-X": ["-j DROP"]}, "jumps": {"DOCKER-USER": [{"rule": "-j LB-X"}]}}}
-    boot = chains(firewall, tables=tables, save_to=str(tmp_path / "rules"))["boot"]
+    boot = try_chains(firewall, tables=tables, save_to=str(tmp_path / "rules"))["boot"]
     with fresh_network():
         for _ in range(2):
             for command in boot[0]["first"]:
@@ -88,44 +83,44 @@ def test_a_jump_in_a_chain_of_others_that_is_made_later(firewall: Firewall, tmp_
 
 def test_the_file_is_written_when_it_differs(tmp_path: Path) -> None:
     firewall, path = Firewall("nft"), tmp_path / "rules"
-    assert chains(firewall, check_mode=True, tables=TABLES, save_to=str(path))["changed"]
+    assert try_chains(firewall, check_mode=True, tables=TABLES, save_to=str(path))["changed"]
     assert not path.exists()
     assert firewall.save() == ""
-    result = chains(firewall, tables=TABLES, save_to=str(path))
+    result = try_chains(firewall, tables=TABLES, save_to=str(path))
     assert result["boot"][0]["then"] == "%s --noflush --wait 30 %s" % (result_command(firewall) + "-restore", path)
     assert path.stat().st_mode & 0o7777 == 0o600
     written, text = path.stat(), path.read_text()
-    assert not chains(firewall, tables=TABLES, save_to=str(path))["changed"]
+    assert not try_chains(firewall, tables=TABLES, save_to=str(path))["changed"]
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
     for spoiled in (b"", b"*nat\nCOMMIT\n", b"\xff\xfe", None):
         if spoiled is None:
             path.unlink()
         else:
             path.write_bytes(spoiled)
-        assert chains(firewall, check_mode=True, tables=TABLES, save_to=str(path))["changed"]
+        assert try_chains(firewall, check_mode=True, tables=TABLES, save_to=str(path))["changed"]
         assert (path.read_bytes() if path.exists() else None) == spoiled
-        result = chains(firewall, tables=TABLES, save_to=str(path))
+        result = try_chains(firewall, tables=TABLES, save_to=str(path))
         assert (result["changed"], result["diff"]) == (True, [])
         assert path.read_text() == text
     assert os.listdir(tmp_path) == ["rules"]
     for state, tables in (("absent", TABLES), ("present", {})):
-        assert chains(firewall, check_mode=True, tables=tables, state=state, save_to=str(path))["changed"]
+        assert try_chains(firewall, check_mode=True, tables=tables, state=state, save_to=str(path))["changed"]
         assert path.exists()
-        result = chains(firewall, tables=tables, state=state, save_to=str(path))
+        result = try_chains(firewall, tables=tables, state=state, save_to=str(path))
         assert (result["changed"], result["boot"]) == (True, [])
         assert not path.exists()
-        assert not chains(firewall, tables=tables, state=state, save_to=str(path))["changed"]
-        chains(firewall, tables=TABLES, save_to=str(path))
+        assert not try_chains(firewall, tables=tables, state=state, save_to=str(path))["changed"]
+        try_chains(firewall, tables=TABLES, save_to=str(path))
 
 
 def test_a_folder_that_is_missing_is_refused_before_anything_changes(tmp_path: Path) -> None:
     firewall, path = Firewall("nft"), tmp_path / "nowhere" / "rules"
-    result = chains(firewall, tables=TABLES, save_to=str(path))
+    result = try_chains(firewall, tables=TABLES, save_to=str(path))
     assert result["msg"] == "save_to: there is no folder %s on this node: make it first" % path.parent
     assert firewall.save() == ""
     # A task before this one may only have said that it would make it.
-    assert chains(firewall, check_mode=True, tables=TABLES, save_to=str(path))["changed"]
-    assert not chains(firewall, state="absent", save_to=str(path))["changed"]
+    assert try_chains(firewall, check_mode=True, tables=TABLES, save_to=str(path))["changed"]
+    assert not try_chains(firewall, state="absent", save_to=str(path))["changed"]
 
 
 def result_command(firewall: Firewall) -> str:

@@ -25,7 +25,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
     without_empty_tables,
 )
 
-EXAMPLES = 10
+EXAMPLES = 25
 HOOKS = {
     "raw": ["PREROUTING", "OUTPUT"],
     "mangle": ["PREROUTING", "FORWARD", "POSTROUTING"],
@@ -58,7 +58,14 @@ SPECIAL = {
     "nat": ["-j MARK --or-mark 0x10"],
     "filter": ["-j REJECT", "-j DROP"],
 }
-MATCHES = ["", "-p tcp", "-p udp --dport 53", "-m addrtype --src-type LOCAL", '-m comment --comment "ours -j THEIRS"', "-m mark --mark 7"]
+MATCHES = [
+    "",
+    "-p tcp",
+    "-p udp --dport 53",
+    "-m addrtype --src-type LOCAL",
+    '-m comment --comment "ours -j THEIRS"',
+    "-m mark --mark 7",
+]
 ADDRESSES = {
     "ipv4": ["-s 10.0.0.7", "-d 10.1.0.0/255.255.0.0", "-s 10.0.0.0/8,192.168.0.0/16"],
     "ipv6": ["-s fd00::7", "-d FD00:1::/64", "-s fd00::/64,fd01::/64"],
@@ -117,15 +124,17 @@ class Model:
 
     def __init__(self, firewall: Firewall) -> None:
         self.firewall = firewall
-        self.policies: dict[str, str] = {}
         self.chains: dict[tuple[str, str], list[str]] = {
             (table, chain): [] for table, hooks in HOOKS.items() for chain in hooks + THEIRS
         }
 
     def start(self) -> None:
-        for table, chain in self.chains:
+        """Chains of others, and rules of theirs that jumps may stand beside."""
+        for (table, chain), theirs in self.chains.items():
             if chain in THEIRS:
                 self.firewall("-N " + chain, table)
+            theirs += ["-p udp -m udp --dport 9 -j ACCEPT", "-j RETURN", "-p udp -m udp --dport 7 -j ACCEPT"]
+            self.firewall.load("*%s\n%sCOMMIT\n" % (table, "".join("-A %s %s\n" % (chain, rule) for rule in theirs)))
 
     def edit(self, table: str, chain: str, place: int, rule: str) -> None:
         """Edit the node by hand, beside whatever of ours is there."""
@@ -160,12 +169,12 @@ class Model:
     def written_by_hand(self, tables: dict[str, Any]) -> dict[str, list[str]]:
         """All chains of a node that has the rules of others and those declared."""
         with fresh_network():
-            for table in HOOKS:
+            for table, hooks in HOOKS.items():
                 content = tables.get(table, {"chains": {}, "jumps": {}})
                 for name in [*THEIRS, *content["chains"]]:
                     self.firewall("-N " + name, table)
-                lines = {name: rules for name, rules in content["chains"].items()}
-                for chain in HOOKS[table] + THEIRS:
+                lines = dict(content["chains"])
+                for chain in hooks + THEIRS:
                     lines[chain] = with_jumps(self.chains[table, chain], content["jumps"].get(chain, []))
                 for chain, rules in lines.items():
                     for rule in rules:

@@ -36,8 +36,7 @@ KEYS: dict[str, list[Key]] = {
     "ipv6": [(str(ipaddress.IPv6Address((0xFD00 << 112) + i)), "tcp", 80) for i in range(1000)],
     "ipv6 far apart": [(str(ipaddress.IPv6Address(CHANCE.randrange(1 << 128))), "tcp", 80) for _ in range(1000)],
     "any address": [("", "tcp", port) for port in range(30000, 32768)],
-    "both": [("", "tcp", port) for port in range(30000, 30200)]
-    + [("10.0.0.%d" % i, "tcp", 80) for i in range(1, 255)],
+    "both": [("", "tcp", port) for port in range(30000, 30200)] + [("10.0.0.%d" % i, "tcp", 80) for i in range(1, 255)],
 }
 
 
@@ -67,7 +66,8 @@ def takes(match: str, key: Key) -> bool:
 def walk(chains: Chains, key: Key, chain: str = "LB-TOP") -> tuple[int, list[str]]:
     """How many rules a packet to a service is held against, and those of them that are the service's own."""
     packet = (key[0] or "192.0.2.1", *key[1:])
-    count, found = 0, []
+    count = 0
+    found: list[str] = []
     for rule in chains[chain]:
         count += 1
         jump = re.fullmatch(r"(.+) -j (LB-NET-\w+)", rule)
@@ -109,7 +109,9 @@ def test_the_order_of_services_does_not_matter_to_the_tree(kind: str) -> None:
     keys = list(KEYS[kind])
     CHANCE.shuffle(keys)
     one, other = build(KEYS[kind]), build(keys)
-    assert {name: sorted(rules) for name, rules in one.items()} == {name: sorted(rules) for name, rules in other.items()}
+    assert {name: sorted(rules) for name, rules in one.items()} == {
+        name: sorted(rules) for name, rules in other.items()
+    }
 
 
 @pytest.mark.parametrize("kind", [kind for kind, keys in KEYS.items() if len(keys) > 500])
