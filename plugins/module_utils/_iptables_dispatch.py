@@ -55,7 +55,8 @@ def _spread(chains: Chains, place: str, entries: _Placed, prefix: str) -> list[s
         return [rule for dummy, entry in entries for rule in entry.rules]
     rules = []
     for match, group in groups:
-        below = "%s %s" % (place, match)
+        # A network is the same place whatever leads to it: a service far away may change the way, and no more.
+        below = "%s %s" % (place.split(maxsplit=1)[0] if match.startswith("-d") else place, match)
         digest = base64.b32encode(hashlib.sha256(below.encode()).digest()).decode()[:16]
         name = prefix + "NET-" + digest
         chains[name] = _spread(chains, below, group, prefix)
@@ -64,19 +65,24 @@ def _spread(chains: Chains, place: str, entries: _Placed, prefix: str) -> list[s
 
 
 def _split(entries: _Placed) -> list[tuple[str, _Placed]]:
-    """Group entries by the first bits in which they differ; each group comes with the match that leads to it."""
+    """Group entries by the first bits in which they differ; each group comes with the match that leads to it.
+
+    Networks have lengths that are multiples of STEP. Groups with most entries come first: what is behind a long way
+    down the tree does not wait for its small neighbours as well.
+    """
     addresses = [address for address, dummy in entries]
     low, high = min(addresses), max(addresses)
     if low != high:
         width = 128 if ":" in entries[0][1].address else 32
-        length = min(width - (low ^ high).bit_length() + STEP, width)
+        common = width - (low ^ high).bit_length()
+        length = min((common // STEP + 1) * STEP, width)
         shift = width - length
         return _group(entries, lambda address, entry: _network(address, shift, width))
     protocols = {entry.protocol for dummy, entry in entries}
     if len(protocols) > 1:
         return _group(entries, lambda address, entry: "-p " + entry.protocol)
     ports = [entry.port for dummy, entry in entries]
-    shift = max((min(ports) ^ max(ports)).bit_length() - STEP, 0)
+    shift = max((min(ports) ^ max(ports)).bit_length() - 1, 0) // STEP * STEP
     return _group(entries, lambda address, entry: _ports(entry, shift))
 
 
@@ -84,7 +90,7 @@ def _group(entries: _Placed, match: Callable[[int, Entry], str]) -> list[tuple[s
     groups: dict[str, _Placed] = {}
     for address, entry in entries:
         groups.setdefault(match(address, entry), []).append((address, entry))
-    return list(groups.items())
+    return sorted(groups.items(), key=lambda item: -len(item[1]))
 
 
 def _network(address: int, shift: int, width: int) -> str:

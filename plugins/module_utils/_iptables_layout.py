@@ -56,12 +56,12 @@ class Options(NamedTuple):
     def forward_mark(self) -> int:
         """The bit that says that a packet is a service's and may be forwarded.
 
-        Where all are masqueraded that is the same bit. Otherwise it is the next one: a policy of DROP must not shut
+        Where all are masqueraded that is the same bit. Otherwise it is the one below: a policy of DROP must not shut
         the services, and letting all translated packets through would open what others publish and guard.
         """
         if self.masquerade and not self.pod_cidr:
             return self.mark
-        return self.mark << 1 if self.mark < 1 << 31 else self.mark >> 1
+        return self.mark >> 1 if self.mark > 1 else 2
 
 
 def layout(services: list[Service], family: str, options: Options) -> dict[str, WantedTable]:

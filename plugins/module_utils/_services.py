@@ -135,7 +135,7 @@ def _endpoint(raw: Any, service_port: int, vip: str, vip_family: str, where: str
 
 
 def _affinity(raw: Any, where: str) -> int:
-    if raw is None or raw == {}:
+    if raw is None:
         return 0
     _keys(raw, ("timeout",), (), where)
     timeout = raw.get("timeout")

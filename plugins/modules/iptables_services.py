@@ -76,13 +76,16 @@ options:
   masquerade:
     description:
       - Whether endpoints see this node as the source of connections. Without it they see the client, and their replies
-        must come back through this node; only connections of an endpoint to itself are masqueraded then.
+        must come back through this node. Connections of an endpoint to itself are masqueraded all the same, and with
+        V(compact) those between the endpoints of a service.
     type: bool
     default: true
   masquerade_mark:
     description:
       - The bit of the packet mark that says masquerade. One that nothing else on the node uses; kube-proxy uses 0x4000
         and 0x8000.
+      - With O(pod_cidr), or without O(masquerade), the bit below it says that a packet is a service's and may be
+        forwarded.
     type: str
     default: '0x1000'
   pod_cidr:
@@ -95,7 +98,8 @@ options:
     description:
       - Pairs of interfaces between which no new connections are forwarded in the given direction, IPv4 and IPv6,
         except for those that a NAT rule has translated. So a VIP is the only way in.
-      - Connections that stood before are not cut.
+      - Connections that stood before are not cut, if the kernel tracked connections already. It begins to with the
+        first rule that needs it, which may be one of these.
     type: list
     elements: dict
     default: []

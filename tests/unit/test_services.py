@@ -67,7 +67,8 @@ def test_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "seconds"), [(None, 0), ({"timeout": None}, 10800), ({"timeout": 1}, 1), ({"timeout": 86400}, 86400)]
+    ("declared", "seconds"),
+    [(None, 0), ({}, 10800), ({"timeout": None}, 10800), ({"timeout": 1}, 1), ({"timeout": 86400}, 86400)],
 )
 def test_affinity(declared: Any, seconds: int) -> None:
     (service,) = parse_services([{**WEB, "session_affinity": declared}])
