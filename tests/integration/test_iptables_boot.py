@@ -74,7 +74,7 @@ def test_a_jump_in_a_chain_of_others_that_is_made_later(firewall: Firewall, tmp_
     tables = {"filter": {"chains": {"LB-X": ["-j DROP"]}, "jumps": {"DOCKER-USER": [{"rule": "-j LB-X"}]}}}
     boot = try_chains(firewall, tables=tables, save_to=str(tmp_path / "rules"))["boot"]
     with fresh_network():
-        for _ in range(2):
+        for dummy in range(2):
             for command in boot[0]["first"]:
                 run(["sh", "-c", command], check=False)
             run(boot[0]["then"].split())

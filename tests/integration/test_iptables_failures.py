@@ -375,7 +375,7 @@ def wait_for_lock(descriptor: int, pid: int) -> None:
     """Until a process stands in line for a lock that this one holds."""
     inode = os.fstat(descriptor).st_ino
     pause = threading.Event()
-    for _ in range(1500):
+    for dummy in range(1500):
         lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
         if any("->" in line and ":%d " % inode in line for line in lines):
             return

@@ -140,9 +140,9 @@ class Model:
         """Edit the node by hand, beside whatever of ours is there."""
         theirs = self.chains[table, chain]
         if rule:
-            live = self.firewall.chains()["%s %s" % (table, chain)]
-            self.firewall("-I %s %d %s" % (chain, min(place, len(live)) + 1, rule), table)
-            theirs.insert(sum("LB-" not in text for text in without_comments(live[: min(place, len(live))])), rule)
+            before = self.firewall.chains()["%s %s" % (table, chain)][:place]
+            self.firewall("-I %s %d %s" % (chain, len(before) + 1, rule), table)
+            theirs.insert(sum("LB-" not in kept for kept in before), rule)
         elif theirs:
             gone = theirs[place % len(theirs)]
             self.firewall("-D %s %s" % (chain, gone), table)
@@ -182,29 +182,16 @@ class Model:
             return self.firewall.chains()
 
 
-def without_comments(rules: list[str]) -> list[str]:
-    return ["" if '"not ' in rule else rule for rule in rules]
-
-
 def with_jumps(theirs: list[str], jumps: list[dict[str, str]]) -> list[str]:
     """A chain of others with jumps put in, one kind after the other."""
-
-    def of(key: str, value: str) -> list[str]:
-        return [jump["rule"] for jump in jumps if jump.get(key, "first" if key == "position" else "") == value]
-
     plain = [jump for jump in jumps if "before" not in jump and "after" not in jump]
     result = list(theirs)
     accepts = [i for i, rule in enumerate(theirs) if rule.endswith("-j ACCEPT")]
     if accepts:
-        result[accepts[-1] + 1 : accepts[-1] + 1] = of("after", "ACCEPT")
-        result[accepts[0] : accepts[0]] = of("before", "ACCEPT")
+        result[accepts[-1] + 1 : accepts[-1] + 1] = [jump["rule"] for jump in jumps if "after" in jump]
+        result[accepts[0] : accepts[0]] = [jump["rule"] for jump in jumps if "before" in jump]
     first = [jump["rule"] for jump in plain if jump.get("position", "first") == "first"]
     return first + result + [jump["rule"] for jump in plain if jump.get("position") == "last"]
-
-
-def hosts_of(model: Model) -> dict[str, Any]:
-    """Nothing but the chains of others where jumps may be."""
-    return {table: {"jumps": {chain: [] for chain in THEIRS}} for table in HOOKS}
 
 
 def take_step(model: Model, step: dict[str, Any]) -> None:
@@ -213,7 +200,7 @@ def take_step(model: Model, step: dict[str, Any]) -> None:
     for edit in step["edits"]:
         model.edit(*edit)
     tables = {} if step["absent"] else model.anchored(step["tables"])
-    named = hosts_of(model)
+    named: dict[str, Any] = {table: {"jumps": {chain: [] for chain in THEIRS}} for table in HOOKS}
     for table, content in tables.items():
         named[table] = {"chains": content["chains"], "jumps": {**named[table]["jumps"], **content["jumps"]}}
     options = {

@@ -184,7 +184,7 @@ def test_affinity_ends_after_its_timeout(lab: ServicesLab, backend: str, layout:
     lab.ask_once("client", VIP, 81, source=CLIENTS[0])
     (parsed,) = parse_services([clock])
     clients_of_clock = endpoint_chain(parsed, parsed.endpoints[0], "LB-")
-    for _ in range(300):
+    for dummy in range(300):
         lab.ask_once("client", VIP, 81, source=CLIENTS[1])
         if "src=%s " % CLIENTS[0] not in lab.run("router", "cat", "/proc/net/xt_recent/" + clients_of_clock).out:
             break

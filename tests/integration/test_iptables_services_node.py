@@ -194,7 +194,7 @@ def test_a_boot_brings_it_back(lab: ServicesLab, backend: str, tmp_path: Path) -
     result = lab.apply(backend, FULL, save_to=str(tmp_path), isolate=ISOLATE)
     at = everything(lab, backend)
     lab.reset()
-    for _ in range(2):
+    for dummy in range(2):
         for boot in result["boot"]:
             for command in boot["first"]:
                 lab.run("router", *command.split(), check=False)

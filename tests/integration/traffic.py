@@ -62,7 +62,7 @@ class Server:
         self.ready.register(sys.stdin, selectors.EVENT_READ)
         print("ready", flush=True)
         while True:
-            for key, _ in self.ready.select():
+            for key, dummy in self.ready.select():
                 if key.fileobj is sys.stdin:
                     return
                 with contextlib.suppress(OSError):  # a client that goes away is no news
@@ -85,12 +85,12 @@ class Server:
             connection.close()
 
     def datagram(self, server: socket.socket) -> None:
-        _, peer = server.recvfrom(4096)
+        dummy, peer = server.recvfrom(4096)
         server.sendto(("%s %s\n" % (self.name, plain(peer[0]))).encode(), peer)
 
     def sctp(self, raw: socket.socket) -> None:
         data, peer = raw.recvfrom(4096)
-        source, target, _, chunk = read_sctp(data, raw.family)
+        source, target, dummy, chunk = read_sctp(data, raw.family)
         if chunk[0] == SCTP_INIT and target in self.sctp_ports:
             tag = struct.unpack_from("!I", chunk, 4)[0]
             said = ("%s %s\n" % (self.name, peer[0])).encode()
@@ -102,7 +102,7 @@ def crc32c(data: bytes) -> int:
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
-        for _ in range(8):
+        for dummy in range(8):
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
     return crc ^ 0xFFFFFFFF
 
@@ -166,7 +166,7 @@ def ask_sctp(family: int, address: str, port: int, source: str, timeout: float) 
         raw.send(sctp_packet(own, port, 0, SCTP_INIT))
         while True:
             raw.settimeout(max(end - time.monotonic(), 0.001))
-            sender, target, _, chunk = read_sctp(raw.recv(4096), family)
+            sender, target, dummy, chunk = read_sctp(raw.recv(4096), family)
             if (sender, target, chunk[0]) == (port, own, SCTP_INIT_ACK):
                 kind, length = struct.unpack_from("!HH", chunk, 20)
                 return chunk[24 : 20 + length] if kind == SCTP_COOKIE else b""
@@ -206,7 +206,7 @@ def main() -> None:
         sources = args.source or [""]
         answers = [
             ask(args.protocol, args.address, args.port, source, args.timeout)
-            for _ in range(args.count)
+            for dummy in range(args.count)
             for source in sources
         ]
         print(json.dumps(answers))

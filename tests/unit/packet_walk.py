@@ -78,7 +78,7 @@ def _mark(text: str) -> Match:
 
 
 def _dport(text: str) -> Match:
-    first, _, last = text.partition(":")
+    first, dummy, last = text.partition(":")
     low, high = int(first), int(last or first)
     return lambda packet: low <= packet.port <= high
 
@@ -174,9 +174,9 @@ class Walk:
             sent = after._replace(translated=translated, target=address, port=port)
             sent = sent._replace(to_node=packet.to_node and not translated)
             hook = "OUTPUT" if packet.from_node else "INPUT" if sent.to_node else "FORWARD"
-            for _, verdict, share, more in self._chain("filter", hook, sent, chance, rules):
+            for dummy, verdict, share, more in self._chain("filter", hook, sent, chance, rules):
                 said = verdict.split(" ")[0] or "ACCEPT"
-                for _, last, part, total in self._chain("nat", "POSTROUTING", sent, share, more):
+                for dummy, last, part, total in self._chain("nat", "POSTROUTING", sent, share, more):
                     end = End(to, said, last.startswith("MASQUERADE"), total)
                     ends[end] = ends.get(end, 0) + part
         return ends

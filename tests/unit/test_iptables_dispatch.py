@@ -28,13 +28,13 @@ KEYS: dict[str, list[Key]] = {
     "one": [("10.0.0.1", "tcp", 80)],
     "a dense network": [("10.0.%d.%d" % divmod(i, 256), "tcp", 80) for i in range(5000)],
     "far apart": [(str(ipaddress.IPv4Address(i * 4294967)), "udp", 53) for i in range(1000)],
-    "at random": [(str(ipaddress.IPv4Address(CHANCE.randrange(1 << 32))), "tcp", 443) for _ in range(3000)],
+    "at random": [(str(ipaddress.IPv4Address(CHANCE.randrange(1 << 32))), "tcp", 443) for dummy in range(3000)],
     "the ends": [(address, "tcp", 80 + i) for address in ("0.0.0.0", "255.255.255.255") for i in range(200)],
     "one address": [("10.0.0.1", "tcp", port) for port in range(1, 10001)],
     "all ports": [("10.0.0.1", "tcp", port) for port in range(65000, 65536)],
     "two protocols": [("10.0.0.1", name, port) for port in range(1, 400) for name in ("tcp", "udp", "sctp")],
     "ipv6": [(str(ipaddress.IPv6Address((0xFD00 << 112) + i)), "tcp", 80) for i in range(1000)],
-    "ipv6 far apart": [(str(ipaddress.IPv6Address(CHANCE.randrange(1 << 128))), "tcp", 80) for _ in range(1000)],
+    "ipv6 far apart": [(str(ipaddress.IPv6Address(CHANCE.randrange(1 << 128))), "tcp", 80) for dummy in range(1000)],
     "ipv6 bit by bit": [
         (str(ipaddress.IPv6Address((0xFD00 << 112) + (bits << shift))), "tcp", 80)
         for shift in range(0, 111, 3)

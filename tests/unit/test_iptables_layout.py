@@ -262,7 +262,7 @@ def spread(kind: str) -> list[dict[str, Any]]:
         elif kind == "dense6":
             address = "fd00::%x" % (i + 1)
         elif kind == "sparse6":
-            address = "fd00:%x:%x:%x::%x" % tuple(chance.randrange(1, 65536) for _ in range(4))
+            address = "fd00:%x:%x:%x::%x" % tuple(chance.randrange(1, 65536) for dummy in range(4))
         elif kind == "powers6":  # at each level of the tree one branch holds almost all
             address = "%x:%x::%x" % (0xFC00, 1 << i % 16, 1 + i // 16)
         elif kind == "two protocols":

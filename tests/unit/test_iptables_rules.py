@@ -237,7 +237,7 @@ def test_chains_and_jumps_that_are_not_declared_go() -> None:
 
 def test_a_chain_of_somebody_else_hosts_a_jump() -> None:
     have = table(INPUT=[], FORWARD=["-j DOCKER-USER"], DOCKER_USER=["-j RETURN"])
-    lines, _ = plan(have, WantedTable({"LB-A": []}, {"DOCKER-USER": [Jump(A)]}))
+    lines, dummy = plan(have, WantedTable({"LB-A": []}, {"DOCKER-USER": [Jump(A)]}))
     assert lines == [":LB-A - [0:0]", "-I DOCKER-USER 1 -j LB-A"]
 
 

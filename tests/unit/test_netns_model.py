@@ -123,7 +123,7 @@ HOSTS = [
 ]
 
 
-@pytest.mark.parametrize(("hosts", "message"), HOSTS, ids=[message for _, message in HOSTS])
+@pytest.mark.parametrize(("hosts", "message"), HOSTS, ids=[message for dummy, message in HOSTS])
 def test_wrong_host_is_refused_by_name(hosts: Any, message: str) -> None:
     with pytest.raises(InputError) as refused:
         parse(hosts)
@@ -145,7 +145,7 @@ SERVERS = [
 ]
 
 
-@pytest.mark.parametrize(("servers", "message"), SERVERS, ids=[message for _, message in SERVERS])
+@pytest.mark.parametrize(("servers", "message"), SERVERS, ids=[message for dummy, message in SERVERS])
 def test_wrong_server_is_refused_by_name(servers: Any, message: str) -> None:
     with pytest.raises(InputError) as refused:
         parse([host(), other()], servers)
