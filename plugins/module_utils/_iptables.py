@@ -67,10 +67,9 @@ def make_plan(tool: Iptables, prefix: str, wanted: Wanted, exact: bool, proven: 
     proven -- the rules are our own, not a user's: those that are new need no trial
     """
     have = tool.save()
-    # The nft backend takes all tables or none, but the legacy one takes table after table: there a user's rules are
-    # tried beforehand. What is refused later all the same is taken back.
-    new = exact or (tool.backend == "legacy" and not proven)
-    canonical = _canonical(tool, have, wanted, exact, new)
+    # iptables-restore commits table after table, so a user's rules are tried beforehand. What is refused later all the
+    # same is taken back.
+    canonical = _canonical(tool, have, wanted, exact, new=exact or not proven)
     edits, then = {}, dict(have)
     for name in {**have, **wanted}:
         table = have.get(name, NO_TABLE)
