@@ -43,7 +43,7 @@ class Node:
         return tables(self.output(save))
 
     def rules_before(self, save: str) -> Tables:
-        """The same as it was before the role was applied: shared/files/node-state noted it."""
+        """The same as it was before the role was applied: base/files/node-state noted it."""
         backend = "legacy" if "legacy" in self.output("iptables --version") else "nft"
         section = "== " + save.replace("tables-", "tables-%s-" % backend)
         noted = self.output("cat /root/node-state.before")
