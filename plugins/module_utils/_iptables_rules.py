@@ -150,7 +150,6 @@ class Edit(NamedTuple):
     """One table's way from `have` to `want`: the lines for iptables-restore, and the chains that differ."""
 
     lines: list[str]
-    origins: list[tuple[str, int]]  # beside each line: chain and rule index, or ("", -1)
     chains: list[str]
 
 
@@ -165,18 +164,13 @@ def edit_table(have: Table, want: Chains, owned: Iterable[str]) -> Edit:
     whole = [name for name in new if name in owned]
     gone = [name for name in have.chains if name in owned and name not in want]
     lines = [":%s - [0:0]" % name for name in whole + gone]
-    origins = [("", -1)] * len(lines)
     for name in whole:
         lines += [_append(name, rule) for rule in want[name]]
-        origins += [(name, i) for i in range(len(want[name]))]
     for name in new:
         if name not in owned:
-            edits = _edit_foreign_chain(name, have.chains.get(name, []), want[name], owned)
-            lines += edits
-            origins += [(name, -1)] * len(edits)
+            lines += _edit_foreign_chain(name, have.chains.get(name, []), want[name], owned)
     lines += ["-X " + name for name in gone]
-    origins += [("", -1)] * len(gone)
-    return Edit(lines, origins, new + gone)
+    return Edit(lines, new + gone)
 
 
 def _append(chain: str, rule: str) -> str:
