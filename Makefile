@@ -19,7 +19,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H env PYTHONDONTWRITEBYTECO
 PLAYBOOK := $(AS_ROOT) env PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-playbook -i $(INVENTORY)
 RUN_TESTS := .venv/bin/python tools/run_tests.py
 
-.PHONY: help setup demo demo-down lab check test unit integration sanity molecule bench reference build clean
+.PHONY: help setup demo demo-down lab check test unit integration kernel sanity molecule bench reference build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ test: ## every test there is
 	@tools/setup test
 	@$(RUN_TESTS) test
 
-unit integration sanity molecule: ## one part of `make test` alone
+unit integration kernel sanity molecule: ## one part of `make test` alone
 	@tools/setup test
 	@$(RUN_TESTS) $@
 

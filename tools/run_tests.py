@@ -77,6 +77,7 @@ CHECK = (
 SLOW = (
     Part("sanity", ("tools/sanity",), limit=600),
     Part("integration", ("pytest", "-v", "tests/integration"), root=True, limit=1800),
+    Part("kernel", ("tools/kernel", "pytest", "-v", "tests/kernel"), needs="linux.uml", root=True, limit=1800),
     *(
         Part("molecule-" + name, ("tools/molecule", "test", "-s", name), needs="podman", root=True, limit=900)
         for name in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
