@@ -88,7 +88,7 @@ def converge(declarations: list[Declaration], check_mode: bool, diff: bool) -> d
         "changed": bool(files) or any(plan.changed for plan in plans),
         "iptables": [d.tool.name for d in declarations],
         "backend": declarations[0].tool.backend,
-        "boot": [_boot(d) for d in declarations if d.boot_file and declares(d.wanted)],
+        "boot": [command for d in declarations if d.boot_file and declares(d.wanted) for command in _boot(d)],
         "warnings": [warning for d in declarations for warning in _warnings(d.tool)],
     }
     if diff:
@@ -118,11 +118,10 @@ def _carry_out(
     return done
 
 
-def _boot(declaration: Declaration) -> dict[str, Any]:
-    return {
-        "first": unjump_commands(declaration.tool, declaration.wanted),
-        "then": " ".join([*declaration.tool.restore_command, declaration.boot_file]),
-    }
+def _boot(declaration: Declaration) -> list[str]:
+    """Commands as ExecStart of systemd.service(5) takes them: one that may fail begins with a hyphen."""
+    jumps = ["-" + command for command in unjump_commands(declaration.tool, declaration.wanted)]
+    return [*jumps, " ".join([*declaration.tool.restore_command, declaration.boot_file])]
 
 
 def _diff(declaration: Declaration, plan: Plan) -> dict[str, str]:

@@ -123,22 +123,16 @@ backend:
   type: str
   sample: nft
 boot:
-  description: How a boot brings the state in O(save_to) back, if there is one.
+  description:
+    - Commands by which a boot brings the state in O(save_to) back, as C(ExecStart) of a systemd unit takes them. Those
+      with a hyphen before them may fail; they take out jumps that are there already, and make chains of others
+      that hold jumps, if they are not there yet.
   returned: success
   type: list
-  elements: dict
-  contains:
-    first:
-      description:
-        - Commands that take out jumps, if they are there already, and make chains of others that hold jumps, if they
-          are not there yet. They may fail.
-      type: list
-      elements: str
-      sample: ["iptables --wait 30 -t nat -D PREROUTING -j WEB-IN"]
-    then:
-      description: The command that loads the file.
-      type: str
-      sample: iptables-restore --noflush --wait 30 /etc/site/rules.v4
+  elements: str
+  sample:
+    - -iptables --wait 30 -t nat -D PREROUTING -j WEB-IN
+    - iptables-restore --noflush --wait 30 /etc/site/rules.v4
 """
 
 from typing import Any

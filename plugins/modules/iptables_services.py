@@ -169,20 +169,15 @@ backend:
   type: str
   sample: nft
 boot:
-  description: How a boot brings the state in O(save_to) back, for each family that has one.
+  description:
+    - Commands by which a boot brings the state in O(save_to) back, as C(ExecStart) of a systemd unit takes them. Those
+      with a hyphen before them may fail; they take out jumps that are there already.
   returned: success
   type: list
-  elements: dict
-  contains:
-    first:
-      description: Commands that take out jumps, if they are there already. They may fail.
-      type: list
-      elements: str
-      sample: ["iptables --wait 30 -t nat -D PREROUTING -j LB-SERVICES"]
-    then:
-      description: The command that loads the file.
-      type: str
-      sample: iptables-restore --noflush --wait 30 /etc/homelab-loadbalancer/rules.v4
+  elements: str
+  sample:
+    - -iptables --wait 30 -t nat -D PREROUTING -j LB-SERVICES
+    - iptables-restore --noflush --wait 30 /etc/homelab-loadbalancer/rules.v4
 """
 
 import json

@@ -15,10 +15,11 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
@@ -88,6 +89,12 @@ def finish_module(process: subprocess.Popen[str]) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(out)
     result.pop("invocation", None)
     return result
+
+
+def run_at_boot(commands: list[str], inside: Sequence[str] = ()) -> None:
+    """Run what a module returns as `boot`, as systemd does."""
+    for command in commands:
+        run([*inside, *shlex.split(command.lstrip("-"))], check=not command.startswith("-"))
 
 
 class Firewall:

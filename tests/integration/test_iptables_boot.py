@@ -17,6 +17,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
     FAMILIES,
     Firewall,
     fresh_network,
+    run_at_boot,
     try_chains,
 )
 
@@ -53,18 +54,9 @@ def test_a_boot_brings_the_state_back(firewall: Firewall, tmp_path: Path) -> Non
     boot = result["boot"]
     declared = firewall.save()
     with fresh_network():  # as after a boot
-        run(boot[0]["then"].split())
-        assert firewall.save() == declared
-        # The service is started again: the commands of the first part take out what is there.
-        for command in boot[0]["first"]:
-            run(["sh", "-c", command])
-        run(boot[0]["then"].split())
-        assert firewall.save() == declared
-    with fresh_network():  # with the first part on a node where there is nothing to take out
-        for command in boot[0]["first"]:
-            run(["sh", "-c", command], check=False)
-        run(boot[0]["then"].split())
-        assert firewall.save() == declared
+        for dummy in range(2):  # the second time there are jumps to take out
+            run_at_boot(boot)
+            assert firewall.save() == declared
         assert not try_chains(firewall, tables=TABLES, save_to=str(path))["changed"]
 
 
@@ -75,9 +67,7 @@ def test_a_jump_in_a_chain_of_others_that_is_made_later(firewall: Firewall, tmp_
     boot = try_chains(firewall, tables=tables, save_to=str(tmp_path / "rules"))["boot"]
     with fresh_network():
         for dummy in range(2):
-            for command in boot[0]["first"]:
-                run(["sh", "-c", command], check=False)
-            run(boot[0]["then"].split())
+            run_at_boot(boot)
             assert firewall.chains()["filter DOCKER-USER"] == ["-j LB-X"]
 
 
@@ -87,7 +77,7 @@ def test_the_file_is_written_when_it_differs(tmp_path: Path) -> None:
     assert not path.exists()
     assert firewall.save() == ""
     result = try_chains(firewall, tables=TABLES, save_to=str(path))
-    assert result["boot"][0]["then"] == "%s --noflush --wait 30 %s" % (result_command(firewall) + "-restore", path)
+    assert result["boot"][-1] == "%s --noflush --wait 30 %s" % (result_command(firewall) + "-restore", path)
     assert path.stat().st_mode & 0o7777 == 0o600
     written, text = path.stat(), path.read_text()
     assert not try_chains(firewall, tables=TABLES, save_to=str(path))["changed"]

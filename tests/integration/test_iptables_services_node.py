@@ -11,6 +11,7 @@ from typing import Any, Iterator
 
 import pytest
 
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import run_at_boot
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
     BACKENDS,
     CLIENT,
@@ -195,10 +196,7 @@ def test_a_boot_brings_it_back(lab: ServicesLab, backend: str, tmp_path: Path) -
     at = everything(lab, backend)
     lab.reset()
     for dummy in range(2):
-        for boot in result["boot"]:
-            for command in boot["first"]:
-                lab.run("router", *command.split(), check=False)
-            lab.run("router", *boot["then"].split())
+        run_at_boot(result["boot"], lab.inside("router"))
         assert everything(lab, backend) == at
     assert not lab.module(backend, services=FULL, save_to=str(tmp_path), isolate=ISOLATE)["changed"]
     lab.module(backend, save_to=str(tmp_path), state="absent")
