@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -71,51 +71,77 @@ def run_module(module: AnsibleModule, declare: Callable[[dict[str, Any]], list[D
 
 
 def converge(declarations: list[Declaration], check_mode: bool, diff: bool) -> dict[str, Any]:
-    """Bring the node to the declared state and return the module's result.
-
-    All families are planned before the first is touched; when a later one fails, the earlier ones are put back.
-    """
-    exact = check_mode or diff
-    planners = [functools.partial(make_plan, d.tool, d.prefix, d.wanted, exact, d.proven) for d in declarations]
-    plans = [make() for make in planners]
-    files = [d for d in declarations if d.boot_file and _files.differs(d.boot_file, d.boot_content)]
+    """Bring the node to the declared state and return the module's result."""
+    change = Change(declarations, exact=check_mode or diff)
     if not check_mode:
-        _refuse_folders(files)
-        plans = _carry_out(declarations, plans, planners)
-        for declaration in files:
-            _files.write(declaration.boot_file, declaration.boot_content)
-    result: dict[str, Any] = {
-        "changed": bool(files) or any(plan.changed for plan in plans),
-        "iptables": [d.tool.name for d in declarations],
-        "backend": declarations[0].tool.backend,
-        "boot": [command for d in declarations if d.boot_file and declares(d.wanted) for command in _boot(d)],
-        "warnings": [warning for d in declarations for warning in _warnings(d.tool)],
-    }
-    if diff:
-        result["diff"] = [_diff(d, plan) for d, plan in zip(declarations, plans) if plan.changed]
-    return result
+        change.refuse_folders()
+        change.apply()
+        change.save()
+    return {**change.result(), **({"diff": change.diff()} if diff else {})}
 
 
-def _refuse_folders(files: list[Declaration]) -> None:
-    """In check mode, a task before this one may only have said that it would make the folder."""
-    for folder in [_files.folder_missing(d.boot_file) for d in files if declares(d.wanted)]:
-        if folder:
-            raise NodeError("save_to: there is no folder %s on this node: make it first" % folder)
+class Change:
+    """The way of all families to their declared state: planned before the first is touched, undone together.
 
+    exact -- whether to know the outcome to the letter, as check mode and a diff need it
+    """
 
-def _carry_out(
-    declarations: list[Declaration], plans: list[Plan], planners: Sequence[Callable[[], Plan]]
-) -> list[Plan]:
-    done: list[Plan] = []
-    try:
-        for d, plan, planner in zip(declarations, plans, planners):
-            done.append(apply_plan(d.tool, plan, d.prefix, d.wanted, planner) if plan.changed else plan)
-    except Exception:
-        for d, plan in zip(declarations, done):
+    def __init__(self, declarations: list[Declaration], exact: bool) -> None:
+        self._declarations = declarations
+        self._planners = [
+            functools.partial(make_plan, d.tool, d.prefix, d.wanted, exact, d.proven) for d in declarations
+        ]
+        self._plans = [make() for make in self._planners]
+        self._files = [d for d in declarations if d.boot_file and _files.differs(d.boot_file, d.boot_content)]
+
+    @property
+    def changed(self) -> bool:
+        return bool(self._files) or any(plan.changed for plan in self._plans)
+
+    def refuse_folders(self) -> None:
+        """In check mode, a task before this one may only have said that it would make the folder."""
+        for folder in [_files.folder_missing(d.boot_file) for d in self._files if declares(d.wanted)]:
+            if folder:
+                raise NodeError("save_to: there is no folder %s on this node: make it first" % folder)
+
+    def apply(self) -> None:
+        """Change the rules; when a later family fails, the earlier ones are put back."""
+        done: list[Plan] = []
+        try:
+            for d, plan, planner in zip(self._declarations, self._plans, self._planners):
+                done.append(apply_plan(d.tool, plan, d.prefix, d.wanted, planner) if plan.changed else plan)
+        except Exception:
+            self._undo(done)
+            raise
+        self._plans = done
+
+    def undo(self) -> None:
+        """Take back what apply() did."""
+        self._undo(self._plans)
+
+    def _undo(self, done: list[Plan]) -> None:
+        for d, plan in zip(self._declarations, done):
             if plan.changed:
                 undo(d.tool, plan, d.prefix)
-        raise
-    return done
+
+    def save(self) -> None:
+        """Write what a boot restores."""
+        for declaration in self._files:
+            _files.write(declaration.boot_file, declaration.boot_content)
+
+    def diff(self) -> list[dict[str, str]]:
+        return [_diff(d, plan) for d, plan in zip(self._declarations, self._plans) if plan.changed]
+
+    def result(self) -> dict[str, Any]:
+        """What a module returns, but for the diff."""
+        saved = [d for d in self._declarations if d.boot_file and declares(d.wanted)]
+        return {
+            "changed": self.changed,
+            "iptables": [d.tool.name for d in self._declarations],
+            "backend": self._declarations[0].tool.backend,
+            "boot": [command for d in saved for command in _boot(d)],
+            "warnings": [warning for d in self._declarations for warning in _warnings(d.tool)],
+        }
 
 
 def _boot(declaration: Declaration) -> list[str]:
