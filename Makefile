@@ -11,15 +11,18 @@ $(error LAB=$(LAB) is not a lab: leave it out, or write LAB=ja)
 endif
 # More arguments for ansible-playbook: make demo ARGS="--check --diff".
 ARGS ?=
-# "test" adds the Debian packages of the test tiers.
+# "nodes" adds the Debian packages of the nodes, "test" those of the test tiers too.
 PROFILE ?=
 
 # What root runs in the user's tree leaves no compiled files that the user could not delete.
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H env PYTHONDONTWRITEBYTECODE=1)
-PLAYBOOK := $(AS_ROOT) env PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-playbook -i $(INVENTORY)
+PLAY := $(AS_ROOT) env PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-playbook
+PLAYBOOK := $(PLAY) -i $(INVENTORY)
+# Made ahead of the playbook, which shows no progress. The playbook asks for it again.
+NODE_IMAGE := $(AS_ROOT) tools/node-image >/dev/null
 RUN_TESTS := .venv/bin/python tools/run_tests.py
 
-.PHONY: help setup demo demo-down lab check test unit integration kernel sanity molecule bench reference build clean
+.PHONY: help setup demo demo-down lab nodes-up nodes-down check test unit integration kernel nodes sanity molecule bench reference build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,14 +39,23 @@ demo-down: setup ## remove the lab
 lab: setup ## only build the lab
 	@$(PLAYBOOK) playbooks/lab.yml $(ARGS)
 
+nodes-up: ## boot four nodes with kernels of their own, reached by SSH
+	@tools/setup nodes
+	@$(NODE_IMAGE)
+	@$(PLAY) -i inventories/nodes playbooks/nodes.yml $(ARGS)
+
+nodes-down: ## remove the nodes with their disks
+	@tools/setup nodes
+	@$(PLAY) -i inventories/nodes playbooks/nodes_down.yml $(ARGS)
+
 check: setup ## lint, types and unit tests
 	@$(RUN_TESTS) check
 
-test: ## every test there is
+test: ## the tests, but for those of user-mode kernels: make kernel, make nodes
 	@tools/setup test
 	@$(RUN_TESTS) test
 
-unit integration kernel sanity molecule: ## one part of `make test` alone
+unit integration kernel nodes sanity molecule: ## one part of `make test` alone
 	@tools/setup test
 	@$(RUN_TESTS) $@
 

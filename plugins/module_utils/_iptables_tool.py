@@ -10,7 +10,7 @@ import ctypes
 import os
 import re
 import tempfile
-from typing import Iterator
+from typing import Iterator, Mapping
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, Completed, run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
@@ -38,13 +38,17 @@ class Iptables:
     family -- ipv4 | ipv6
     backend -- auto | nft | legacy; auto is what the node's own command uses
     wait -- seconds to wait for the xtables lock, which only the legacy backend takes
+    sets -- lines for `ipset restore` that make the sets which are going to be there, by their names
     """
 
-    def __init__(self, family: str, backend: str = "auto", wait: int = 30) -> None:
+    def __init__(
+        self, family: str, backend: str = "auto", wait: int = 30, sets: Mapping[str, str] | None = None
+    ) -> None:
         if wait < 1:  # iptables 1.8.9 takes 0 as for ever, and a command without the option too
             raise InputError("wait %d is too short: write 1 second at least" % wait)
         self.family = family
         self.wait = wait
+        self._sets = sets or {}
         self._family_command = "iptables" if family == "ipv4" else "ip6tables"
         plain, self.version = self._ask(self._family_command)
         if backend in ("auto", plain):
@@ -145,9 +149,10 @@ class Iptables:
                 run(["ipset", "restore"], sets)
             yield os.path.join(folder, "lock")
 
-    @staticmethod
-    def describe_set(name: str) -> str:
+    def describe_set(self, name: str) -> str:
         """The line for `ipset restore` that makes an empty set like that of the node."""
+        if name in self._sets:
+            return self._sets[name]
         try:
             said = run(["ipset", "list", "-terse", "-output", "save", name]).out
         except CommandError as error:

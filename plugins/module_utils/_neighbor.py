@@ -201,7 +201,7 @@ def _sockets(link: str, addresses: Sequence[IPAddress]) -> Iterator[dict[int, so
             # Protocol 0 receives nothing until bind, so nothing gets in before the filter does.
             raw = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
             if version == 6:
-                _attach_filter(raw)
+                attach_filter(raw, _NDP_FILTER)
             raw.bind((link, ETH_P_IPV6 if version == 6 else ETH_P_ARP))
             sockets[version] = raw
         for ip in addresses:
@@ -210,11 +210,12 @@ def _sockets(link: str, addresses: Sequence[IPAddress]) -> Iterator[dict[int, so
         yield sockets
 
 
-def _attach_filter(raw: socket.socket) -> None:
-    code = b"".join(struct.pack("HBBI", *instruction) for instruction in _NDP_FILTER)
+def attach_filter(raw: socket.socket, program: Sequence[tuple[int, int, int, int]]) -> None:
+    """Have the kernel pass a socket only what a program of classic BPF accepts (code, jt, jf, k; linux/filter.h)."""
+    code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("HP", len(_NDP_FILTER), ctypes.addressof(buffer))
-    raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    pointer = struct.pack("HP", len(program), ctypes.addressof(buffer))
+    raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
 
 
 def _join(raw: socket.socket, link: str, group: bytes) -> None:

@@ -48,8 +48,11 @@ def apply(plan: Plan) -> None:
         _start(plan.lab, namespace, server)
 
 
-def end(find: Callable[[], list[int]], grace: float = GRACE) -> None:
-    """End the processes that `find` lists, and those that it lists later, until it lists none."""
+def end(find: Callable[[], list[int]], grace: float = GRACE, gently: bool = True) -> None:
+    """End the processes that `find` lists, and those that it lists later, until it lists none.
+
+    gently -- ask them to end first
+    """
     asked: set[int] = set()
     begin = time.monotonic()
     while True:
@@ -61,10 +64,10 @@ def end(find: Callable[[], list[int]], grace: float = GRACE) -> None:
             raise InputError("processes %s do not end: end them by hand" % ", ".join(map(str, pids)))
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
-                if pid not in asked:
+                if gently and pid not in asked:
                     asked.add(pid)
                     os.kill(pid, signal.SIGTERM)
-                elif waited > grace:
+                elif not gently or waited > grace:
                     os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
 
@@ -91,13 +94,17 @@ def _write(sysctls: Iterable[tuple[str, str, str]]) -> None:
             ) from error
 
 
-def _start(lab: str, namespace: str, server: Running) -> None:
+def server_program() -> str:
+    """The text of the servers' program, from a file or from the archive that Ansible sends."""
     spec = find_spec(_netns_server.__name__)
-    source = spec.loader.get_source(_netns_server.__name__)  # type: ignore[union-attr]
+    return str(spec.loader.get_source(_netns_server.__name__))  # type: ignore[union-attr]
+
+
+def _start(lab: str, namespace: str, server: Running) -> None:
     wanted = [_netns_server.MARK, lab, server.protocol, str(server.port), server.text]
     with entered(namespace):
         # -I -S: no files of the user or the site, and a quick start. It returns once the server listens.
-        done = run([sys.executable, "-I", "-S", "-", *wanted], stdin=source, check=False)
+        done = run([sys.executable, "-I", "-S", "-", *wanted], stdin=server_program(), check=False)
     if done.rc != 0:
         said = done.err.strip().splitlines() or ["exit code %d" % done.rc]
         raise InputError("the server in network namespace %s did not start: %s" % (namespace, said[-1]))

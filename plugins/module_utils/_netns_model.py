@@ -79,16 +79,17 @@ class Lab(NamedTuple):
         return self.namespace(SWITCH)
 
 
-def parse_lab(name: Any, hosts: Any, servers: Any, prefix: str = "") -> Lab:
+def parse_lab(name: Any, hosts: Any, servers: Any, prefix: str = "", extra: tuple[str, ...] = ()) -> Lab:
     """Turn the declaration into a Lab.
 
     prefix -- what the variables' names begin with in messages: `vlan_lab_` for `vlan_lab_hosts[1]`
+    extra -- keys of a host that mean nothing here
     """
     parse_name(name, prefix + "name")
     seen: dict[str, str] = {}
     parsed: list[Host] = []
     for at, entry in each(hosts, prefix + "hosts"):
-        host = _parse_host(entry, at, seen)
+        host = _parse_host(entry, at, seen, extra)
         if host.name in [other.name for other in parsed]:
             raise InputError("%s.name %s is declared twice: each host has a name of its own" % (at, host.name))
         parsed.append(host)
@@ -140,7 +141,8 @@ def _mapping(value: Any, at: str, required: tuple[str, ...], optional: tuple[str
     return value
 
 
-def _integer(value: Any, at: str, low: int, high: int) -> int:
+def integer(value: Any, at: str, low: int, high: int) -> int:
+    """A whole number within limits."""
     # Templates give numbers as text.
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
         value = int(value)
@@ -149,8 +151,8 @@ def _integer(value: Any, at: str, low: int, high: int) -> int:
     return value
 
 
-def _parse_host(value: Any, at: str, seen: dict[str, str]) -> Host:
-    entry = _mapping(value, at, ("name",), ("links", "gateways", "routes", "sysctls"))
+def _parse_host(value: Any, at: str, seen: dict[str, str], extra: tuple[str, ...]) -> Host:
+    entry = _mapping(value, at, ("name",), ("links", "gateways", "routes", "sysctls", *extra))
     name = parse_name(entry["name"], at + ".name")
     if name == SWITCH:
         raise InputError("%s.name switch is taken by the lab's own bridges: choose another name" % at)
@@ -171,7 +173,7 @@ def _parse_link(value: Any, at: str, seen: dict[str, str]) -> Link:
             "%s.name %s is not an interface name: use 1 to 15 letters, digits, -, _ and dots, but not %s"
             % (at, shown(name), ", ".join(RESERVED_LINKS))
         )
-    vlan = _integer(entry["vlan"], at + ".vlan", 1, 4094)
+    vlan = integer(entry["vlan"], at + ".vlan", 1, 4094)
     addresses = []
     for where, text in each(entry.get("addresses"), at + ".addresses"):
         address = _parse_address(text, where)
@@ -185,7 +187,7 @@ def _parse_link(value: Any, at: str, seen: dict[str, str]) -> Link:
     return Link(
         name,
         vlan,
-        1500 if mtu is None else _integer(mtu, at + ".mtu", low, 65535),
+        1500 if mtu is None else integer(mtu, at + ".mtu", low, 65535),
         tuple(address.with_prefixlen for address in addresses),
     )
 
@@ -289,4 +291,4 @@ def _parse_server(value: Any, at: str, hosts: list[str]) -> Server:
     if protocol not in PROTOCOLS:
         raise InputError("%s.protocol %s is not one of %s" % (at, shown(protocol), ", ".join(PROTOCOLS)))
     port = entry.get("port")
-    return Server(host, protocol, 80 if port is None else _integer(port, at + ".port", 1, 65535), text)
+    return Server(host, protocol, 80 if port is None else integer(port, at + ".port", 1, 65535), text)

@@ -12,6 +12,7 @@ affinity is by client address with a timeout of 1 to 86400 seconds (default 1080
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from typing import Any, Iterable, NamedTuple
@@ -30,6 +31,24 @@ SERVICE_KEYS = (
     "name", "address", "port", "protocol", "endpoints", "session_affinity", "source_ranges", "node_port",
 )  # fmt: skip
 ENDPOINT_KEYS = ("address", "port", "weight")
+
+
+# The options that the modules of all data planes have.
+SERVICES_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "services": {"type": "list", "elements": "dict", "default": []},
+    "services_file": {"type": "path"},
+    "prefix": {"type": "str", "default": "LB-"},
+    "masquerade": {"type": "bool", "default": True},
+    "masquerade_mark": {"type": "str", "default": "0x1000"},
+    "pod_cidr": {"type": "list", "elements": "str", "default": []},
+    "isolate": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"from": {"type": "str", "required": True}, "to": {"type": "str", "required": True}},
+    },
+    "save_to": {"type": "path"},
+}
 
 
 class Endpoint(NamedTuple):
@@ -52,6 +71,18 @@ class Service(NamedTuple):
     affinity: int  # seconds, 0 for none
     source_ranges: tuple[str, ...]  # empty: everyone
     node_port: int  # 0 for none
+
+
+def read_services(options: dict[str, Any]) -> list[Service]:
+    """The services of both options, checked together."""
+    raw = options["services"]
+    if options["services_file"]:
+        with open(options["services_file"], encoding="utf-8") as file:
+            try:
+                raw = raw + json.load(file)
+            except (ValueError, TypeError) as error:
+                raise InputError("services_file %s is not a JSON list: %s" % (file.name, error)) from error
+    return parse_services(raw, "lb_services")
 
 
 def parse_services(raw: Any, where: str = "lb_services") -> list[Service]:

@@ -180,12 +180,10 @@ boot:
     - iptables-restore --noflush --wait 30 /etc/homelab-loadbalancer/rules.v4
 """
 
-import json
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import LAYOUTS, layout
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import (
@@ -194,37 +192,13 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run
     run_module,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service, parse_services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import SERVICES_ARGUMENTS, read_services
 
 ARGUMENTS = {
-    "services": {"type": "list", "elements": "dict", "default": []},
-    "services_file": {"type": "path"},
-    "prefix": {"type": "str", "default": "LB-"},
+    **SERVICES_ARGUMENTS,
     "layout": {"type": "str", "choices": list(LAYOUTS), "default": "auto"},
-    "masquerade": {"type": "bool", "default": True},
-    "masquerade_mark": {"type": "str", "default": "0x1000"},
-    "pod_cidr": {"type": "list", "elements": "str", "default": []},
-    "isolate": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"from": {"type": "str", "required": True}, "to": {"type": "str", "required": True}},
-    },
-    "save_to": {"type": "path"},
     **COMMON_ARGUMENTS,
 }
-
-
-def read_services(options: dict[str, Any]) -> list[Service]:
-    """The services of both options, checked together."""
-    raw = options["services"]
-    if options["services_file"]:
-        with open(options["services_file"], encoding="utf-8") as file:
-            try:
-                raw = raw + json.load(file)
-            except (ValueError, TypeError) as error:
-                raise InputError("services_file %s is not a JSON list: %s" % (file.name, error)) from error
-    return parse_services(raw, "lb_services")
 
 
 def declare(options: dict[str, Any]) -> list[Declaration]:

@@ -79,8 +79,9 @@ def _hosts() -> list[dict[str, Any]]:
 class ServicesLab:
     """The namespaces with their servers; the router's rules are the tests' to change."""
 
-    def __init__(self) -> None:
-        self.name = "svc-test-%d" % os.getpid()
+    def __init__(self, prefix: str = "svc-test", hosts: list[dict[str, Any]] | None = None) -> None:
+        self.name = "%s-%d" % (prefix, os.getpid())
+        self._hosts = hosts or _hosts()
         self._processes: list[subprocess.Popen[str]] = []
 
     def up(self) -> None:
@@ -94,7 +95,7 @@ class ServicesLab:
         self._build("absent")
 
     def _build(self, state: str) -> None:
-        arguments = {"name": self.name, "hosts": _hosts(), "state": state}
+        arguments = {"name": self.name, "hosts": self._hosts, "state": state}
         module = namespaces.REPOSITORY / "plugins/modules/netns_lab.py"
         environment = {"PYTHONPATH": str(namespaces.REPOSITORY / ".collections")}
         done = run(

@@ -106,6 +106,22 @@ def test_an_address_moves_with_its_declaration(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("lab", ["lab"], indirect=True)
+def test_addresses_that_others_bring(lab: Lab) -> None:
+    lab.playbook("lab")
+    lab.playbook("iptables_lb")
+    assert connect(lab, "http://" + lab.vip) == lab.text + "\n"
+    others = {"lb_manage_addresses": False}
+    assert changes(lab.playbook("iptables_lb", **others)) == 1
+    assert lab.vip not in lab.run("router", "ip", "-brief", "address")
+    # As keepalived does: it stays, and the rules serve it.
+    lab.run("router", "ip", "address", "add", lab.vip + "/32", "dev", "eth0")
+    assert changes(lab.playbook("iptables_lb", **others)) == 0
+    assert connect(lab, "http://" + lab.vip) == lab.text + "\n"
+    lab.playbook("iptables_lb", iptables_lb_state="absent", **others)
+    assert lab.vip in lab.run("router", "ip", "-brief", "address")
+
+
+@pytest.mark.parametrize("lab", ["lab"], indirect=True)
 def test_bad_input_changes_nothing(lab: Lab) -> None:
     lab.playbook("lab")
     before = node_state(lab)

@@ -1,0 +1,15 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""It was a reboot that the tests in `present` have passed after."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.molecule.conftest import Node
+
+
+@pytest.mark.parametrize("name", ["director1", "director2"])
+def test_it_was_a_reboot(name: str) -> None:
+    assert not Node(name).host.file("/run/molecule-before-reboot").exists

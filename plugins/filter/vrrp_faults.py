@@ -1,0 +1,163 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: vrrp_faults
+short_description: What is wrong between the directors of a virtual router
+version_added: 0.1.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Judges what the directors of a play declare and what M(homelab.loadbalancer.vrrp_listen) heard on each of them. No
+    single director can see all of it, two masters that do not hear each other least of all.
+positional: _input, host
+options:
+  _input:
+    description:
+      - A report of each director. C(host), C(interface), C(router_id), C(priority), C(vips) as they are declared;
+        C(adverts) and C(addresses) as M(homelab.loadbalancer.vrrp_listen) returns them.
+    type: list
+    elements: dict
+    required: true
+  host:
+    description: Whose faults to name.
+    type: str
+    required: true
+  running:
+    description: Whether the virtual router is to have one master by now, who holds the VIPs.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Refuse a router id that is taken
+  ansible.builtin.assert:
+    that: faults | length == 0
+    fail_msg: "{{ faults | join('; ') }}"
+  vars:
+    faults: "{{ reports | homelab.loadbalancer.vrrp_faults(inventory_hostname) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: A sentence for each fault, empty when there is none.
+  type: list
+  elements: str
+"""
+
+import ipaddress
+from typing import Any, Callable, Dict, Iterator
+
+Report = Dict[str, Any]
+
+
+def vrrp_faults(reports: list[Report], host: str, running: bool = False) -> list[str]:
+    """A sentence for each fault of one director, as the reports of all of the play show it."""
+    me = next(report for report in reports if report["host"] == host)
+    alike = [other for other in reports if other["router_id"] == me["router_id"] and other["host"] != host]
+    peers = [other for other in alike if set(other["vips"]) & set(me["vips"])]
+    strangers = [other for other in alike if other not in peers and _networks(other) & _networks(me)]
+    faults = [
+        "vip_failover_priority %d is that of %s too: give each director its own" % (me["priority"], peer["host"])
+        for peer in peers
+        if peer["priority"] == me["priority"]
+    ]
+    faults += [
+        "vip_failover_router_id %d is that of %s too, in the same network and with other VIPs: give one of them another"
+        % (me["router_id"], other["host"])
+        for other in strangers
+    ]
+    directors = [me, *peers]
+    faults += _foreign(me, directors)
+    if running:
+        for family in sorted({_family(vip) for vip in me["vips"]}):
+            faults += _unsettled(me, directors, family)
+    return faults
+
+
+def _foreign(me: Report, directors: list[Report]) -> Iterator[str]:
+    """Routers on the link that use our number for something else."""
+    ours = _owners(directors)
+    for advert in me["adverts"]:
+        known = advert["source"] in ours or set(advert["addresses"]) & set(me["vips"])
+        if advert["router_id"] == me["router_id"] and advert["priority"] and not known:
+            yield (
+                "%s advertises vip_failover_router_id %d on %s, for %s, and is no director of this play: choose "
+                "another number, or run the play for all directors"
+                % (advert["source"], me["router_id"], me["interface"], ", ".join(advert["addresses"]) or "nothing")
+            )
+
+
+def _unsettled(me: Report, directors: list[Report], family: str) -> Iterator[str]:
+    """Not one master, or VIPs that are not where the master is."""
+    owners = _owners(directors)
+    masters = sorted(
+        {
+            advert["source"]
+            for director in directors
+            for advert in director["adverts"]
+            if (advert["router_id"], advert["family"]) == (me["router_id"], family) and advert["priority"]
+        }
+    )
+    named = ["%s (%s)" % (source, owners.get(source, "no director of this play")) for source in masters]
+    if not masters:
+        yield (
+            "no director advertises vip_failover_router_id %d for %s on %s: see `journalctl -u keepalived`"
+            % (me["router_id"], _spoken(family), me["interface"])
+        )
+        return
+    if len(masters) > 1:
+        yield (
+            "split brain: %s advertise vip_failover_router_id %d for %s at once. Something between them filters VRRP, "
+            "which is IP protocol 112: accept it on %s of each director (with firewalld: firewall-cmd --permanent "
+            "--add-protocol=vrrp, then --reload), or name the others in vip_failover_unicast_peers where there is no "
+            "multicast" % (" and ".join(named), me["router_id"], _spoken(family), me["interface"])
+        )
+        return
+    held = {address.split("/")[0] for address in me["addresses"]}
+    wanted = {vip for vip in me["vips"] if _family(vip) == family}
+    if owners.get(masters[0]) == me["host"]:
+        for vip in sorted(wanted - held):
+            yield "%s is not on %s, although this director is the master" % (vip, me["interface"])
+    else:
+        for vip in sorted(wanted & held):
+            yield (
+                "%s is on %s of this director, although %s is the master: see `journalctl -u keepalived`; did somebody "
+                "else add the address?" % (vip, me["interface"], named[0])
+            )
+
+
+def _owners(directors: list[Report]) -> dict[str, str]:
+    """By address the director that has it for itself."""
+    return {
+        address.split("/")[0]: director["host"]
+        for director in directors
+        for address in director["addresses"]
+        if address.split("/")[0] not in director["vips"]
+    }
+
+
+def _networks(report: Report) -> set[str]:
+    return {
+        str(ipaddress.ip_interface(address).network)
+        for address in report["addresses"]
+        if not ipaddress.ip_interface(address).is_link_local
+    }
+
+
+def _family(address: str) -> str:
+    return "ipv6" if ":" in address else "ipv4"
+
+
+def _spoken(family: str) -> str:
+    return {"ipv4": "IPv4", "ipv6": "IPv6"}[family]
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., list[str]]]:
+        return {"vrrp_faults": vrrp_faults}

@@ -1,0 +1,215 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The option `sets` of the module ipset, checked for what ipset itself would not refuse, or only half-way."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import Any, Callable
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_sets import TEMPORARY, Wanted
+
+OWN_KEYS = ("name", "type", "family", "entries", "entries_file", "append")
+FLAGS = ("comment", "counters", "skbinfo", "forceadd")
+NUMBERS = {"timeout": 2147483, "hashsize": 1 << 31, "maxelem": (1 << 32) - 1, "size": 65536}
+TEXTS = ("range", "netmask", "bitmask", "markmask", "bucketsize", "initval")
+MAX_NAME = 31
+# Of a line ipset reads 1,023 bytes and takes the rest for another line. No entry needs as many.
+MAX_ENTRY = 800
+
+_NAME = re.compile(r"[A-Za-z0-9_.:+@/][A-Za-z0-9_.:+@/-]{0,%d}\Z" % (MAX_NAME - 1))
+_TYPE = re.compile(r"(hash|bitmap|list):[a-z]+(,[a-z]+)*\Z")
+_OPTIONS = r"(?:[ \t]+(?:[^\s\"'\\-][^\s\"'\\]*|\"[^\"\\\n\r\0]*\"))*\Z"
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = r"%s(?:\.%s){3}" % (_BYTE, _BYTE)
+_IPV6 = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
+
+
+def parse_sets(raw: list[dict[str, Any]], present: bool) -> list[Wanted]:
+    """Check the declared sets.
+
+    raw -- each {name, type, family, entries, entries_file, append, and the options of `ipset create`}
+    present -- whether they are to be there; of those that are not, the name is enough
+    """
+    wanted: list[Wanted] = []
+    known: dict[str, str] = {}
+    for i, each in enumerate(raw):
+        where = "sets[%d]" % i
+        for key in each:
+            if key not in (*OWN_KEYS, *FLAGS, *NUMBERS, *TEXTS):
+                raise InputError("%s.%s is not a known key: see the documentation of sets" % (where, key))
+        name = _name(each.get("name"), where + ".name")
+        if name in known:
+            raise InputError("%s.name %s is the name of %s too: declare a set once" % (where, name, known[name]))
+        known[name] = where
+        shared = _flag(each, "append", where)
+        if not present and not shared:
+            wanted.append(Wanted(where, name, mode="gone"))
+            continue
+        create = _create(each, where)
+        entries = _entries(each, create, where)
+        mode = "whole" if not shared else "add" if present else "remove"
+        wanted.append(Wanted(where, name, create, entries, mode))
+    return wanted
+
+
+def parse_prefix(raw: str) -> str:
+    """Check what the names of all owned sets begin with."""
+    if raw and not _NAME.match(raw):
+        raise InputError("prefix %r cannot begin set names: use letters, digits and hyphens" % raw)
+    return raw
+
+
+def _name(raw: Any, where: str) -> str:
+    if not isinstance(raw, str) or not _NAME.match(raw):
+        raise InputError(
+            "%s %s is not the name of a set: use 1 to %d letters, digits, hyphens and dots, and no hyphen first"
+            % (where, raw, MAX_NAME)
+        )
+    if raw.startswith(TEMPORARY):
+        raise InputError("%s %s begins as those of this module's temporary sets do: choose another" % (where, raw))
+    return raw
+
+
+def _flag(each: dict[str, Any], key: str, where: str) -> bool:
+    value = each.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise InputError("%s.%s %s is neither true nor false" % (where, key, value))
+    return bool(value)
+
+
+def _create(each: dict[str, Any], where: str) -> str:
+    """What follows the name in `ipset create`. Which type takes which option, ipset says itself."""
+    kind = each.get("type")
+    if not isinstance(kind, str) or not _TYPE.match(kind):
+        raise InputError("%s.type %s is not a type of ipset: write one such as hash:ip,port" % (where, kind))
+    words = [kind]
+    family = each.get("family")
+    if family is not None:
+        if family not in ("ipv4", "ipv6"):
+            raise InputError("%s.family %s is neither ipv4 nor ipv6" % (where, family))
+        if not kind.startswith("hash:"):
+            raise InputError("%s.family: only hash types have a family, and this is %s: leave it out" % (where, kind))
+        words += ["family", {"ipv4": "inet", "ipv6": "inet6"}[family]]
+    if kind.startswith("bitmap:") and each.get("range") is None:
+        raise InputError("%s.range is missing: a bitmap is made for one, such as 192.168.0.0/16 or 0-1023" % where)
+    return " ".join(words + _options(each, where))
+
+
+def _options(each: dict[str, Any], where: str) -> list[str]:
+    words = []
+    for key, most in NUMBERS.items():
+        if each.get(key) is not None:
+            words += [key, _number(each[key], most, "%s.%s" % (where, key))]
+    for key in TEXTS:
+        if each.get(key) is not None:
+            if isinstance(each[key], bool) or not re.match(r"[\w.:][\w.:/-]*\Z", str(each[key])):
+                raise InputError("%s.%s %s is not a value that ipset takes" % (where, key, each[key]))
+            words += [key, str(each[key])]
+    return words + [key for key in FLAGS if _flag(each, key, where)]
+
+
+def _number(raw: Any, most: int, where: str) -> str:
+    text = str(raw)
+    if isinstance(raw, bool) or not re.match(r"[0-9]{1,10}\Z", text) or int(text) > most:
+        raise InputError("%s %s is not a number from 0 to %d" % (where, raw, most))
+    return str(int(text))
+
+
+def _entries(each: dict[str, Any], create: str, where: str) -> list[str]:
+    raw = each.get("entries")
+    if raw is None:
+        raw = []
+    if not isinstance(raw, list):
+        raise InputError("%s.entries must be a list, not %s" % (where, type(raw).__name__))
+    bad = checker(create)
+    for number, entry in enumerate(raw):
+        why = bad(entry)
+        if why:
+            raise InputError("%s.entries[%d] %s %s" % (where, number, entry, why))
+    if each.get("entries_file") is None:
+        return raw
+    return raw + _read_file(each["entries_file"], bad, where + ".entries_file")
+
+
+def _read_file(path: Any, bad: Callable[[Any], str], where: str) -> list[str]:
+    """A file's lines, but for empty ones and those that begin with #."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().split("\n")
+    except (OSError, TypeError, UnicodeDecodeError) as error:
+        raise InputError("%s cannot be read on this node: %s" % (where, error)) from error
+    entries = []
+    for number, line in enumerate(lines):
+        entry = line.strip()
+        if entry and entry[0] != "#":
+            why = bad(entry)
+            if why:
+                raise InputError("%s %s, line %d: %s %s" % (where, path, number + 1, entry, why))
+            entries.append(entry)
+    return entries
+
+
+def checker(create: str) -> Callable[[Any], str]:
+    """What is wrong with an entry for such a set: a function that returns the reason, or an empty string.
+
+    ipset itself would look a host name up, take an option of its own (-file) out of an entry, and two lines for two
+    commands. Everything else is left to it.
+    """
+    kind = create.split(" ", 1)[0].split(":")[1].split(",")
+    ipv6 = " family inet6" in create
+    address = _IPV6 if ipv6 else _IPV4
+    network = r"%s(?:-%s|/[0-9.]+)?" % (address, address)
+    parts = [network if part in ("ip", "net") else r"[^\s,\"'\\-][^\s,\"'\\]*" for part in kind]
+    if create.startswith("bitmap:ip,mac"):
+        parts = [parts[0] + "(?:,%s)?" % parts[1]]
+    plain = re.compile(",".join(parts) + r"\Z")
+    whole = re.compile(",".join(parts) + _OPTIONS)
+
+    def bad(entry: Any) -> str:
+        if not isinstance(entry, str):
+            return "is not text: put it in quotes"
+        good = plain.match(entry) or whole.match(entry)
+        if good and len(entry) <= MAX_ENTRY and (not ipv6 or _ipv6_addresses(entry, kind)):
+            return ""
+        return _outside(entry) or _misfit(entry, kind, re.compile(network + r"\Z"), "IPv6" if ipv6 else "IPv4")
+
+    return bad
+
+
+def _ipv6_addresses(entry: str, kind: list[str]) -> bool:
+    texts = [text for text, part in zip(entry.split(" ", 1)[0].split(","), kind) if part in ("ip", "net")]
+    try:
+        for text in texts:
+            for address in text.split("/")[0].split("-"):
+                socket.inet_pton(socket.AF_INET6, address)
+    except OSError:
+        return False
+    return True
+
+
+def _outside(entry: str) -> str:
+    """What makes an entry more than that."""
+    if re.search(r"[\n\r\0]", entry):
+        return "is more than one line: write one entry each"
+    if len(entry) > MAX_ENTRY:
+        return "is longer than %d characters" % MAX_ENTRY
+    if re.search(r"(^|\s)-", re.sub(r'"[^"]*"', "", entry)):
+        return "holds an option of ipset itself: an entry and its own options have no hyphen before them"
+    return ""
+
+
+def _misfit(entry: str, kind: list[str], network: re.Pattern[str], family: str) -> str:
+    """What keeps an entry from being one of its set."""
+    parts = entry.split(" ", 1)[0].split(",")
+    if len(parts) != len(kind):
+        return "does not fit the type, which takes %s" % ",".join(kind)
+    for text, part in zip(parts, kind):
+        if part in ("ip", "net") and not network.match(text):
+            return "has no %s address at %s: host names are not looked up, and a set holds one family" % (family, text)
+    if family == "IPv6" and not _ipv6_addresses(entry, kind):
+        return "has an IPv6 address that is none"
+    return "has a quote or a backslash out of place"

@@ -1,0 +1,45 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ipset: declared sets, and the file that brings them back at boot, carried out in one go."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset import (
+    Wanted,
+    apply_plan,
+    boot_text,
+    make_plan,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import NodeError
+
+
+def converge(wanted: Sequence[Wanted], prefix: str, save_to: str, check_mode: bool, diff: bool) -> dict[str, Any]:
+    """Bring the node to the declared state and return the module's result.
+
+    save_to -- the file for the next boot; an empty string for none
+    """
+    plan = make_plan(wanted, prefix, exact=check_mode or diff)
+    text = boot_text(wanted) or None
+    file_changes = bool(save_to) and _files.differs(save_to, text)
+    if not check_mode:
+        # In check mode, a task before this one may only have said that it would make the folder.
+        if file_changes and text and _files.folder_missing(save_to):
+            raise NodeError(
+                "save_to: there is no folder %s on this node: make it first" % _files.folder_missing(save_to)
+            )
+        if plan.changed:
+            plan = apply_plan(plan)
+        if file_changes:
+            _files.write(save_to, text)
+    result = {
+        "changed": plan.changed or file_changes,
+        "boot": "ipset -exist -file %s restore" % save_to if save_to and text else "",
+    }
+    if diff:
+        headers = {"before_header": "ipset save", "after_header": "ipset save"}
+        result["diff"] = [{**plan.diff(), **headers}] if plan.changed else []
+    return result

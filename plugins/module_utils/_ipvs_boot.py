@@ -1,0 +1,36 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring the virtual servers of a file back, as a boot does, without ipvsadm.
+
+    python3 -m ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_boot FILE
+
+Those of the file become as the file says, also where they are there already; all others stay as they are.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipvs, _ipvs_model
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_kernel import NoIpvsError
+
+
+def restore(path: str) -> None:
+    """Carry a file out that is written as `ipvsadm -Sn` prints."""
+    with open(path, encoding="utf-8") as file:
+        want = _ipvs_model.parse(file.read())
+    fronts = {virtual.front for virtual in want}
+    _ipvs.apply(_ipvs.plan(_ipvs.read(fronts.__contains__), want))
+
+
+def main() -> None:
+    try:
+        restore(sys.argv[1])
+    except (InputError, NoIpvsError, _ipvs.ChangeError, OSError) as error:
+        sys.exit("%s: %s" % (sys.argv[1], error))
+
+
+if __name__ == "__main__":
+    main()

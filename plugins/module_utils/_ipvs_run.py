@@ -1,0 +1,95 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The body of the module ipvs: what is declared, what is there, and the way from one to the other."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files, _ipvs, _ipvs_kernel
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_input import (
+    Scope,
+    parse_scope,
+    parse_virtual_servers,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import VirtualServer, render
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_netlink import Change
+
+FILE = "ipvs.rules"
+
+
+def converge(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Bring the node to the declared state, or only say how; the module's result with its warnings."""
+    scope: Scope = parse_scope(options["scope"], options["scope_marks"])
+    if options["drain"] < 0:
+        raise InputError("drain %d is no number of seconds: 0 stands for at once" % options["drain"])
+    raw = read_declared(options)
+    declared = parse_virtual_servers(raw, scope)
+    present = options["state"] == "present"
+    if present:
+        _ipvs_kernel.require()
+        refuse_unknown(declared)
+    fronts = {virtual.front for virtual in declared}
+    have = _ipvs.read(lambda front: front in fronts or scope.holds(front))
+    want = declared if present else []
+    todo = _ipvs.plan(have, want, options["drain"] > 0, options["preserve_weights"])
+    path = os.path.join(options["save_to"], FILE) if options["save_to"] else ""
+    # As declared: a boot is no place to bring back weights that were set for a while.
+    text = render(want) or None
+    save = bool(path) and _files.differs(path, text)
+    warnings = []
+    if not check_mode:
+        if save and text and _files.folder_missing(path):
+            raise InputError("save_to: there is no folder %s on this node: make it first" % options["save_to"])
+        warnings = _ipvs.apply(todo, options["drain"], lambda change: entry(declared, raw, change))
+        if save:
+            _files.write(path, text)
+    return {"changed": todo.changed or save, "diff": todo.diff(), "warnings": warnings}
+
+
+def refuse_unknown(declared: Sequence[VirtualServer], where: str = "virtual_servers") -> None:
+    """InputError for a scheduler or persistence engine that the node's kernel does not have."""
+    for option, kind, names in (
+        ("scheduler", "ip_vs_", [virtual.scheduler for virtual in declared]),
+        ("persistence_engine", "ip_vs_pe_", [virtual.engine for virtual in declared]),
+    ):
+        missing, known = _ipvs_kernel.missing(kind, set(names) - {""})
+        if missing:
+            raise InputError(
+                "%s[%d].%s %s is not one that this kernel has: those are %s"
+                % (where, names.index(missing[0]), option, missing[0], ", ".join(known))
+            )
+
+
+def read_declared(options: Mapping[str, Any]) -> list[Any]:
+    """The virtual servers of both options, not yet checked."""
+    raw: list[Any] = options["virtual_servers"]
+    path = options["virtual_servers_file"]
+    if path:
+        with open(path, encoding="utf-8") as file:
+            try:
+                raw = raw + json.load(file)
+            except (ValueError, TypeError) as error:
+                raise InputError("virtual_servers_file %s is not a JSON list: %s" % (path, error)) from error
+    return raw
+
+
+def entry(declared: Sequence[VirtualServer], raw: Sequence[Any], change: Change) -> str:
+    """Where the user wrote what a change is about."""
+    said = "`%s`" % _ipvs.describe(change)
+    for i, virtual in enumerate(declared):
+        if virtual.front != change.virtual.front:
+            continue
+        where = "virtual_servers[%d]" % i
+        if change.real is None:
+            return "%s %s" % (where, said)
+        for j, real in enumerate(raw[i].get("real_servers") or []):
+            # Real servers are sorted when they have been parsed.
+            (alone,) = parse_virtual_servers([{**raw[i], "real_servers": [real]}], Scope())
+            if alone.real_servers[0][:2] == change.real[:2]:
+                return "%s.real_servers[%d] %s" % (where, j, said)
+    return said

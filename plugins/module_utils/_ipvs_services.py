@@ -1,0 +1,234 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services by IPVS on a node: sets, rules and virtual servers, all of it or none.
+
+A virtual server is ours when its address, protocol and port stand in the set of services. So that this record is never
+lost, services enter the set before anything else changes, and leave it last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, Callable, Iterator, NamedTuple
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
+    _files,
+    _ipset,
+    _ipset_tool,
+    _ipvs,
+    _ipvs_kernel,
+    _ipvs_model,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import Options
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import Change
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import Declaration as Rules
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables, NodeError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_layout import (
+    SERVICES,
+    Frontend,
+    front_of,
+    frontends,
+    refuse,
+    rules,
+    set_name,
+    sets,
+    virtual_servers,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import Front, VirtualServer
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_program import program
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Want
+
+FAMILIES = ("ipv4", "ipv6")
+_VIP_METRIC = Want._field_defaults["metric"]
+
+
+class Settings(NamedTuple):
+    """What holds for all services of a node, whatever their family.
+
+    schedulers -- of some services, by their names; all others have `scheduler`
+    drain -- seconds that the connections of endpoints have which go
+    manage -- whether the virtual servers are ours to make
+    folder -- where files for the boot are kept; empty for nowhere
+    """
+
+    schedulers: dict[str, str]
+    scheduler: str = "wrr"
+    drain: int = 0
+    preserve_weights: bool = False
+    manage: bool = True
+    backend: str = "auto"
+    wait: int = 30
+    folder: str = ""
+
+
+def missing_packages() -> list[str]:
+    """What has to be installed first."""
+    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+    found = {name for folder in path.split(":") if os.path.isdir(folder) for name in os.listdir(folder)}
+    return [package for package, program in (("iptables", "iptables"), ("ipset", "ipset")) if program not in found]
+
+
+def node_addresses(vips: set[str]) -> list[str]:
+    """The addresses by which others reach this node itself."""
+    links = json.loads(run(["ip", "-json", "address", "show"]).out or "[]")
+    return [
+        found["local"]
+        for link in links
+        for found in link.get("addr_info", [])
+        if found.get("scope") == "global" and found.get("metric") != _VIP_METRIC and found["local"] not in vips
+    ]
+
+
+class Node:
+    """The declared state of a node, and the way there."""
+
+    def __init__(self, services: list[Service], options: dict[str, Options], settings: Settings, exact: bool) -> None:
+        self._settings = settings
+        self._exact = exact
+        self._prefix = options["ipv4"].prefix
+        for family in FAMILIES:
+            refuse(services, options[family])
+        _refuse_schedulers(services, settings)
+        vips = {service.address for service in services}
+        local = node_addresses(vips) if any(service.node_port for service in services) else []
+        fronts = {family: frontends(services, family, local) for family in FAMILIES}
+        self._present = any(fronts.values()) or any(options[family].isolate for family in FAMILIES)
+        if any(fronts.values()) and settings.manage:
+            _ipvs_kernel.require()
+        declared = [front for family in FAMILIES for front in fronts[family]]
+        recorded = {family: self._recorded(family) for family in FAMILIES}
+        self._grown = [w for f in FAMILIES for w in sets(fronts[f], f, options[f], recorded[f])]
+        self._sets = [w for f in FAMILIES for w in sets(fronts[f], f, options[f])]
+        self._virtual = self._virtual_servers(declared)
+        ours = {front_of(element) for elements in recorded.values() for element in elements}
+        ours |= {virtual.front for virtual in self._virtual}
+        self._read = ours.__contains__ if settings.manage else _nothing
+        have = _ipvs.read(self._read)
+        self._servers = _ipvs.plan(have, self._virtual, settings.drain > 0, settings.preserve_weights)
+        self._rules = Change([self._rules_of(services, family, options[family]) for family in FAMILIES], exact)
+        self._final = self._plan_sets()
+
+    def _recorded(self, family: str) -> list[str]:
+        """The services that are ours already, as elements of their set."""
+        name = set_name(SERVICES, family, self._prefix)
+        live = _ipset_tool.headers()
+        found = _ipset_tool.read({name: live[name]}) if name in live else {}
+        return list(found[name].entries) if name in found else []
+
+    def _virtual_servers(self, fronts: list[Frontend]) -> list[VirtualServer]:
+        if not self._settings.manage:
+            return []
+        return virtual_servers(fronts, self._settings.scheduler, self._settings.schedulers)
+
+    def _rules_of(self, services: list[Service], family: str, options: Options) -> Rules:
+        # Isolation holds for both families: a barrier with a way round it is none.
+        wanted = options.isolate or any(service.family == family for service in services)
+        planned = {each.name: "create %s %s\n" % (each.name, each.create) for each in self._sets}
+        return Rules(
+            Iptables(family, self._settings.backend, self._settings.wait, planned),
+            options.prefix,
+            rules(services, family, options) if wanted else {},
+            self._file("rules." + {"ipv4": "v4", "ipv6": "v6"}[family]),
+            proven=True,
+        )
+
+    def _file(self, name: str) -> str:
+        return "%s/%s" % (self._settings.folder, name) if self._settings.folder else ""
+
+    def _plan_sets(self) -> _ipset.Plan:
+        return _ipset.make_plan(self._sets, self._prefix, self._exact, unused=True)
+
+    def _files(self) -> Iterator[tuple[str, str | bytes | None]]:
+        """What a boot restores beside the rules: paths and contents."""
+        if self._settings.folder:
+            yield self._file("ipset.rules"), _ipset.boot_text(self._sets) or None
+            yield self._file("ipvs.rules"), _ipvs_model.render(self._virtual) or None
+            yield self._file("ipvs.pyz"), program() if self._virtual else None
+
+    @property
+    def changed(self) -> bool:
+        parts = self._final.changed, self._rules.changed, self._servers.changed
+        return any(parts) or any(_files.differs(*file) for file in self._files())
+
+    def apply(self) -> list[str]:
+        """Carry it out, and return a word on each endpoint that went with connections left."""
+        self._rules.refuse_folders()
+        for path, content in self._files():
+            if content and _files.folder_missing(path):
+                raise NodeError("save_to: there is no folder %s on this node: make it first" % self._settings.folder)
+        done: list[Callable[[], None]] = []
+        cut: list[str] = []
+        # What carries traffic is there before it is led there, and the other way round where all of it goes.
+        steps = [self._grow_sets, self._apply_rules, self._apply_servers]
+        try:
+            for step in steps if self._present else reversed(steps):
+                cut += step(done)
+            if self._final.changed:
+                _ipset.apply_plan(self._plan_sets())
+        except Exception:
+            for back in reversed(done):
+                back()
+            raise
+        self._rules.save()
+        for path, content in self._files():
+            if _files.differs(path, content):
+                _files.write(path, content)
+        return cut
+
+    def _grow_sets(self, done: list[Callable[[], None]]) -> list[str]:
+        plan = _ipset.make_plan(self._grown, exact=False)
+        if plan.changed:
+            plan = _ipset.apply_plan(plan)
+            done.append(lambda: _ipset.undo(plan))
+        return []
+
+    def _apply_rules(self, done: list[Callable[[], None]]) -> list[str]:
+        self._rules.apply()
+        done.append(self._rules.undo)
+        return []
+
+    def _apply_servers(self, done: list[Callable[[], None]]) -> list[str]:
+        cut = _ipvs.apply(self._servers, self._settings.drain)
+        done.append(lambda: _ipvs.undo(self._servers))
+        return cut
+
+    def diff(self) -> list[dict[str, str]]:
+        headers = {"before_header": "ipset save", "after_header": "ipset save"}
+        parts = [{**self._final.diff(), **headers}] if self._final.changed else []
+        parts += self._rules.diff()
+        return [*parts, self._servers.diff()] if self._servers.changed else parts
+
+    def result(self) -> dict[str, Any]:
+        """What the module returns, but for the diff."""
+        result = self._rules.result()
+        boot = ["ipset -exist -file %s restore" % self._file("ipset.rules")] if self._sets else []
+        boot += result["boot"]
+        if self._virtual:
+            boot.append("%s %s %s" % (sys.executable, self._file("ipvs.pyz"), self._file("ipvs.rules")))
+        return {**result, "changed": self.changed, "missing": [], "boot": boot if self._settings.folder else []}
+
+
+def _nothing(dummy: Front) -> bool:
+    return False
+
+
+def _refuse_schedulers(services: list[Service], settings: Settings) -> None:
+    names = {service.name for service in services}
+    for name in settings.schedulers:
+        if services and name not in names:
+            raise InputError("schedulers.%s is not the name of a service: those are %s" % (name, ", ".join(names)))
+    if not services or not settings.manage:
+        return
+    wanted = {"scheduler": settings.scheduler, **{"schedulers." + k: v for k, v in settings.schedulers.items()}}
+    for where, scheduler in wanted.items():
+        unknown, known = _ipvs_kernel.missing("ip_vs_", {scheduler})
+        if unknown:
+            raise InputError(
+                "%s %s is not a scheduler of this node's kernel, which has %s" % (where, scheduler, ", ".join(known))
+            )

@@ -1,0 +1,263 @@
+#!/usr/bin/python
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ipvs_services
+short_description: Load-balanced services by IPVS
+version_added: 0.1.0
+description:
+  - Declares every load-balanced service of a node, IPv4 and IPv6, and carries them with IPVS as kube-proxy does in its
+    ipvs mode. There is a virtual server for each service, and the services' addresses and ports stand in ipsets that a
+    handful of iptables rules look at.
+  - Sets, rules and virtual servers land together or not at all. What others have of them stays as it is; a virtual
+    server is this module's when its address and port stand in the set C(LB-CLUSTER-IP).
+  - Does not put the addresses on a link, nor set kernel parameters. The role P(homelab.loadbalancer.ipvs_lb#role) does
+    both.
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+requirements:
+  - iptables 1.8.0 or newer and ipset on the node
+  - a kernel with IPVS (module ip_vs)
+extends_documentation_fragment:
+  - homelab.loadbalancer.attributes
+  - homelab.loadbalancer.iptables
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - Shows what changes as C(ipset save), C(iptables-save) and C(ipvsadm -Sn) would, before and after.
+  idempotent:
+    support: full
+options:
+  services:
+    description:
+      - The services. Those that are not listed are not carried any more.
+      - C(name) - letters, digits and inner hyphens, unique.
+      - C(address) - the virtual address (VIP), IPv4 or IPv6.
+      - C(port) - of the VIP. Address, port and protocol together are unique.
+      - C(protocol) - V(tcp) (the default), V(udp) or V(sctp).
+      - C(endpoints) - a list of C(address), C(port) (default is the service's) and C(weight) (1 to 65535, default 1),
+        of the VIP's family. With an empty list connections are refused.
+      - C(session_affinity) - with C(timeout) in seconds (1 to 86400, default 10800), a client stays with its endpoint
+        as long as its connections are not further apart. IPVS calls it persistence.
+      - C(source_ranges) - networks that may connect, beside the node itself; packets from elsewhere are dropped.
+      - C(node_port) - a port of the node's own addresses that leads to the service too; of those it has during the run.
+    type: list
+    elements: dict
+    default: []
+  services_file:
+    description:
+      - A JSON file on the node with the same list as O(services), to which it is added. It spares Ansible's templating,
+        which takes seconds for thousands of services.
+    type: path
+  prefix:
+    description:
+      - What the names of all owned chains begin with. At most 8 characters. On a Kubernetes node V(KUBE-) is
+        kube-proxy's.
+    type: str
+    default: LB-
+  layout:
+    description:
+      - With V(full) endpoints can reach themselves by way of the service, source ranges hold, and packets to a service
+        pass the rules of the node's INPUT chain.
+      - With V(minimal) there is one set, and the rules without which IPVS cannot masquerade, as one would write them by
+        hand. Services have no node port and no source ranges then.
+    type: str
+    choices: [full, minimal]
+    default: full
+  scheduler:
+    description: The scheduler of all services, as ipvsadm(8) lists them.
+    type: str
+    default: wrr
+  schedulers:
+    description: Other schedulers for some services, by their names.
+    type: dict
+    default: {}
+  drain:
+    description:
+      - How many seconds the connections of an endpoint that is not declared any more may go on. It gets no new ones,
+        and goes when it has none left, or when the time is over. The module waits for that.
+      - Endpoints of UDP services go at once.
+    type: int
+    default: 0
+  preserve_weights:
+    description: Whether endpoints that are there already keep their weights.
+    type: bool
+    default: false
+  virtual_servers:
+    description:
+      - Whether to make the virtual servers too. Without it none is touched, and somebody else makes them, such as
+        keepalived.
+    type: bool
+    default: true
+  masquerade:
+    description:
+      - Whether endpoints see this node as the source of connections. Without it they see the client, and their replies
+        must come back through this node. Connections of an endpoint to itself are masqueraded
+        all the same, with the layout V(full).
+    type: bool
+    default: true
+  masquerade_mark:
+    description:
+      - The bit of the packet mark that says masquerade. One that nothing else on the node uses; kube-proxy uses 0x4000
+        and 0x8000.
+    type: str
+    default: '0x1000'
+  pod_cidr:
+    description:
+      - Networks, at most one a family, from which connections are not masqueraded, as kube-proxy's C(--cluster-cidr).
+    type: list
+    elements: str
+    default: []
+  isolate:
+    description:
+      - Pairs of interfaces between which no new connections are forwarded in the given direction, IPv4 and IPv6,
+        except for those that a NAT rule has translated. So a VIP is the only way in.
+      - Connections that stood before are not cut, if the kernel tracked connections already. It begins to with the
+        first rule that needs it, which may be one of these.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      from:
+        description: The interface where packets come in.
+        type: str
+        required: true
+      to:
+        description: The interface where they would go out.
+        type: str
+        required: true
+  state:
+    description:
+      - With V(absent), none of it is left, whatever O(services) declares.
+    type: str
+    choices: [present, absent]
+    default: present
+  save_to:
+    description:
+      - A folder on the node, which must exist, whose files keep the declared state for a boot. Written when they
+        differ, removed where there is nothing to keep.
+    type: path
+seealso:
+  - module: homelab.loadbalancer.ipset
+  - module: homelab.loadbalancer.ipvs
+  - module: homelab.loadbalancer.iptables_services
+"""
+
+EXAMPLES = r"""
+- name: Two pods behind one address, the second with twice the connections
+  homelab.loadbalancer.ipvs_services:
+    services:
+      - name: web
+        address: 10.254.10.128
+        port: 80
+        endpoints:
+          - {address: 10.244.2.2, port: 8080}
+          - {address: 10.244.1.3, port: 8080, weight: 2}
+
+- name: Take a pod away without cutting a connection, for five minutes at most
+  homelab.loadbalancer.ipvs_services:
+    services:
+      - name: web
+        address: 10.254.10.128
+        port: 80
+        endpoints: [{address: 10.244.2.2, port: 8080}]
+    drain: 300
+
+- name: Stop carrying services
+  homelab.loadbalancer.ipvs_services:
+    state: absent
+"""
+
+RETURN = r"""
+missing:
+  description: Packages that the node lacks. Only in check mode, where something else may be going to install them.
+  returned: success
+  type: list
+  elements: str
+boot:
+  description:
+    - Commands by which a boot brings the state in O(save_to) back, as C(ExecStart) of a systemd unit takes them. Those
+      with a hyphen before them may fail; they take out jumps that are there already.
+  returned: success
+  type: list
+  elements: str
+  sample: ["ipset -exist -file /etc/homelab-loadbalancer/sets restore"]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import COMMON_ARGUMENTS
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import NodeError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import ChangeError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_kernel import NoIpvsError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_layout import LAYOUTS
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_services import (
+    Node,
+    Settings,
+    missing_packages,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import SERVICES_ARGUMENTS, read_services
+
+ARGUMENTS = {
+    **SERVICES_ARGUMENTS,
+    "layout": {"type": "str", "choices": list(LAYOUTS), "default": "full"},
+    "scheduler": {"type": "str", "default": "wrr"},
+    "schedulers": {"type": "dict", "default": {}},
+    "drain": {"type": "int", "default": 0},
+    "preserve_weights": {"type": "bool", "default": False},
+    "virtual_servers": {"type": "bool", "default": True},
+    **COMMON_ARGUMENTS,
+}
+
+
+def declare(params: dict[str, Any], exact: bool) -> Node:
+    """The wanted state, planned."""
+    if params["drain"] < 0:
+        raise InputError("drain %d is not a number of seconds" % params["drain"])
+    services, options = read_services(params), parse_options(params)
+    if params["state"] == "absent":
+        services, options = [], {family: each._replace(isolate=()) for family, each in options.items()}
+    names = Settings._fields
+    settings = Settings(**{name: params[name] for name in names if name in params})
+    settings = settings._replace(manage=params["virtual_servers"], folder=params["save_to"] or "")
+    return Node(services, options, settings, exact)
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    params, diff = module.params, module._diff
+    missing = missing_packages()
+    if missing and (params["state"] == "absent" or module.check_mode):
+        # Something else is going to install them: all that can be known now is that the options are in order.
+        if module.check_mode:
+            module.warn("These packages are not installed: %s. Nothing more can be predicted" % ", ".join(missing))
+        module.exit_json(
+            changed=params["state"] == "present", missing=missing, boot=[], **({"diff": []} if diff else {})
+        )
+    try:
+        node = declare(params, module.check_mode or diff)
+        result = {**node.result(), **({"diff": node.diff()} if diff else {})}
+        if not module.check_mode:
+            for word in node.apply():
+                module.warn(word)
+    except (InputError, NodeError, NoIpvsError, ChangeError, CommandError, OSError) as error:
+        module.fail_json(msg=str(error))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+#!/usr/bin/python
+
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: uml_lab
+short_description: Build a lab of nodes with kernels of their own, by user-mode Linux
+version_added: 0.1.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Declares a whole network of Linux nodes on one machine in one task. Each node is a user-mode Linux kernel with
+    systemd and an SSH server. It has what a network namespace has not, for instance IPVS, dummy links and a reboot.
+  - The kernel of a node runs in a network namespace called NAME-NODE, NAME being O(name). Its links are plugged in to
+    those of that namespace, and these to bridges, as M(homelab.loadbalancer.netns_lab) makes them. The machine's own
+    links, addresses, routes, firewall rules and sysctls stay as they are.
+  - SSH to the nodes comes from the namespace NAME-admin, and reaches their links called C(mgmt). The file
+    C(ssh_config) in O(folder) says how.
+  - A node that is not running is started. One whose declaration changed is shut down and started again, and keeps what
+    it wrote to its disk, unless O(image) is another one. Nodes that are not declared any more are removed with their
+    disks.
+requirements:
+  - iproute2, netcat-openbsd, openssh-client, user-mode-linux
+  - root
+extends_documentation_fragment:
+  - homelab.loadbalancer.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  name:
+    description:
+      - Name of the lab. Labs of different names exist side by side on one machine.
+    type: str
+    required: true
+  folder:
+    description:
+      - Folder of this machine for what the lab keeps on disk. It belongs to the lab alone.
+    type: path
+    required: true
+  image:
+    description:
+      - The ext4 file system that the nodes start from, as C(tools/node-image) builds it. Required for
+        O(state=present).
+    type: path
+    default: ''
+  hosts:
+    description:
+      - All nodes of the lab.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description:
+          - Name of the node. V(switch) and V(admin) are taken.
+        type: str
+        required: true
+      memory:
+        description:
+          - Its memory in MiB. The default is 256.
+        type: int
+      links:
+        description:
+          - The node's network interfaces. One must be called C(mgmt) and have an address.
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description:
+              - Name of the interface, at most 15 characters.
+            type: str
+            required: true
+          vlan:
+            description:
+              - Number of the VLAN that it is plugged in, from 1 to 4094.
+            type: int
+            required: true
+          addresses:
+            description:
+              - Its IPv4 and IPv6 addresses with their prefix lengths.
+            type: list
+            elements: str
+          mtu:
+            description:
+              - Largest packet in bytes. The default is 1500.
+            type: int
+      gateways:
+        description:
+          - Default gateways, one for each IP version at most, each in the network of one of the node's links.
+        type: list
+        elements: str
+      routes:
+        description:
+          - Further static routes.
+        type: list
+        elements: dict
+        suboptions:
+          to:
+            description:
+              - The network to be reached.
+            type: str
+            required: true
+          via:
+            description:
+              - The next host on the way, in the network of one of the node's links.
+            type: str
+            required: true
+      sysctls:
+        description:
+          - Values of sysctls at boot, by names that begin with C(net.).
+        type: dict
+  servers:
+    description:
+      - Services that answer with a text, each on one of the nodes.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description:
+          - Name of the node that it runs on.
+        type: str
+        required: true
+      text:
+        description:
+          - What it answers, without the end of the line that is sent after it.
+        type: str
+        required: true
+      port:
+        description:
+          - Port that it listens to on all IPv4 and IPv6 addresses of the node. The default is 80.
+        type: int
+      protocol:
+        description:
+          - V(http), the default, answers every HTTP request, and names the client's address in the header
+            C(X-Client-Address). V(udp) answers every datagram.
+        type: str
+  timeout:
+    description:
+      - Seconds in which all nodes must answer SSH.
+    type: int
+    default: 180
+  state:
+    description:
+      - V(present) builds and repairs the lab.
+      - V(absent) removes it with its disks.
+    type: str
+    choices: [present, absent]
+    default: present
+  prefix:
+    description:
+      - What the names of the variables that O(hosts) and O(servers) come from begin with, for error messages.
+    type: str
+    default: ''
+"""
+
+EXAMPLES = r"""
+- name: Boot a router and a client
+  homelab.loadbalancer.uml_lab:
+    name: nodes
+    folder: /var/lib/homelab-loadbalancer/nodes
+    image: "{{ image }}"
+    hosts:
+      - name: director
+        memory: 512
+        links:
+          - {name: mgmt, vlan: 1, addresses: [172.31.0.11/24]}
+          - {name: eth0, vlan: 10, addresses: [192.168.10.1/24]}
+        sysctls:
+          net.ipv4.ip_forward: 1
+      - name: client
+        links:
+          - {name: mgmt, vlan: 1, addresses: [172.31.0.14/24]}
+          - {name: eth0, vlan: 10, addresses: [192.168.10.10/24]}
+        gateways: [192.168.10.1]
+
+- name: Remove them
+  homelab.loadbalancer.uml_lab:
+    name: nodes
+    folder: /var/lib/homelab-loadbalancer/nodes
+    state: absent
+"""
+
+RETURN = r"""
+ssh_config:
+  description: The file by which C(ssh -F FILE NODE) logs in.
+  type: str
+  returned: success
+  sample: /var/lib/homelab-loadbalancer/nodes/ssh_config
+addresses:
+  description: The address of each node for SSH.
+  type: dict
+  returned: success
+  sample: {director: 172.31.0.11, client: 172.31.0.14}
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_model import parse_nodes
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_node import apply, preflight, read, wait
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_plan import plan
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "folder": {"type": "path", "required": True},
+            "image": {"type": "path", "default": ""},
+            # Their entries are validated by the model, whose messages name them by index.
+            "hosts": {"type": "list", "elements": "dict", "default": []},
+            "servers": {"type": "list", "elements": "dict", "default": []},
+            "timeout": {"type": "int", "default": 180},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "prefix": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    if module.get_bin_path("ip", opt_dirs=["/usr/sbin", "/sbin"]) is None:
+        module.fail_json(msg="the program ip is not installed: install the package iproute2")
+    if os.geteuid() != 0:
+        module.fail_json(msg="only root can make network namespaces: run Ansible as root, for instance by sudo")
+    options = module.params
+    present = options["state"] == "present"
+    keys = ("name", "folder", "image", "hosts", "servers")
+    try:
+        lab = parse_nodes(*(options[key] for key in keys), prefix=options["prefix"])
+        planned = plan(read(lab), lab, present, options["prefix"])
+        preflight(lab, planned)
+        if not module.check_mode:
+            apply(lab, planned)
+            if present:
+                wait(lab, options["timeout"])
+    except (InputError, CommandError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=planned.changed,
+        diff={"before": planned.before, "after": planned.after},
+        ssh_config=lab.ssh_config,
+        addresses={node.name: node.address for node in lab.nodes},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+#!/usr/bin/python
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vrrp_listen
+short_description: Who advertises which virtual router on a link
+version_added: 0.1.0
+description:
+  - Listens for VRRP advertisements (IP protocol 112, versions 2 and 3, IPv4 and IPv6) on a link, those of this node
+    among them, and returns them. Sends nothing and changes nothing.
+  - Hears what a packet filter of this node drops.
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+extends_documentation_fragment:
+  - homelab.loadbalancer.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Listens in check mode too.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  interface:
+    description:
+      - The link to listen on.
+    type: str
+    required: true
+  seconds:
+    description:
+      - How long to listen. A master advertises once an interval, which is a second unless it was set otherwise.
+    type: float
+    default: 4
+  router_id:
+    description:
+      - Return only the advertisements of the virtual routers with this number.
+    type: int
+  families:
+    description:
+      - Listen again until each of these families has exactly one master, as it is when directors have agreed, or until
+        O(limit) is over. Needs O(router_id).
+    type: list
+    elements: str
+    choices: [ipv4, ipv6]
+  limit:
+    description:
+      - How many seconds to listen in all, with O(families).
+    type: float
+    default: 30
+"""
+
+EXAMPLES = r"""
+- name: Look for virtual router ids that are taken
+  homelab.loadbalancer.vrrp_listen:
+    interface: eth0
+  register: heard
+
+- name: Wait until there is one master
+  homelab.loadbalancer.vrrp_listen:
+    interface: eth0
+    router_id: 51
+    families: [ipv4, ipv6]
+"""
+
+RETURN = r"""
+adverts:
+  description: The last advertisement of each source and router id. One with the priority 0 says that the router stops.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - family: ipv4
+      source: 192.168.10.2
+      version: 3
+      router_id: 51
+      priority: 150
+      interval: 1.0
+      addresses: [192.168.10.100]
+addresses:
+  description: The addresses that the link has on this node.
+  returned: success
+  type: list
+  elements: str
+  sample: [192.168.10.2/24, 'fe80::1/64']
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _vrrp
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_node import read_state
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "interface": {"type": "str", "required": True},
+            "seconds": {"type": "float", "default": 4},
+            "router_id": {"type": "int"},
+            "families": {"type": "list", "elements": "str", "choices": ["ipv4", "ipv6"]},
+            "limit": {"type": "float", "default": 30},
+        },
+        required_by={"families": ["router_id"]},
+        supports_check_mode=True,
+    )
+    options = module.params
+    try:
+        links = read_state(options["interface"]).links
+        if options["interface"] not in links:
+            module.fail_json(msg="interface %s does not exist" % options["interface"])
+        wanted = [options[name] for name in ("interface", "seconds", "router_id", "families", "limit")]
+        adverts = _vrrp.listen(*wanted)
+        addresses = read_state(options["interface"]).links[options["interface"]].addresses
+    except PermissionError as error:
+        module.fail_json(msg="listening for VRRP needs root on the node (become: true): %s" % error)
+    except (CommandError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=False,
+        adverts=[_vrrp.report(advert) for advert in adverts],
+        addresses=[str(address) for address in addresses],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ipvs on a real kernel: what it declares is what ipvsadm sees, and others' virtual servers stay."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipvs_boot, _ipvs_netlink
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
+    REPOSITORY,
+    fresh_network,
+    module,
+    start_module,
+)
+from ansible_collections.homelab.loadbalancer.tests.kernel.virtual_servers import (
+    converge,
+    exact,
+    ipvs,
+    load,
+    refusal,
+    saved,
+)
+
+FOREIGN = """\
+-A -t 10.9.0.1:80 -s wlc -p 360
+-a -t 10.9.0.1:80 -r 10.0.0.2:80 -g -w 0
+-A -u [fd00:9::1]:53 -s rr -o
+-A -f 9 -s sh -b sh-port
+-a -f 9 -r 10.0.0.2:0 -m -w 7
+"""
+EVERYTHING: list[dict[str, Any]] = [
+    {"address": "10.1.0.1", "port": 80, "real_servers": [
+        {"address": "10.0.0.2", "port": 8080, "weight": 3, "upper_threshold": 9, "lower_threshold": 3},
+        {"address": "10.0.0.3", "port": 8080, "weight": 0},
+        {"address": "10.0.0.4", "port": 8081}]},
+    {"address": "10.1.0.1", "port": 0, "scheduler": "mh", "flags": ["mh-port", "mh-fallback"],
+     "persistence_timeout": 300, "persistence_netmask": "255.255.255.0"},
+    {"address": "10.1.0.1", "port": 53, "protocol": "udp", "scheduler": "sh", "flags": ["sh-port"], "one_packet": True,
+     "real_servers": [{"address": "10.0.0.2"}]},
+    {"address": "10.1.0.1", "port": 5060, "protocol": "udp", "persistence_timeout": 60, "persistence_engine": "sip"},
+    {"address": "10.1.0.1", "port": 81, "protocol": "sctp", "scheduler": "wrr", "flags": ["flag-3"]},
+    {"address": "fd00:1::1", "port": 80, "scheduler": "lc", "persistence_timeout": 60, "persistence_netmask": 64,
+     "real_servers": [{"address": "fd00::2", "port": 8080}, {"address": "fd00::3", "forward": "direct"},
+                      {"address": "10.0.0.9", "forward": "tunnel"}]},
+    {"mark": 7, "scheduler": "ovf", "real_servers": [{"address": "10.0.0.2"}, {"address": "10.0.0.3", "port": 99}]},
+    {"mark": 7, "family": "ipv6", "scheduler": "fo", "real_servers": [{"address": "fd00::2", "forward": "direct"}]},
+]  # fmt: skip
+SCOPE: dict[str, Any] = {"scope": ["10.1.0.0/16", "fd00:1::/64"], "scope_marks": ["1-8"]}
+WEB: dict[str, Any] = {"address": "10.1.0.1", "port": 80, "scheduler": "rr"}
+ONE, TWO, THREE = ({"address": "10.0.0.%d" % number, "port": 8080} for number in (2, 3, 4))
+MANY = 1500
+
+
+@pytest.fixture(autouse=True)
+def _node() -> Iterator[None]:
+    """A node of its own for each test, with virtual servers of somebody else, which stay."""
+    run(["modprobe", "ip_vs"])
+    with fresh_network():
+        run(["ip", "link", "set", "lo", "up"])
+        load(FOREIGN)
+        yield
+        assert [line for line in saved() if line in FOREIGN.splitlines()] == sorted(FOREIGN.splitlines())
+
+
+def test_everything_that_can_be_declared() -> None:
+    assert converge(virtual_servers=EVERYTHING, **SCOPE)["changed"]
+    result = converge(virtual_servers=EVERYTHING[:1], **SCOPE)
+    assert len(result["diff"]["before"].splitlines()) == 14
+    assert result["diff"]["after"] == ""
+    assert converge(state="absent", **SCOPE)["changed"]
+    assert saved() == sorted(FOREIGN.splitlines())
+
+
+def test_without_a_scope_nothing_goes_that_is_not_named() -> None:
+    ipvs(virtual_servers=EVERYTHING)
+    assert not converge(virtual_servers=EVERYTHING[:1])["changed"]
+    assert not converge(virtual_servers=[])["changed"]
+    assert converge(virtual_servers=EVERYTHING, state="absent")["changed"]
+    assert saved() == sorted(FOREIGN.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("edit", "restored"),
+    [
+        ("-E -t 10.1.0.1:80 -s lc", True),
+        ("-E -t 10.1.0.1:80 -s rr -p 60", True),
+        ("-e -t 10.1.0.1:80 -r 10.0.0.2:8080 -m -w 5", True),
+        ("-e -t 10.1.0.1:80 -r 10.0.0.2:8080 -m -w 1 -x 10 -y 5", True),
+        ("-d -t 10.1.0.1:80 -r 10.0.0.2:8080", True),
+        ("-a -t 10.1.0.1:80 -r 10.0.0.9:8080 -m", True),
+        ("-D -t 10.1.0.1:80", True),
+        ("-A -t 10.1.0.9:80 -s rr", True),
+        ("-A -t 10.2.0.9:80 -s rr", False),
+    ],
+)
+def test_what_another_hand_changes_is_put_back(edit: str, restored: bool) -> None:
+    options = {"virtual_servers": [{**WEB, "real_servers": [ONE, TWO]}], **SCOPE}
+    ipvs(**options)
+    before = exact()
+    run(["ipvsadm", *edit.split()])
+    assert exact() != before
+    result = converge(**options)
+    assert result["changed"] == restored
+    if restored:
+        assert exact() == before
+
+
+def test_a_change_is_made_in_place() -> None:
+    """The kernel keeps the counters of what is not made anew."""
+    ipvs(virtual_servers=[{**WEB, "real_servers": [ONE, TWO]}])
+    sent: list[int] = []
+    send = _ipvs_netlink.Ipvs.send
+
+    def listen(kernel: Any, changes: Any) -> Any:
+        sent.extend(change.command for change in changes)
+        return send(kernel, changes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_ipvs_netlink.Ipvs, "send", listen)
+        ipvs(virtual_servers=[{**WEB, "scheduler": "wlc", "real_servers": [{**ONE, "weight": 4}, THREE]}])
+    assert sent == [
+        _ipvs_netlink.NEW_DEST, _ipvs_netlink.SET_SERVICE, _ipvs_netlink.SET_DEST, _ipvs_netlink.DEL_DEST,
+    ]  # fmt: skip
+
+
+def test_weights_that_somebody_else_sets_are_kept() -> None:
+    declared = {"virtual_servers": [{**WEB, "real_servers": [{**ONE, "weight": 4}, TWO]}]}
+    ipvs(**declared)
+    run(["ipvsadm", "-e", "-t", "10.1.0.1:80", "-r", "10.0.0.2:8080", "-m", "-w", "0"])
+    assert not converge(preserve_weights=True, **declared)["changed"]
+    declared["virtual_servers"][0]["real_servers"].append({**THREE, "weight": 2})
+    assert converge(preserve_weights=True, **declared)["diff"]["after"] == (
+        "-A -t 10.1.0.1:80 -s rr\n"
+        "-a -t 10.1.0.1:80 -r 10.0.0.2:8080 -m -w 0\n"
+        "-a -t 10.1.0.1:80 -r 10.0.0.3:8080 -m -w 1\n"
+        "-a -t 10.1.0.1:80 -r 10.0.0.4:8080 -m -w 2\n"
+    )
+    assert converge(**declared)["changed"]
+    assert "-a -t 10.1.0.1:80 -r 10.0.0.2:8080 -m -w 4" in saved()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        (
+            "scheduler",
+            "twos",
+            "virtual_servers[1].scheduler twos is not one that this kernel has: those are dh, fo, lblc,",
+        ),
+        (
+            "persistence_engine",
+            "ftp",
+            "virtual_servers[1].persistence_engine ftp is not one that this kernel has: those a",
+        ),
+        ("address", "10.9.0.300", "virtual_servers[1].address 10.9.0.300 is not an IP address"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_changes(option: str, value: str, said: str) -> None:
+    bad = {**WEB, "protocol": "udp", "persistence_timeout": 60, option: value}
+    assert refusal(virtual_servers=[WEB, bad]).startswith(said)
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_what_the_kernel_refuses_is_named_and_the_rest_taken_back(declared: bool) -> None:
+    """Far behind the first batch of messages, and before the last of its own."""
+    run(["ip", "address", "add", "10.8.0.1/24", "dev", "lo"])
+    many = [{**WEB, "port": port, "real_servers": [ONE, TWO]} for port in range(1, 301)]
+    if declared:
+        ipvs(virtual_servers=[{**server, "scheduler": "lc", "real_servers": [TWO, THREE]} for server in many])
+    before = exact()
+    many[270] = {**many[270], "real_servers": [TWO, {"address": "10.8.0.255", "port": 1}, THREE]}
+    result = module("ipvs", virtual_servers=many, **SCOPE)
+    assert result["msg"] == (
+        "virtual_servers[270].real_servers[1] `-a -t 10.1.0.1:271 -r 10.8.0.255:1 -m -w 1` is refused by the kernel: "
+        "on this node it is the address of a network or of no host, and nothing was changed"
+    )
+    assert exact() == before
+
+
+def test_the_file_of_a_boot(tmp_path: Path) -> None:
+    options = {"virtual_servers": EVERYTHING, "save_to": str(tmp_path)}
+    assert converge(**options)["changed"]
+    file, state = tmp_path / "ipvs.rules", exact()
+    assert sorted((file.read_text() + FOREIGN).splitlines()) == sorted(state.splitlines())
+    # As after a boot, as on a node that is in place already, and as on one that is half there.
+    for spoil in (["-C"], [], ["-D", "-f", "7"], ["-E", "-t", "10.1.0.1:80", "-s", "rr"]):
+        if spoil:
+            run(["ipvsadm", *spoil])
+        if spoil == ["-C"]:
+            load(FOREIGN)
+        run(
+            [sys.executable, "-m", _ipvs_boot.__name__, str(file)],
+            env={"PYTHONPATH": str(REPOSITORY / ".collections")},
+        )
+        assert exact() == state
+    assert not ipvs(**options)["changed"]
+    assert converge(state="absent", **options)["changed"]
+    assert not file.exists()
+
+
+def test_a_file_of_a_boot_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ipvs.rules"
+    file.write_text("-A -t 10.1.0.1:80\n")
+    monkeypatch.setattr(sys, "argv", ["boot", str(file)])
+    with pytest.raises(SystemExit, match=r"ipvs\.rules: line 1 `-A -t 10.1.0.1:80` is not one of ipvsadm -Sn"):
+        _ipvs_boot.main()
+
+
+def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+    options = {"virtual_servers": [WEB], "save_to": str(tmp_path / "missing")}
+    before = exact()
+    assert ipvs(check_mode=True, **options)["changed"]
+    assert module("ipvs", **options)["msg"].startswith("save_to: there is no folder")
+    assert exact() == before
+
+
+def test_declared_by_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "servers.json"
+    file.write_text(json.dumps(EVERYTHING[1:]))
+    assert converge(virtual_servers=EVERYTHING[:1], virtual_servers_file=str(file), **SCOPE)["changed"]
+    assert not converge(virtual_servers=EVERYTHING, **SCOPE)["changed"]
+    file.write_text("{}")
+    assert refusal(virtual_servers_file=str(file)).startswith("virtual_servers_file %s is not a JSON list" % file)
+
+
+def test_killed_at_any_moment_and_run_again(tmp_path: Path) -> None:
+    """To and fro between two states, killed on the way in most of the runs."""
+    file = tmp_path / "servers.json"
+    pause = threading.Event()
+    for attempt in range(12):
+        reals = [ONE, TWO] if attempt % 2 else [TWO, THREE]
+        servers = [{**WEB, "port": port, "real_servers": reals} for port in range(1 + attempt, MANY + attempt)]
+        file.write_text(json.dumps(servers))
+        with start_module("ipvs", virtual_servers_file=str(file), **SCOPE) as process:
+            pause.wait(random.uniform(0.3, 1.2))  # the moment is what is random here: nothing is waited for
+            process.kill()
+        ipvs(virtual_servers_file=str(file), **SCOPE)
+        assert len(saved()) == 3 * len(servers) + len(FOREIGN.splitlines())
+        assert not ipvs(virtual_servers_file=str(file), **SCOPE)["changed"]
+
+
+def test_not_root() -> None:
+    done = run(
+        ["setpriv", "--bounding-set=-net_admin", sys.executable, str(REPOSITORY / "plugins/modules/ipvs.py")],
+        json.dumps({"ANSIBLE_MODULE_ARGS": {"virtual_servers": [WEB]}}),
+        {"PYTHONPATH": str(REPOSITORY / ".collections")},
+        check=False,
+    )
+    assert json.loads(done.out)["msg"].startswith("IPVS needs root on the node (become: true)")

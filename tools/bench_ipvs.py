@@ -1,0 +1,110 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long the module ipvs takes for many virtual servers, beside ipvsadm.
+
+    tools/kernel .venv/bin/python tools/bench_ipvs.py [NUMBER]
+
+Every figure is the median of the rounds, each of which goes through all the ways in turn. The module is started as
+Ansible starts it on a node; what Ansible itself takes before that is the same for any task. What counts are the ratios
+of one run. In a kernel of its own: all virtual servers are removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+ROUNDS = 3
+START, RESTORE, SAVE = "module, nothing declared", "ipvsadm -R", "ipvsadm -Sn"
+COLD, SAME, ONE = "module, cold", "module, unchanged", "module, one weight changed"
+
+
+def declared(count: int, weight: int = 1) -> list[dict[str, Any]]:
+    """Virtual servers with two real servers each; the weight is that of one in the middle."""
+    servers = [
+        {
+            "address": "10.%d.%d.%d" % (100 + i // 65536, i // 256 % 256, i % 256),
+            "port": 80,
+            "scheduler": "rr",
+            "real_servers": [{"address": "10.2.%d.%d" % (i % 200, j), "port": 8080, "weight": 1} for j in (2, 3)],
+        }
+        for i in range(count)
+    ]
+    servers[count // 2]["real_servers"][0]["weight"] = weight  # type: ignore[index]
+    return servers
+
+
+def rules(servers: list[dict[str, Any]]) -> str:
+    """The same for ipvsadm."""
+    lines = []
+    for server in servers:
+        lines.append("-A -t %(address)s:%(port)d -s rr" % server)
+        for real in server["real_servers"]:
+            front = "%s:%d" % (server["address"], server["port"])
+            lines.append("-a -t %s -r %s:%d -m -w %d" % (front, real["address"], real["port"], real["weight"]))
+    return "".join(line + "\n" for line in lines)
+
+
+def timed(argv: list[str], stdin: str = "") -> float:
+    """How long a command takes. A failure ends the bench with what it said."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".collections")}
+    start = time.perf_counter()
+    done = subprocess.run(argv, input=stdin, env=environment, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        sys.exit("%s\n%s%s" % (" ".join(argv), done.stdout[-2000:], done.stderr))
+    return seconds
+
+
+def module(**options: Any) -> float:
+    arguments = {"ANSIBLE_MODULE_ARGS": {"_ansible_diff": False, **options}}
+    return timed([sys.executable, str(ROOT / "plugins/modules/ipvs.py")], json.dumps(arguments))
+
+
+def one_round(files: list[str], text: str) -> dict[str, float]:
+    """One figure of each way; both ways of changing begin without any virtual server."""
+    found = {START: module()}
+    subprocess.run(["ipvsadm", "-C"], check=True)
+    found[RESTORE] = timed(["ipvsadm", "-R"], text)
+    found[SAVE] = timed(["ipvsadm", "-Sn"])
+    subprocess.run(["ipvsadm", "-C"], check=True)
+    found[COLD] = module(virtual_servers_file=files[0])
+    found[SAME] = module(virtual_servers_file=files[0])
+    found[ONE] = module(virtual_servers_file=files[1])
+    return found
+
+
+def main() -> None:
+    if "User Mode Linux" not in Path("/proc/cpuinfo").read_text(encoding="ascii"):
+        sys.exit("It removes all virtual servers: run it in a kernel of its own, by tools/kernel.")
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
+    subprocess.run(["modprobe", "ip_vs"], check=True)
+    with tempfile.TemporaryDirectory(dir="/run") as folder:
+        files = []
+        for weight in (1, 5):
+            path = Path(folder) / ("%d.json" % weight)
+            path.write_text(json.dumps(declared(count, weight)))
+            files.append(str(path))
+        text = rules(declared(count))
+        rounds = [one_round(files, text) for dummy in range(ROUNDS)]
+    print("%d virtual servers with two real servers each; medians of %d rounds" % (count, ROUNDS))
+    start = statistics.median(found[START] for found in rounds)
+    for name in rounds[0]:
+        seconds = statistics.median(found[name] for found in rounds)
+        ratio = statistics.median(found[RESTORE] / found[name] for found in rounds)
+        print("%-28s %7.2f s, %6.2f s above start, %5.1f times as fast as ipvsadm -R" % (
+            name, seconds, seconds - start, ratio
+        ))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
