@@ -22,7 +22,20 @@ from typing import Callable
 
 import rich.console
 import rich.table
-from bench import ROOT, ROUNDS, ROUTER, START, Bench, build_network, inside, remove_network, seconds
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".collections"))
+
+from ansible_collections.homelab.loadbalancer.tools.bench import (
+    ROOT,
+    ROUNDS,
+    ROUTER,
+    START,
+    Bench,
+    build_network,
+    inside,
+    remove_network,
+    seconds,
+)
 
 SPELLINGS = {"hash:ip": "10.%d.%d.%d", "hash:net": "%d.%d.%d.0/24", "hash:ip,port": "10.%d.%d.%d,tcp:80"}
 RESTORE = "ipset restore of the same"

@@ -29,7 +29,7 @@ def main() -> None:
     try:
         restore(sys.argv[1])
     except (InputError, NoIpvsError, _ipvs.ChangeError, OSError) as error:
-        sys.exit("%s: %s" % (sys.argv[1], error))
+        raise SystemExit("%s: %s" % (sys.argv[1], error)) from error
 
 
 if __name__ == "__main__":

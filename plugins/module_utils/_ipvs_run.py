@@ -22,7 +22,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_netlink
 FILE = "ipvs.rules"
 
 
-def converge(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+def converge(options: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, Any]:
     """Bring the node to the declared state, or only say how; the module's result with its warnings."""
     scope: Scope = parse_scope(options["scope"], options["scope_marks"])
     if options["drain"] < 0:
@@ -48,7 +48,8 @@ def converge(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         warnings = _ipvs.apply(todo, options["drain"], lambda change: entry(declared, raw, change))
         if save:
             _files.write(path, text)
-    return {"changed": todo.changed or save, "diff": todo.diff(), "warnings": warnings}
+    result = {"changed": todo.changed or save, "warnings": warnings}
+    return {**result, "diff": todo.diff()} if diff else result
 
 
 def refuse_unknown(declared: Sequence[VirtualServer], where: str = "virtual_servers") -> None:

@@ -192,7 +192,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = converge(module.params, module.check_mode)
+        result = converge(module.params, module.check_mode, module._diff)
     except PermissionError as error:
         module.fail_json(msg="IPVS needs root on the node (become: true): %s" % error)
     except (InputError, NoIpvsError, ChangeError, CommandError, OSError) as error:

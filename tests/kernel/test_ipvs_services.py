@@ -314,7 +314,7 @@ def test_the_minimal_layout_is_the_workshops(lab: IpvsLab) -> None:
     sets = lab.run("router", "ipset", "save").out
     rules, servers = lab.saved("legacy"), lab.run("router", "ipvsadm", "-Ln").out
     lab.reset()
-    for line in (Path(__file__).parent / "workshop.sh").read_text(encoding="utf-8").splitlines():
+    for line in (Path(__file__).parent / "workshop.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             lab.run("router", "sh", "-c", line.replace("iptables ", "iptables-legacy "))
     assert [line for line in lab.run("router", "ipset", "save").out.splitlines() if "create" not in line] == [

@@ -46,7 +46,7 @@ def test_client_reaches_the_servers_by_the_director(nodes: NodesLab, address: st
         answer = nodes.ssh("client", CURL + "--include 'http://%s:8080/'" % (address % part))
         assert answer.endswith("\nreal%d\n" % number)
         seen = "fd00:10::10" if ":" in address else "192.168.10.10"
-        assert "X-Client-Address: %s\r\n" % seen in answer.replace("\n", "\r\n").replace("\r\r", "\r")
+        assert "X-Client-Address: %s" % seen in answer.splitlines()
 
 
 def test_large_transfer_through_the_director(nodes: NodesLab) -> None:
