@@ -9,6 +9,11 @@ INVENTORY := inventories/lab$(if $(LAB),_$(LAB))
 ifeq ($(wildcard $(INVENTORY)/hosts.yml),)
 $(error LAB=$(LAB) is not a lab: leave it out, or write LAB=ja)
 endif
+# How the demo carries services: "iptables", in network namespaces, or "ipvs", on nodes with kernels of their own.
+DATAPLANE ?= iptables
+ifeq ($(filter $(DATAPLANE),iptables ipvs),)
+$(error DATAPLANE=$(DATAPLANE) is neither iptables nor ipvs)
+endif
 # More arguments for ansible-playbook: make demo ARGS="--check --diff".
 ARGS ?=
 # "nodes" adds the Debian packages of the nodes, "test" those of the test tiers too.
@@ -18,11 +23,9 @@ PROFILE ?=
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H env PYTHONDONTWRITEBYTECODE=1)
 PLAY := $(AS_ROOT) env PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-playbook
 PLAYBOOK := $(PLAY) -i $(INVENTORY)
-# Made ahead of the playbook, which shows no progress. The playbook asks for it again.
-NODE_IMAGE := $(AS_ROOT) tools/node-image >/dev/null
 RUN_TESTS := .venv/bin/python tools/run_tests.py
 
-.PHONY: help setup demo demo-down lab nodes-up nodes-down check test unit integration kernel nodes sanity molecule bench reference build clean
+.PHONY: help setup demo demo-down lab nodes-up nodes-image nodes-down check test unit integration kernel nodes sanity molecule bench reference build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,19 +33,29 @@ help: ## this list
 setup: ## Debian packages of bindep.txt and .venv; PROFILE=test: also what `make test` needs
 	@tools/setup $(PROFILE)
 
+ifeq ($(DATAPLANE),iptables)
 demo: setup ## build the lab, load-balance a VIP in it and show that it works; LAB=ja: the mirrored lab
 	@$(PLAYBOOK) playbooks/demo.yml $(ARGS)
 
 demo-down: setup ## remove the lab
 	@$(PLAYBOOK) playbooks/lab_down.yml $(ARGS)
+else
+demo: nodes-image ## with DATAPLANE=ipvs: the same by IPVS, on nodes with kernels of their own
+	@$(PLAY) -i inventories/nodes playbooks/demo_ipvs.yml $(ARGS)
+
+demo-down: nodes-down
+endif
 
 lab: setup ## only build the lab
 	@$(PLAYBOOK) playbooks/lab.yml $(ARGS)
 
-nodes-up: ## boot four nodes with kernels of their own, reached by SSH
-	@tools/setup nodes
-	@$(NODE_IMAGE)
+nodes-up: nodes-image ## boot four nodes with kernels of their own, reached by SSH
 	@$(PLAY) -i inventories/nodes playbooks/nodes.yml $(ARGS)
+
+# Made ahead of the playbook, which shows no progress. The playbook asks for it again.
+nodes-image:
+	@tools/setup nodes
+	@$(AS_ROOT) tools/node-image >/dev/null
 
 nodes-down: ## remove the nodes with their disks
 	@tools/setup nodes

@@ -12,23 +12,22 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from typing import Callable, Iterable, Mapping, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipvs_kernel
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_drain import drain
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import (
     Front,
     RealServer,
     VirtualServer,
-    host,
     render,
-    spell,
     spell_real,
     spell_virtual,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_netlink import (
     DEL_DEST,
     DEL_SERVICE,
+    GONE,
     NEW_DEST,
     NEW_SERVICE,
     SET_DEST,
@@ -37,9 +36,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_netlink
     Ipvs,
     Refusal,
 )
-
-_POLL = 0.2  # seconds between two looks at draining servers
-_GONE = (errno.ENOENT, errno.ESRCH)
 
 
 class ChangeError(Exception):
@@ -175,10 +171,16 @@ def apply(todo: Plan, limit: float = 0, entry: Callable[[Change], str] = describ
         if refused:
             _take_back(kernel, todo)
             raise ChangeError("%s, and nothing was changed" % _reason(refused[0], entry))
-        cut = _drain(kernel, list(todo.draining), limit)
-        for refusal in kernel.send(todo.last):
-            if refusal.code not in _GONE:
-                raise ChangeError(_reason(refusal, entry))
+
+        def remove(change: Change) -> None:
+            # Somebody else may have removed it meanwhile.
+            for refusal in kernel.send([change]):
+                if refusal.code not in GONE:
+                    raise ChangeError(_reason(refusal, entry))
+
+        cut = drain(kernel, list(todo.draining), limit, remove)
+        for change in todo.last:
+            remove(change)
     return cut
 
 
@@ -209,47 +211,6 @@ def _reason(refusal: Refusal, entry: Callable[[Change], str]) -> str:
         said = "somebody else added it meanwhile"
     elif command in (NEW_DEST, SET_DEST) and code == errno.EINVAL:
         said = "on this node it is the address of a network or of no host"
-    elif code in _GONE:
+    elif code in GONE:
         said = "somebody else removed it meanwhile"
     return "%s is refused by the kernel: %s" % (entry(refusal.change), said)
-
-
-def _drain(kernel: Ipvs, waiting: list[Change], limit: float) -> list[str]:
-    """Remove real servers as their connections end, and all of them when the limit is over."""
-    end = time.monotonic() + limit
-    cut = []
-    while waiting:
-        over = time.monotonic() >= end
-        busy = _busy(kernel, waiting)
-        done = [change for change in waiting if over or not busy[change]]
-        cut += [
-            "%s behind %s was removed with %d connections left, after %g s"
-            % (host(*change.real[:2]), spell(change.virtual.front), busy[change], limit)
-            for change in done
-            if change.real and busy[change]
-        ]
-        for change in done:
-            # One by one: a refusal ends a batch, and somebody else may have removed any of them.
-            for refusal in kernel.send([change]):
-                if refusal.code not in _GONE:
-                    raise ChangeError(_reason(refusal, describe))
-        waiting = [change for change in waiting if not over and busy[change]]
-        if waiting:
-            time.sleep(min(_POLL, max(end - time.monotonic(), 0)))
-    return cut
-
-
-def _busy(kernel: Ipvs, waiting: list[Change]) -> dict[Change, int]:
-    """The connections of each real server, those that are not yet or no longer established too."""
-    found = {}
-    for virtual in {change.virtual.front: change.virtual for change in waiting}.values():
-        try:
-            counts = {real[:2]: sum(counts) for real, counts in kernel.connections(virtual).items()}
-        except OSError as error:
-            if error.errno not in _GONE:
-                raise
-            counts = {}
-        for change in waiting:
-            if change.real and change.virtual.front == virtual.front:
-                found[change] = counts.get(change.real[:2], 0)
-    return found

@@ -52,6 +52,7 @@ _FRONT = struct.Struct("=HH HHHxx HHHxx HH16s HH2sxx")
 _MARK_FRONT = struct.Struct("=HH HHHxx HHI")
 _DEST = struct.Struct("=HH HH16s HH2sxx HHI HHI HHI HHI HHHxx")
 
+GONE = (errno.ENOENT, errno.ESRCH)  # what is said of a virtual server, or of a real server, that is not there
 BATCH = 256  # messages in a datagram: with 150 bytes each they stay far below any socket's buffer
 _BUFFER = 1 << 22
 

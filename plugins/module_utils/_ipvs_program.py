@@ -14,12 +14,13 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
     _errors,
     _ipvs,
     _ipvs_boot,
+    _ipvs_drain,
     _ipvs_kernel,
     _ipvs_model,
     _ipvs_netlink,
 )
 
-_PARTS = (_command, _errors, _ipvs, _ipvs_boot, _ipvs_kernel, _ipvs_model, _ipvs_netlink)
+_PARTS = (_command, _errors, _ipvs, _ipvs_boot, _ipvs_drain, _ipvs_kernel, _ipvs_model, _ipvs_netlink)
 
 
 def program() -> bytes:

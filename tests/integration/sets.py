@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Callable
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import module
@@ -129,33 +129,52 @@ def converge(**options: Any) -> dict[str, Any]:
     return result
 
 
-def every_type(name: str) -> None:
-    """A set of the type in odd spellings, from nothing, then from another content, then to absent."""
-    options, declared, expected = TYPES[name]
-    each = {"name": "LB-X", "type": name, **options}
+def every_type(*names: str) -> None:
+    """A set of each of these types in odd spellings, from nothing, then from another content, then to absent."""
+    types = {"LB-%d" % at: name for at, name in enumerate(names)}
+    kinds = {name: TYPES[kind] for name, kind in types.items()}
+
+    def each(of: Callable[[list[str], list[str]], list[str]], **options: Any) -> dict[str, Any]:
+        """What is declared of them all, with some of the declared or the expected entries."""
+        return {
+            "sets": [
+                {"name": name, "type": types[name], **made, **options, "entries": of(declared, expected)}
+                for name, (made, declared, expected) in kinds.items()
+            ]
+        }
+
+    def in_order(name: str, found: list[str]) -> list[str]:
+        """A set of sets has an order, the one in which they are looked at; that of others is the kernel's."""
+        return found if types[name] == "list:set" else sorted(found)
+
+    def assert_entries() -> None:
+        for name, kind in kinds.items():
+            assert in_order(name, entries(name)) == in_order(name, kind[2]), types[name]
+
     ipset("create THEIRS hash:ip")
     ipset("create OTHERS hash:net")
     foreign = lines()
-    result = converge(sets=[{**each, "entries": declared}])
-    assert result["changed"]
-    assert sorted(entries("LB-X")) == sorted(expected) if name != "list:set" else entries("LB-X") == expected
-    converge(sets=[{**each, "entries": expected}])
-    several = len(declared) > 1
-    assert converge(sets=[{**each, "entries": declared[:1]}])["changed"] == several
-    assert converge(sets=[{**each, "entries": declared}])["changed"] == several
-    for fewer in (expected[1:], []):
-        assert not sets(sets=[{**each, "entries": fewer, "append": True}])["changed"]
-    assert converge(sets=[{**each, "entries": declared[:1], "append": True}], state="absent")["changed"]
-    assert not set(entries("LB-X")) & set(entries_of(each, declared[:1]))
-    assert converge(sets=[{**each, "entries": declared[:1], "append": True}])["changed"]
-    assert sorted(entries("LB-X")) == sorted(expected)
-    assert converge(sets=[{"name": "LB-X"}], state="absent")["changed"]
+    several = any(len(kind[1]) > 1 for kind in kinds.values())
+    assert converge(**each(lambda declared, dummy: declared))["changed"]
+    assert_entries()
+    converge(**each(lambda dummy, expected: expected))
+    assert converge(**each(lambda declared, dummy: declared[:1]))["changed"] == several
+    assert converge(**each(lambda declared, dummy: declared))["changed"] == several
+    assert not sets(**each(lambda dummy, expected: expected[1:], append=True))["changed"]
+    assert not sets(**each(lambda dummy, expected: [], append=True))["changed"]
+    first = each(lambda declared, dummy: declared[:1], append=True)
+    assert converge(**first, state="absent")["changed"]
+    for one in first["sets"]:
+        assert not set(entries(one["name"])) & set(entries_of(one)), one
+    assert converge(**first)["changed"]
+    assert_entries()
+    assert converge(sets=[{"name": name} for name in kinds], state="absent")["changed"]
     assert lines() == foreign
 
 
-def entries_of(each: dict[str, Any], declared: list[str]) -> list[str]:
-    """What the kernel makes of some entries, found in a set of its own."""
-    result = sets(sets=[{**each, "name": "LB-PROBE", "entries": declared}])
+def entries_of(declared: dict[str, Any]) -> list[str]:
+    """What the kernel makes of the declared entries, found in a set of its own."""
+    result = sets(sets=[{**declared, "name": "LB-PROBE"}])
     assert result["changed"]
     found = entries("LB-PROBE")
     ipset("destroy LB-PROBE")

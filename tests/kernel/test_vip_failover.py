@@ -13,7 +13,8 @@ from typing import Any, Iterator
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
-from ansible_collections.homelab.loadbalancer.tests.integration.failover_lab import FailoverLab, wait
+from ansible_collections.homelab.loadbalancer.tests.integration.failover_lab import FailoverLab
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import SYSCTLS
 
 VIP = "192.168.10.100"
@@ -97,20 +98,20 @@ def test_a_real_server_that_fails_is_taken_out(lab: HealthLab, kind: str) -> Non
     result = lab.configure("director1", services=services, health_check=check)
     assert not result.get("failed"), result["msg"]
     lab.start("director1")
-    wait(lambda: lab.held("director1"), "the VIP is there")
-    wait(lambda: lab.answers() == set(PODS), "both pods answer")
+    wait_for(lambda: lab.held("director1"), "the VIP is there")
+    wait_for(lambda: lab.answers() == set(PODS), "both pods answer")
 
     if kind == "tcp":
         lab.stop_server("pod2")
     else:
         lab.page("pod2").unlink()
-    wait(lambda: "C0A81415" not in lab.real_servers(), "pod2 is taken out")
+    wait_for(lambda: "C0A81415" not in lab.real_servers(), "pod2 is taken out")
     assert lab.answers() == {"pod1"}
     if kind == "tcp":
         lab.start_server("pod2")
     else:
         lab.page("pod2").touch()
-    wait(lambda: lab.answers() == set(PODS), "both pods answer again")
+    wait_for(lambda: lab.answers() == set(PODS), "both pods answer again")
 
     lab.kill("director1")
     assert not lab.configure("director1", services=services, health_check=check)["changed"]
