@@ -51,6 +51,8 @@ _value:
 import ipaddress
 from typing import Any, Callable, Dict, Iterator
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import spoken
+
 Report = Dict[str, Any]
 
 
@@ -106,7 +108,7 @@ def _unsettled(me: Report, directors: list[Report], family: str) -> Iterator[str
     if not masters:
         yield (
             "no director advertises vip_failover_router_id %d for %s on %s: see `journalctl -u keepalived`"
-            % (me["router_id"], _spoken(family), me["interface"])
+            % (me["router_id"], spoken(family), me["interface"])
         )
         return
     if len(masters) > 1:
@@ -114,7 +116,7 @@ def _unsettled(me: Report, directors: list[Report], family: str) -> Iterator[str
             "split brain: %s advertise vip_failover_router_id %d for %s at once. Something between them filters VRRP, "
             "which is IP protocol 112: accept it on %s of each director (with firewalld: firewall-cmd --permanent "
             "--add-protocol=vrrp, then --reload), or name the others in vip_failover_unicast_peers where there is no "
-            "multicast" % (" and ".join(named), me["router_id"], _spoken(family), me["interface"])
+            "multicast" % (" and ".join(named), me["router_id"], spoken(family), me["interface"])
         )
         return
     held = {address.split("/")[0] for address in me["addresses"]}
@@ -150,10 +152,6 @@ def _networks(report: Report) -> set[str]:
 
 def _family(address: str) -> str:
     return "ipv6" if ":" in address else "ipv4"
-
-
-def _spoken(family: str) -> str:
-    return {"ipv4": "IPv4", "ipv6": "IPv6"}[family]
 
 
 class FilterModule:

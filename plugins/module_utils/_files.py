@@ -1,13 +1,17 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small files of a node, written whole, and only when they change."""
+"""Small files of a node: those that are written, whole and only when they change, and lists that are read."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
+from typing import Any, Mapping
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 
 
 def differs(path: str, text: str | bytes | None) -> bool:
@@ -19,10 +23,24 @@ def differs(path: str, text: str | bytes | None) -> bool:
         return text is not None
 
 
-def folder_missing(path: str) -> str:
-    """The folder that a file would be in, where there is none; otherwise an empty string."""
+def refuse_missing_folder(option: str, path: str) -> None:
+    """InputError where the folder that a file is to be in is not there."""
     folder = os.path.dirname(os.path.abspath(path))
-    return "" if os.path.isdir(folder) else folder
+    if not os.path.isdir(folder):
+        raise InputError("%s: there is no folder %s on this node: make it first" % (option, folder))
+
+
+def read_list(options: Mapping[str, Any], name: str) -> list[Any]:
+    """The entries of the option `name`, and of the JSON file that the option `name`_file names; not yet checked."""
+    entries: list[Any] = options[name]
+    path = options[name + "_file"]
+    if path:
+        with open(path, encoding="utf-8") as file:
+            try:
+                entries = entries + json.load(file)
+            except (ValueError, TypeError) as error:
+                raise InputError("%s_file %s is not a JSON list: %s" % (name, path, error)) from error
+    return entries
 
 
 def write(path: str, text: str | bytes | None) -> None:

@@ -53,7 +53,12 @@ class Plan(NamedTuple):
         """Before and after of every set that changes, in the syntax of `ipset save`, less what moves by itself."""
         declared = {want.name: want.create for want in self.wanted}
         names = sorted(self.edits.names)
-        return {"before": _show(self.have, names, declared), "after": _show(self.then, names, declared)}
+        return {
+            "before_header": "ipset save",
+            "after_header": "ipset save",
+            "before": _show(self.have, names, declared),
+            "after": _show(self.then, names, declared),
+        }
 
 
 def _show(sets: Sets, names: list[str], declared: dict[str, str]) -> str:

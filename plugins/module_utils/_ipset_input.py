@@ -11,6 +11,11 @@ from typing import Any, Callable
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_sets import TEMPORARY, Wanted
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
+    parse_boolean,
+    parse_list,
+    parse_number,
+)
 
 OWN_KEYS = ("name", "type", "family", "entries", "entries_file", "append")
 FLAGS = ("comment", "counters", "skbinfo", "forceadd")
@@ -45,7 +50,7 @@ def parse_sets(raw: list[dict[str, Any]], present: bool) -> list[Wanted]:
         if name in known:
             raise InputError("%s.name %s is the name of %s too: declare a set once" % (where, name, known[name]))
         known[name] = where
-        shared = _flag(each, "append", where)
+        shared = parse_boolean(each.get("append"), where + ".append")
         if not present and not shared:
             wanted.append(Wanted(where, name, mode="gone"))
             continue
@@ -74,13 +79,6 @@ def _name(raw: Any, where: str) -> str:
     return raw
 
 
-def _flag(each: dict[str, Any], key: str, where: str) -> bool:
-    value = each.get(key)
-    if value is not None and not isinstance(value, bool):
-        raise InputError("%s.%s %s is neither true nor false" % (where, key, value))
-    return bool(value)
-
-
 def _create(each: dict[str, Any], where: str) -> str:
     """What follows the name in `ipset create`. Which type takes which option, ipset says itself."""
     kind = each.get("type")
@@ -103,28 +101,17 @@ def _options(each: dict[str, Any], where: str) -> list[str]:
     words = []
     for key, most in NUMBERS.items():
         if each.get(key) is not None:
-            words += [key, _number(each[key], most, "%s.%s" % (where, key))]
+            words += [key, str(parse_number(each[key], 0, most, "%s.%s" % (where, key)))]
     for key in TEXTS:
         if each.get(key) is not None:
             if isinstance(each[key], bool) or not re.match(r"[\w.:][\w.:/-]*\Z", str(each[key])):
                 raise InputError("%s.%s %s is not a value that ipset takes" % (where, key, each[key]))
             words += [key, str(each[key])]
-    return words + [key for key in FLAGS if _flag(each, key, where)]
-
-
-def _number(raw: Any, most: int, where: str) -> str:
-    text = str(raw)
-    if isinstance(raw, bool) or not re.match(r"[0-9]{1,10}\Z", text) or int(text) > most:
-        raise InputError("%s %s is not a number from 0 to %d" % (where, raw, most))
-    return str(int(text))
+    return words + [key for key in FLAGS if parse_boolean(each.get(key), "%s.%s" % (where, key))]
 
 
 def _entries(each: dict[str, Any], create: str, where: str) -> list[str]:
-    raw = each.get("entries")
-    if raw is None:
-        raw = []
-    if not isinstance(raw, list):
-        raise InputError("%s.entries must be a list, not %s" % (where, type(raw).__name__))
+    raw = parse_list([] if each.get("entries") is None else each["entries"], where + ".entries")
     bad = checker(create)
     for number, entry in enumerate(raw):
         why = bad(entry)

@@ -14,7 +14,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset import
     boot_text,
     make_plan,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import NodeError
 
 
 def converge(wanted: Sequence[Wanted], prefix: str, save_to: str, check_mode: bool, diff: bool) -> dict[str, Any]:
@@ -27,19 +26,16 @@ def converge(wanted: Sequence[Wanted], prefix: str, save_to: str, check_mode: bo
     file_changes = bool(save_to) and _files.differs(save_to, text)
     if not check_mode:
         # In check mode, a task before this one may only have said that it would make the folder.
-        if file_changes and text and _files.folder_missing(save_to):
-            raise NodeError(
-                "save_to: there is no folder %s on this node: make it first" % _files.folder_missing(save_to)
-            )
+        if file_changes and text:
+            _files.refuse_missing_folder("save_to", save_to)
         if plan.changed:
             plan = apply_plan(plan)
         if file_changes:
             _files.write(save_to, text)
     result = {
         "changed": plan.changed or file_changes,
-        "boot": "ipset -exist -file %s restore" % save_to if save_to and text else "",
+        "boot": ["ipset -exist -file %s restore" % save_to] if save_to and text else [],
     }
     if diff:
-        headers = {"before_header": "ipset save", "after_header": "ipset save"}
-        result["diff"] = [{**plan.diff(), **headers}] if plan.changed else []
+        result["diff"] = [plan.diff()] if plan.changed else []
     return result

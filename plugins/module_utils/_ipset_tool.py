@@ -14,7 +14,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_too
     Iptables,
     NodeError,
     NotInstalledError,
-    _new_network,
+    new_network,
 )
 
 _NOISE = re.compile(r"^ipset v[\d.]+: (Error in line (\d+): )?")
@@ -46,7 +46,7 @@ def restore(lines: Iterable[str]) -> Completed:
 
 def restore_aside(lines: Iterable[str]) -> Completed:
     """The same in an empty network namespace of our own, which is gone afterwards."""
-    with _new_network():
+    with new_network():
         return restore(lines)
 
 
@@ -87,7 +87,7 @@ def rules_with(name: str) -> list[str]:
                 tool = Iptables(family, backend)
             except NodeError:
                 continue
-            if backend == "legacy" and not tool._legacy_tables():
+            if backend == "legacy" and not tool.legacy_tables():
                 continue  # asking would only load the kernel's modules
             for table, content in tool.save().items():
                 for chain, rules in content.chains.items():

@@ -74,12 +74,13 @@ def make_plan(tool: Iptables, prefix: str, wanted: Wanted, exact: bool, proven: 
     for name in {**have, **wanted}:
         table = have.get(name, NO_TABLE)
         content = canonical.get(name, NOTHING_WANTED)
-        edit, chains = _plan_table(name, table, content, prefix)
+        edit, chains = plan_table(name, table, content, prefix)
         edits[name], then[name] = edit, Table(table.policies, chains)
     return Plan(have, edits, then)
 
 
-def _plan_table(name: str, table: Table, content: WantedTable, prefix: str) -> tuple[Edit, Chains]:
+def plan_table(name: str, table: Table, content: WantedTable, prefix: str) -> tuple[Edit, Chains]:
+    """The edit that brings one table to its declared content, and the chains that it has then."""
     owned = {chain for chain in [*table.chains, *content.chains] if chain.startswith(prefix)}
     want: Chains = dict(content.chains)
     for chain in dict.fromkeys([*TABLES.get(name, ()), *content.jumps]):

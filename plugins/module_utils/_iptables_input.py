@@ -21,6 +21,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rul
     unquoted,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_network
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list
 
 _POSITIONS = ("first", "last")
 _CHAIN = re.compile(r"[A-Za-z0-9_.+/-]{1,%d}\Z" % MAX_CHAIN_NAME)
@@ -145,11 +146,7 @@ def _mapping(raw: Any, where: str) -> dict[str, Any]:
 
 
 def _sequence(raw: Any, where: str) -> list[Any]:
-    if raw is None:
-        return []
-    if not isinstance(raw, list):
-        raise InputError("%s must be a list, not %s" % (where, type(raw).__name__))
-    return raw
+    return [] if raw is None else parse_list(raw, where)
 
 
 def _known(raw: Any, keys: tuple[str, ...], where: str) -> dict[str, Any]:

@@ -100,9 +100,9 @@ class Change:
 
     def refuse_folders(self) -> None:
         """In check mode, a task before this one may only have said that it would make the folder."""
-        for folder in [_files.folder_missing(d.boot_file) for d in self._files if declares(d.wanted)]:
-            if folder:
-                raise NodeError("save_to: there is no folder %s on this node: make it first" % folder)
+        for d in self._files:
+            if declares(d.wanted):
+                _files.refuse_missing_folder("save_to", d.boot_file)
 
     def apply(self) -> None:
         """Change the rules; when a later family fails, the earlier ones are put back."""

@@ -14,6 +14,7 @@ from typing import Iterator, Mapping
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, Completed, run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_sets import parse_headers
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import TABLES, Ruleset, parse_save
 
 _CLONE_NEWNET = 0x40000000
@@ -118,7 +119,7 @@ class Iptables:
     def rules_elsewhere(self) -> int:
         """How many rules, or policies other than ACCEPT, the other backend holds: packets pass through both."""
         other = {"nft": "legacy", "legacy": "nft"}[self.backend]
-        if other == "legacy" and not self._legacy_tables():
+        if other == "legacy" and not self.legacy_tables():
             return 0  # asking would only load the kernel's modules
         try:
             ruleset = parse_save(run([self.command_of(other) + "-save"]).out)
@@ -128,7 +129,8 @@ class Iptables:
         policies = sum(policy != "ACCEPT" for table in ruleset.values() for policy in table.policies.values())
         return rules + policies
 
-    def _legacy_tables(self) -> str:
+    def legacy_tables(self) -> str:
+        """The legacy backend's tables as the kernel lists them, one a line; empty where it has none."""
         path = "/proc/self/net/%s_names" % {"ipv4": "ip_tables", "ipv6": "ip6_tables"}[self.family]
         try:
             with open(path, encoding="ascii") as names:
@@ -144,7 +146,7 @@ class Iptables:
 
         Yields the lock file to use, so that a trial does not wait for the node's lock.
         """
-        with tempfile.TemporaryDirectory(prefix="xtables-") as folder, _new_network():
+        with tempfile.TemporaryDirectory(prefix="xtables-") as folder, new_network():
             if sets:
                 run(["ipset", "restore"], sets)
             yield os.path.join(folder, "lock")
@@ -154,14 +156,16 @@ class Iptables:
         if name in self._sets:
             return self._sets[name]
         try:
-            said = run(["ipset", "list", "-terse", "-output", "save", name]).out
+            # Not as `ipset save` has it, which reads all entries before it leaves them out.
+            live = parse_headers(run(["ipset", "list", "-terse", name]).out)[name]
         except CommandError as error:
             raise InputError("the ipset %s is not on the node: %s" % (name, error)) from error
-        return said.split("\n", 1)[0] + "\n"  # a list:set shows its members all the same
+        return "create %s %s\n" % (name, live.header)
 
 
 @contextlib.contextmanager
-def _new_network() -> Iterator[None]:
+def new_network() -> Iterator[None]:
+    """An empty network namespace of our own, for this process and the programs it starts."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/self/ns/net", encoding="ascii") as home:
         if libc.unshare(_CLONE_NEWNET) != 0:

@@ -23,12 +23,15 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model i
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import (
     MAX_WEIGHT,
     PROTOCOLS,
-    _address,
-    _keys,
-    _list,
-    _number,
-    _spoken,
+    parse_address,
     parse_network,
+    spoken,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
+    check_keys,
+    parse_boolean,
+    parse_list,
+    parse_number,
 )
 
 VIRTUAL_KEYS = (
@@ -67,12 +70,13 @@ class Scope(NamedTuple):
 def parse_scope(networks: Any, marks: Any) -> Scope:
     """Check the options `scope` and `scope_marks`."""
     ranges = []
-    for i, raw in enumerate(_list(networks, "scope")):
+    for i, raw in enumerate(parse_list(networks, "scope")):
         text, family = parse_network(raw, "scope[%d]" % i)
         network = ipaddress.ip_network(text)
         ranges.append((family, int(network.network_address), int(network.broadcast_address)))
     return Scope(
-        tuple(ranges), tuple(_marks(raw, "scope_marks[%d]" % i) for i, raw in enumerate(_list(marks, "scope_marks")))
+        tuple(ranges),
+        tuple(_marks(raw, "scope_marks[%d]" % i) for i, raw in enumerate(parse_list(marks, "scope_marks"))),
     )
 
 
@@ -89,7 +93,7 @@ def parse_virtual_servers(raw: Any, scope: Scope, where: str = "virtual_servers"
     """Check a list of virtual servers. InputError names the first wrong entry."""
     found: list[VirtualServer] = []
     seen: dict[Front, int] = {}
-    for i, entry in enumerate(_list(raw, where)):
+    for i, entry in enumerate(parse_list(raw, where)):
         at = "%s[%d]" % (where, i)
         virtual = _virtual(entry, at)
         first = seen.setdefault(virtual.front, i)
@@ -107,7 +111,7 @@ def parse_virtual_servers(raw: Any, scope: Scope, where: str = "virtual_servers"
 
 
 def _virtual(raw: Any, where: str) -> VirtualServer:
-    _keys(raw, VIRTUAL_KEYS, (), where)
+    check_keys(raw, VIRTUAL_KEYS, (), where)
     front = _front(raw, where)
     scheduler = str(raw.get("scheduler") or "wlc")
     if not _NAME.match(scheduler):
@@ -124,12 +128,12 @@ def _virtual(raw: Any, where: str) -> VirtualServer:
         raise InputError(
             "%s.port 0 stands for all ports, which needs a persistence_timeout: set one, or name the port" % where
         )
-    one_packet = _boolean(raw.get("one_packet"), where + ".one_packet")
+    one_packet = parse_boolean(raw.get("one_packet"), where + ".one_packet")
     if one_packet and front.protocol in ("tcp", "sctp"):
         raise InputError("%s.one_packet is for udp and marks: a connection of %s is more" % (where, front.protocol))
     reals = [
         _real(entry, front, "%s.real_servers[%d]" % (where, i))
-        for i, entry in enumerate(_list(raw.get("real_servers") or [], where + ".real_servers"))
+        for i, entry in enumerate(parse_list(raw.get("real_servers") or [], where + ".real_servers"))
     ]
     _refuse_duplicates(reals, where)
     return VirtualServer(
@@ -162,7 +166,7 @@ def _front(raw: Any, where: str) -> Front:
             raise InputError("%s.%s is missing" % (where, key))
     if raw.get("family") is not None:
         raise InputError("%s.family is for marks: the address tells it here" % where)
-    address, family = _address(raw["address"], where + ".address")
+    address, family = parse_address(raw["address"], where + ".address")
     protocol = raw.get("protocol") or "tcp"
     if protocol not in PROTOCOLS:
         raise InputError("%s.protocol %s is not one of %s" % (where, protocol, ", ".join(PROTOCOLS)))
@@ -170,8 +174,8 @@ def _front(raw: Any, where: str) -> Front:
 
 
 def _real(raw: Any, front: Front, where: str) -> RealServer:
-    _keys(raw, REAL_KEYS, ("address",), where)
-    address, family = _address(raw["address"], where + ".address")
+    check_keys(raw, REAL_KEYS, ("address",), where)
+    address, family = parse_address(raw["address"], where + ".address")
     forward = raw.get("forward") or "masquerade"
     if forward not in FORWARDS:
         raise InputError("%s.forward %s is not one of %s" % (where, forward, ", ".join(FORWARDS)))
@@ -179,7 +183,7 @@ def _real(raw: Any, front: Front, where: str) -> RealServer:
         raise InputError(
             "%s.address %s is %s but the virtual server %s is %s, which %s cannot turn into it: use forward tunnel, "
             "or a virtual server of that family"
-            % (where, address, _spoken(family), spell(front), _spoken(front.family), forward)
+            % (where, address, spoken(family), spell(front), spoken(front.family), forward)
         )
     port = _given(raw, "port", where, front.port)
     if port != front.port and forward != "masquerade" and not front.mark:
@@ -204,19 +208,13 @@ def _given(raw: Any, key: str, where: str, default: int = 0) -> int:
     """A number that may be left out."""
     value = raw.get(key)
     most, what = _NUMBERS[key]
-    return default if value is None else _number(value, 0, most, "%s.%s" % (where, key), what)
-
-
-def _boolean(raw: Any, where: str) -> bool:
-    if raw is None or isinstance(raw, bool):
-        return bool(raw)
-    raise InputError("%s %s is neither true nor false" % (where, raw))
+    return default if value is None else parse_number(value, 0, most, "%s.%s" % (where, key), what)
 
 
 def _flags(raw: Any, scheduler: str, where: str) -> int:
     known = {**FLAGS, **OWN_FLAGS.get(scheduler, {})}
     bits = 0
-    for name in _list(raw or [], where):
+    for name in parse_list(raw or [], where):
         if name not in known:
             raise InputError("%s: %s is not a flag of the scheduler %s: those are %s" % (
                 where, name, scheduler, ", ".join(known)
@@ -232,7 +230,7 @@ def _netmask(raw: Any, family: str, timeout: int, where: str) -> str:
         raise InputError("%s is of no use without a persistence_timeout" % where)
     text = str(raw).lstrip("/")
     if family == "ipv6":
-        return str(_number(text, 1, 128, where, "a prefix length"))
+        return str(parse_number(text, 1, 128, where, "a prefix length"))
     try:
         # Also refuses masks with holes, and those written the other way round.
         network = ipaddress.ip_network("0.0.0.0/" + text)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any, Mapping, Sequence
 
@@ -27,7 +26,7 @@ def converge(options: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[s
     scope: Scope = parse_scope(options["scope"], options["scope_marks"])
     if options["drain"] < 0:
         raise InputError("drain %d is no number of seconds: 0 stands for at once" % options["drain"])
-    raw = read_declared(options)
+    raw = _files.read_list(options, "virtual_servers")
     declared = parse_virtual_servers(raw, scope)
     present = options["state"] == "present"
     if present:
@@ -43,8 +42,8 @@ def converge(options: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[s
     save = bool(path) and _files.differs(path, text)
     warnings = []
     if not check_mode:
-        if save and text and _files.folder_missing(path):
-            raise InputError("save_to: there is no folder %s on this node: make it first" % options["save_to"])
+        if save and text:
+            _files.refuse_missing_folder("save_to", path)
         warnings = _ipvs.apply(todo, options["drain"], lambda change: entry(declared, raw, change))
         if save:
             _files.write(path, text)
@@ -64,19 +63,6 @@ def refuse_unknown(declared: Sequence[VirtualServer], where: str = "virtual_serv
                 "%s[%d].%s %s is not one that this kernel has: those are %s"
                 % (where, names.index(missing[0]), option, missing[0], ", ".join(known))
             )
-
-
-def read_declared(options: Mapping[str, Any]) -> list[Any]:
-    """The virtual servers of both options, not yet checked."""
-    raw: list[Any] = options["virtual_servers"]
-    path = options["virtual_servers_file"]
-    if path:
-        with open(path, encoding="utf-8") as file:
-            try:
-                raw = raw + json.load(file)
-            except (ValueError, TypeError) as error:
-                raise InputError("virtual_servers_file %s is not a JSON list: %s" % (path, error)) from error
-    return raw
 
 
 def entry(declared: Sequence[VirtualServer], raw: Sequence[Any], change: Change) -> str:

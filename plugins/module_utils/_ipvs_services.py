@@ -27,7 +27,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import Options
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import Change
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import Declaration as Rules
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables, NodeError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_layout import (
     SERVICES,
     Frontend,
@@ -160,8 +160,8 @@ class Node:
         """Carry it out, and return a word on each endpoint that went with connections left."""
         self._rules.refuse_folders()
         for path, content in self._files():
-            if content and _files.folder_missing(path):
-                raise NodeError("save_to: there is no folder %s on this node: make it first" % self._settings.folder)
+            if content:
+                _files.refuse_missing_folder("save_to", path)
         done: list[Callable[[], None]] = []
         cut: list[str] = []
         # What carries traffic is there before it is led there, and the other way round where all of it goes.
@@ -199,8 +199,7 @@ class Node:
         return cut
 
     def diff(self) -> list[dict[str, str]]:
-        headers = {"before_header": "ipset save", "after_header": "ipset save"}
-        parts = [{**self._final.diff(), **headers}] if self._final.changed else []
+        parts = [self._final.diff()] if self._final.changed else []
         parts += self._rules.diff()
         return [*parts, self._servers.diff()] if self._servers.changed else parts
 

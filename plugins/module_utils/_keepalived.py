@@ -16,12 +16,13 @@ import re
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service, parse_services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service, parse_services, spoken
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Address, Link
 
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "mh", "dh", "fo", "ovf", "lblc", "lblcr", "sed", "nq")
 NAME = "homelab-loadbalancer"
 FILE = NAME + ".conf"
+UNREAD = NAME + ".unread"  # is there from before a change is written until keepalived has read it
 
 _BEGIN = "# BEGIN homelab.loadbalancer"
 _END = "# END homelab.loadbalancer"
@@ -152,15 +153,15 @@ def refuse_links(want: Want, links: Mapping[str, Link]) -> None:
     for i, service in enumerate(want.services):
         _refuse_vip("lb_services[%d].address %s" % (i, service.address), service.address, link, links.values())
     for family in families(want):
-        kind = {"ipv4": "IPv4", "ipv6": "IPv6"}[family]
         if not _source(want, link, family):
             raise InputError(
                 "interface %s has no %s address of its own, from which VRRP would be sent: add one, or name another "
-                "interface (%s)" % (link.name, kind, usable)
+                "interface (%s)" % (link.name, spoken(family), usable)
             )
         if want.unicast_peers and not _peers(want, link, family):
             raise InputError(
-                "unicast_peers has no %s address of another director, and there are VIPs of that family: add one" % kind
+                "unicast_peers has no %s address of another director, and there are VIPs of that family: add one"
+                % spoken(family)
             )
 
 

@@ -9,11 +9,12 @@ import os
 import tempfile
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files, _ipvs_kernel
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived import (
     FILE,
+    UNREAD,
     Files,
     Want,
     diff,
@@ -24,11 +25,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived i
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_node import read_state
 
-_NO_IPVS = (
-    "health_check needs IPVS, and this kernel has no module ip_vs: Debian has it in linux-image-amd64 and not in the "
-    "-cloud kernels, Ubuntu in linux-modules-extra-%s; a container uses the kernel of its host"
-)
-
 
 def converge(want: Want | None, config: str, check_mode: bool) -> dict[str, Any]:
     """Bring the configuration to what is declared, or only say how; the module's result with its warnings.
@@ -37,14 +33,15 @@ def converge(want: Want | None, config: str, check_mode: bool) -> dict[str, Any]
     config -- keepalived's main configuration
     """
     config = os.path.realpath(config)
-    paths = (config, os.path.join(os.path.dirname(config), FILE))
+    folder = os.path.dirname(config)
+    paths, unread = (config, os.path.join(folder, FILE)), os.path.join(folder, UNREAD)
     have = Files(*map(_read, paths))
     ours = None
     if want is not None:
         links = read_state(want.interface).links
         refuse_links(want, links)
         if want.check:
-            _refuse_kernel()
+            _ipvs_kernel.require()
         ours = render(want, links[want.interface])
     todo = plan(have, ours, paths[1])
     installed = is_installed()
@@ -55,12 +52,14 @@ def converge(want: Want | None, config: str, check_mode: bool) -> dict[str, Any]
         if not check_mode:
             raise InputError("keepalived is not installed on this node: install the package keepalived")
         warnings.append("keepalived is not installed yet, so it could not be asked whether it takes its configuration")
-    if not check_mode:
+    if have != todo and not check_mode:
+        _files.write(unread, "")
         _write(have, todo, paths)
     return {
         "changed": have != todo,
         "diff": diff(have, todo, paths),
         "files": [path for path, old, new in zip(paths, have, todo) if old != new],
+        "unread": unread if have != todo or os.path.exists(unread) else "",
         "installed": installed,
         "configured": todo.main is not None,
         "vips": want.vips if want else [],
@@ -84,16 +83,6 @@ def _read(path: str) -> str | None:
         return None
     except UnicodeDecodeError as error:
         raise InputError("%s is not UTF-8 text, so it would not stay as it is: convert it" % path) from error
-
-
-def _refuse_kernel() -> None:
-    if not os.path.exists("/proc/net/ip_vs"):
-        try:
-            found = run(["modprobe", "--dry-run", "--quiet", "ip_vs"], check=False).rc == 0
-        except CommandError:
-            found = False
-        if not found:
-            raise InputError(_NO_IPVS % os.uname().release)
 
 
 def _test(todo: Files, paths: tuple[str, str]) -> None:

@@ -12,17 +12,21 @@ affinity is by client address with a timeout of 1 to 86400 seconds (default 1080
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 from typing import Any, Iterable, NamedTuple
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
+    DIGITS,
+    check_keys,
+    parse_list,
+    parse_number,
+)
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
-# Not str.isdigit(), which holds for what int() cannot read, such as a superscript two.
-DIGITS = re.compile(r"[0-9]{1,9}\Z")
 DEFAULT_AFFINITY_TIMEOUT = 10800
 MAX_AFFINITY_TIMEOUT = 86400
 MAX_WEIGHT = 65535
@@ -75,14 +79,7 @@ class Service(NamedTuple):
 
 def read_services(options: dict[str, Any]) -> list[Service]:
     """The services of both options, checked together."""
-    raw = options["services"]
-    if options["services_file"]:
-        with open(options["services_file"], encoding="utf-8") as file:
-            try:
-                raw = raw + json.load(file)
-            except (ValueError, TypeError) as error:
-                raise InputError("services_file %s is not a JSON list: %s" % (file.name, error)) from error
-    return parse_services(raw, "lb_services")
+    return parse_services(_files.read_list(options, "services"), "lb_services")
 
 
 def parse_services(raw: Any, where: str = "lb_services") -> list[Service]:
@@ -93,7 +90,7 @@ def parse_services(raw: Any, where: str = "lb_services") -> list[Service]:
 
     Raises InputError that names the first wrong entry.
     """
-    services = [_service(entry, "%s[%d]" % (where, i)) for i, entry in enumerate(_list(raw, where))]
+    services = [_service(entry, "%s[%d]" % (where, i)) for i, entry in enumerate(parse_list(raw, where))]
     _refuse_duplicates(services, where)
     return services
 
@@ -115,25 +112,25 @@ def parse_network(raw: Any, where: str) -> tuple[str, str]:
 
 
 def _service(raw: Any, where: str) -> Service:
-    _keys(raw, SERVICE_KEYS, ("name", "address", "port", "endpoints"), where)
+    check_keys(raw, SERVICE_KEYS, ("name", "address", "port", "endpoints"), where)
     name = raw["name"]
     if not isinstance(name, str) or not NAME.match(name):
         raise InputError(
             "%s.name %r is not a service name: use letters, digits and inner hyphens, 63 at most" % (where, name)
         )
-    address, family = _address(raw["address"], where + ".address")
-    port = _number(raw["port"], 1, 65535, where + ".port", "a port")
+    address, family = parse_address(raw["address"], where + ".address")
+    port = parse_number(raw["port"], 1, 65535, where + ".port", "a port")
     protocol = raw.get("protocol") or "tcp"
     if protocol not in PROTOCOLS:
         raise InputError("%s.protocol %s is not one of %s" % (where, protocol, ", ".join(PROTOCOLS)))
     endpoints = tuple(
         _endpoint(entry, port, address, family, "%s.endpoints[%d]" % (where, i))
-        for i, entry in enumerate(_list(raw["endpoints"], where + ".endpoints"))
+        for i, entry in enumerate(parse_list(raw["endpoints"], where + ".endpoints"))
     )
     _refuse_duplicate_endpoints(endpoints, where)
     ranges = tuple(
         _source_range(entry, family, "%s.source_ranges[%d]" % (where, i))
-        for i, entry in enumerate(_list(raw.get("source_ranges") or [], where + ".source_ranges"))
+        for i, entry in enumerate(parse_list(raw.get("source_ranges") or [], where + ".source_ranges"))
     )
     node_port = raw.get("node_port")
     return Service(
@@ -145,41 +142,41 @@ def _service(raw: Any, where: str) -> Service:
         endpoints,
         _affinity(raw.get("session_affinity"), where + ".session_affinity"),
         ranges,
-        0 if node_port is None else _number(node_port, 1, 65535, where + ".node_port", "a port"),
+        0 if node_port is None else parse_number(node_port, 1, 65535, where + ".node_port", "a port"),
     )
 
 
 def _endpoint(raw: Any, service_port: int, vip: str, vip_family: str, where: str) -> Endpoint:
-    _keys(raw, ENDPOINT_KEYS, ("address",), where)
-    address, family = _address(raw["address"], where + ".address")
+    check_keys(raw, ENDPOINT_KEYS, ("address",), where)
+    address, family = parse_address(raw["address"], where + ".address")
     if family != vip_family:
         raise InputError(
             "%s.address %s is %s but the service's address %s is %s: a packet's family cannot change, "
-            "declare a service for each family" % (where, address, _spoken(family), vip, _spoken(vip_family))
+            "declare a service for each family" % (where, address, spoken(family), vip, spoken(vip_family))
         )
     if address == vip:
         raise InputError("%s.address %s is the service's own address: name the backend's" % (where, address))
     raw_port, raw_weight = raw.get("port"), raw.get("weight")
-    port = service_port if raw_port is None else _number(raw_port, 1, 65535, where + ".port", "a port")
-    weight = 1 if raw_weight is None else _number(raw_weight, 1, MAX_WEIGHT, where + ".weight", "a weight")
+    port = service_port if raw_port is None else parse_number(raw_port, 1, 65535, where + ".port", "a port")
+    weight = 1 if raw_weight is None else parse_number(raw_weight, 1, MAX_WEIGHT, where + ".weight", "a weight")
     return Endpoint(address, port, weight)
 
 
 def _affinity(raw: Any, where: str) -> int:
     if raw is None:
         return 0
-    _keys(raw, ("timeout",), (), where)
+    check_keys(raw, ("timeout",), (), where)
     timeout = raw.get("timeout")
     if timeout is None:
         return DEFAULT_AFFINITY_TIMEOUT
-    return _number(timeout, 1, MAX_AFFINITY_TIMEOUT, where + ".timeout", "a number of seconds")
+    return parse_number(timeout, 1, MAX_AFFINITY_TIMEOUT, where + ".timeout", "a number of seconds")
 
 
 def _source_range(raw: Any, vip_family: str, where: str) -> str:
     network, family = parse_network(raw, where)
     if family != vip_family:
         raise InputError(
-            "%s %s is %s but the service is %s: it can never match" % (where, raw, _spoken(family), _spoken(vip_family))
+            "%s %s is %s but the service is %s: it can never match" % (where, raw, spoken(family), spoken(vip_family))
         )
     return network
 
@@ -219,32 +216,8 @@ def _refuse_duplicates(services: list[Service], where: str) -> None:
             )
 
 
-def _list(raw: Any, where: str) -> list[Any]:
-    if not isinstance(raw, (list, tuple)):
-        raise InputError("%s must be a list, not %s" % (where, type(raw).__name__))
-    return list(raw)
-
-
-def _keys(raw: Any, known: tuple[str, ...], required: tuple[str, ...], where: str) -> None:
-    if not isinstance(raw, dict):
-        raise InputError("%s must be a mapping with the keys %s" % (where, ", ".join(known)))
-    for key in raw:
-        if key not in known:
-            raise InputError("%s.%s is not a known key: the keys are %s" % (where, key, ", ".join(known)))
-    for key in required:
-        if raw.get(key) is None:
-            raise InputError("%s.%s is missing" % (where, key))
-
-
-def _number(raw: Any, low: int, high: int, where: str, what: str) -> int:
-    # Jinja may hand a number over as text; a boolean is an int to Python and never meant as one here.
-    text = str(raw)
-    if isinstance(raw, (bool, float)) or not DIGITS.match(text) or not low <= int(text) <= high:
-        raise InputError("%s %s is not %s from %d to %d" % (where, raw, what, low, high))
-    return int(text)
-
-
-def _address(raw: Any, where: str) -> tuple[str, str]:
+def parse_address(raw: Any, where: str) -> tuple[str, str]:
+    """Check an address that a host can have, and return it with its family."""
     family, packed = _pack(str(raw))
     if not family:
         raise InputError("%s %s is not an IP address" % (where, raw))
@@ -289,5 +262,6 @@ def _unusable(packed: bytes) -> str:
     return next((reason for applies, reason in reasons if applies), "")
 
 
-def _spoken(family: str) -> str:
+def spoken(family: str) -> str:
+    """A family as it is written in messages."""
     return {"ipv4": "IPv4", "ipv6": "IPv6"}[family]

@@ -73,7 +73,7 @@ options:
   save_to:
     description:
       - A file on the node that keeps the declared sets for C(ipset restore) at boot. Its folder must exist. Written
-        when it differs, removed where there is nothing to keep. RV(boot) is the command that loads it.
+        when it differs, removed where there is nothing to keep. RV(boot) is how a boot loads it.
     type: path
 seealso:
   - module: homelab.loadbalancer.iptables_chains
@@ -121,8 +121,9 @@ RETURN = r"""
 boot:
   description: The command that brings the sets in O(save_to) back, at boot or now. Empty where there is none.
   returned: success
-  type: str
-  sample: ipset -exist -file /etc/blocklist.ipset restore
+  type: list
+  elements: str
+  sample: [ipset -exist -file /etc/blocklist.ipset restore]
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -153,7 +154,7 @@ def main() -> None:
             module.fail_json(msg=str(error))
         # Something else is going to install it: all that can be known now is that the options are in order.
         module.warn("%s. Nothing more can be predicted" % error)
-        module.exit_json(changed=options["state"] == "present", boot="")
+        module.exit_json(changed=options["state"] == "present", boot=[])
     except (InputError, NodeError, CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

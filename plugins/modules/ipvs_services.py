@@ -25,6 +25,7 @@ requirements:
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
   - homelab.loadbalancer.iptables
+  - homelab.loadbalancer.services
 attributes:
   check_mode:
     support: full
@@ -35,33 +36,6 @@ attributes:
   idempotent:
     support: full
 options:
-  services:
-    description:
-      - The services. Those that are not listed are not carried any more.
-      - C(name) - letters, digits and inner hyphens, unique.
-      - C(address) - the virtual address (VIP), IPv4 or IPv6.
-      - C(port) - of the VIP. Address, port and protocol together are unique.
-      - C(protocol) - V(tcp) (the default), V(udp) or V(sctp).
-      - C(endpoints) - a list of C(address), C(port) (default is the service's) and C(weight) (1 to 65535, default 1),
-        of the VIP's family. With an empty list connections are refused.
-      - C(session_affinity) - with C(timeout) in seconds (1 to 86400, default 10800), a client stays with its endpoint
-        as long as its connections are not further apart. IPVS calls it persistence.
-      - C(source_ranges) - networks that may connect, beside the node itself; packets from elsewhere are dropped.
-      - C(node_port) - a port of the node's own addresses that leads to the service too; of those it has during the run.
-    type: list
-    elements: dict
-    default: []
-  services_file:
-    description:
-      - A JSON file on the node with the same list as O(services), to which it is added. It spares Ansible's templating,
-        which takes seconds for thousands of services.
-    type: path
-  prefix:
-    description:
-      - What the names of all owned chains begin with. At most 8 characters. On a Kubernetes node V(KUBE-) is
-        kube-proxy's.
-    type: str
-    default: LB-
   layout:
     description:
       - With V(full) endpoints can reach themselves by way of the service, source ranges hold, and packets to a service
@@ -96,54 +70,9 @@ options:
         keepalived.
     type: bool
     default: true
-  masquerade:
-    description:
-      - Whether endpoints see this node as the source of connections. Without it they see the client, and their replies
-        must come back through this node. Connections of an endpoint to itself are masqueraded
-        all the same, with the layout V(full).
-    type: bool
-    default: true
-  masquerade_mark:
-    description:
-      - The bit of the packet mark that says masquerade. One that nothing else on the node uses; kube-proxy uses 0x4000
-        and 0x8000.
-    type: str
-    default: '0x1000'
-  pod_cidr:
-    description:
-      - Networks, at most one a family, from which connections are not masqueraded, as kube-proxy's C(--cluster-cidr).
-    type: list
-    elements: str
-    default: []
-  isolate:
-    description:
-      - Pairs of interfaces between which no new connections are forwarded in the given direction, IPv4 and IPv6,
-        except for those that a NAT rule has translated. So a VIP is the only way in.
-      - Connections that stood before are not cut, if the kernel tracked connections already. It begins to with the
-        first rule that needs it, which may be one of these.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      from:
-        description: The interface where packets come in.
-        type: str
-        required: true
-      to:
-        description: The interface where they would go out.
-        type: str
-        required: true
-  state:
-    description:
-      - With V(absent), none of it is left, whatever O(services) declares.
-    type: str
-    choices: [present, absent]
-    default: present
-  save_to:
-    description:
-      - A folder on the node, which must exist, whose files keep the declared state for a boot. Written when they
-        differ, removed where there is nothing to keep.
-    type: path
+notes:
+  - IPVS calls C(session_affinity) persistence.
+  - A C(node_port) is one of the addresses that the node has during the run.
 seealso:
   - module: homelab.loadbalancer.ipset
   - module: homelab.loadbalancer.ipvs
@@ -188,7 +117,7 @@ boot:
   returned: success
   type: list
   elements: str
-  sample: ["ipset -exist -file /etc/homelab-loadbalancer/sets restore"]
+  sample: ["ipset -exist -file /etc/homelab-loadbalancer/ipset.rules restore"]
 """
 
 from typing import Any

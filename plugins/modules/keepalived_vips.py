@@ -16,7 +16,7 @@ description:
   - Our part is a file of its own, beside O(config), which gets one marked block that includes it and stays as it is
     otherwise.
   - The configuration as a whole is tried by C(keepalived --config-test) first. What it refuses is not written.
-  - Does not start or reload keepalived. The role P(homelab.loadbalancer.vip_failover#role) does.
+  - Does not start or reload keepalived. The role P(homelab.loadbalancer.vip_failover#role) does, by RV(unread).
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 requirements:
@@ -174,6 +174,13 @@ files:
   type: list
   elements: str
   sample: [/etc/keepalived/keepalived.conf, /etc/keepalived/homelab-loadbalancer.conf]
+unread:
+  description:
+    - A file that is there as long as keepalived has not read a change, of this run or of an earlier one that was cut
+      short. To be removed when keepalived has been reloaded or stopped. Empty where there is none.
+  returned: success
+  type: str
+  sample: /etc/keepalived/homelab-loadbalancer.unread
 installed:
   description: Whether the node has keepalived.
   returned: success
@@ -194,6 +201,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_kernel import NoIpvsError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived import SCHEDULERS, parse
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived_node import converge
 
@@ -232,7 +240,7 @@ def main() -> None:
     try:
         want = parse(options) if options["state"] == "present" else None
         result = converge(want, options["config"], module.check_mode)
-    except (InputError, CommandError, OSError) as error:
+    except (InputError, NoIpvsError, CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     for warning in result.pop("warnings"):
         module.warn(warning)

@@ -28,6 +28,7 @@ requirements:
   - root
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
+  - homelab.loadbalancer.lab
 attributes:
   check_mode:
     support: full
@@ -36,11 +37,6 @@ attributes:
   idempotent:
     support: full
 options:
-  name:
-    description:
-      - Name of the lab. Labs of different names exist side by side on one machine.
-    type: str
-    required: true
   folder:
     description:
       - Folder of this machine for what the lab keeps on disk. It belongs to the lab alone.
@@ -54,113 +50,13 @@ options:
     default: ''
   hosts:
     description:
-      - All nodes of the lab.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description:
-          - Name of the node. V(switch) and V(admin) are taken.
-        type: str
-        required: true
-      memory:
-        description:
-          - Its memory in MiB. The default is 256.
-        type: int
-      links:
-        description:
-          - The node's network interfaces. One must be called C(mgmt) and have an address.
-        type: list
-        elements: dict
-        suboptions:
-          name:
-            description:
-              - Name of the interface, at most 15 characters.
-            type: str
-            required: true
-          vlan:
-            description:
-              - Number of the VLAN that it is plugged in, from 1 to 4094.
-            type: int
-            required: true
-          addresses:
-            description:
-              - Its IPv4 and IPv6 addresses with their prefix lengths.
-            type: list
-            elements: str
-          mtu:
-            description:
-              - Largest packet in bytes. The default is 1500.
-            type: int
-      gateways:
-        description:
-          - Default gateways, one for each IP version at most, each in the network of one of the node's links.
-        type: list
-        elements: str
-      routes:
-        description:
-          - Further static routes.
-        type: list
-        elements: dict
-        suboptions:
-          to:
-            description:
-              - The network to be reached.
-            type: str
-            required: true
-          via:
-            description:
-              - The next host on the way, in the network of one of the node's links.
-            type: str
-            required: true
-      sysctls:
-        description:
-          - Values of sysctls at boot, by names that begin with C(net.).
-        type: dict
-  servers:
-    description:
-      - Services that answer with a text, each on one of the nodes.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      host:
-        description:
-          - Name of the node that it runs on.
-        type: str
-        required: true
-      text:
-        description:
-          - What it answers, without the end of the line that is sent after it.
-        type: str
-        required: true
-      port:
-        description:
-          - Port that it listens to on all IPv4 and IPv6 addresses of the node. The default is 80.
-        type: int
-      protocol:
-        description:
-          - V(http), the default, answers every HTTP request, and names the client's address in the header
-            C(X-Client-Address). V(udp) answers every datagram.
-        type: str
+      - All nodes of the lab. Each has a link called C(mgmt) with an address. C(memory) is its memory in MiB, by default
+        256. Beside V(switch), the name V(admin) is taken.
   timeout:
     description:
       - Seconds in which all nodes must answer SSH.
     type: int
     default: 180
-  state:
-    description:
-      - V(present) builds and repairs the lab.
-      - V(absent) removes it with its disks.
-    type: str
-    choices: [present, absent]
-    default: present
-  prefix:
-    description:
-      - What the names of the variables that O(hosts) and O(servers) come from begin with, for error messages.
-    type: str
-    default: ''
 """
 
 EXAMPLES = r"""

@@ -15,6 +15,8 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _command
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import Lab
+from ansible_collections.homelab.loadbalancer.tests.integration.lan import Lan
+from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import BACKENDS, ServicesLab
 
 TOOLS = ("curl", "ip", "ip6tables", "ipset", "iptables", "iptables-legacy", "nft", "ping")
 
@@ -46,6 +48,35 @@ def _machine() -> None:
 def _path() -> None:
     """The virtual environment's programs first, for what is started by name (ansible-playbook)."""
     os.environ["PATH"] = "%s:%s" % (Path(sys.executable).parent, os.environ.get("PATH", ""))
+
+
+@pytest.fixture
+def lan() -> Iterator[Lan]:
+    """A node, another host and a client on one LAN."""
+    made = Lan()
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[ServicesLab]:
+    """A client, a router and pods that serve, for all tests of a file."""
+    made = ServicesLab()
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, net: ServicesLab) -> str:
+    """Each test begins on a router without rules."""
+    net.reset()
+    return str(request.param)
 
 
 @pytest.fixture(params=["lab", "lab_ja"])

@@ -13,13 +13,13 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.vrrp_faults import vrrp_faults
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
 from ansible_collections.homelab.loadbalancer.tests.integration import namespaces
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import SYSCTLS, ServicesLab
 
 VIP, VIP2, VIP6 = "192.168.10.100", "192.168.10.101", "fd00:10::100"
@@ -54,14 +54,6 @@ def _hosts() -> list[dict[str, Any]]:
     ]
 
 
-def wait(condition: Callable[[], Any], what: str, limit: float = 60) -> None:
-    """Until a condition holds; a machine under load may take long, and no test is about how long."""
-    end = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < end, "in vain: " + what
-        time.sleep(0.02)
-
-
 class FailoverLab(ServicesLab):
     """The network; keepalived's configuration is what the module makes of it."""
 
@@ -71,7 +63,7 @@ class FailoverLab(ServicesLab):
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def up(self) -> None:
-        self._build("present")
+        self.build("present")
 
     def down(self) -> None:
         for host in list(self.running):
@@ -117,7 +109,7 @@ class FailoverLab(ServicesLab):
     def reload(self, host: str) -> None:
         before = self.log(host).count("Reload complete")
         self.running[host].send_signal(signal.SIGHUP)
-        wait(lambda: self.log(host).count("Reload complete") > before, "keepalived reloads")
+        wait_for(lambda: self.log(host).count("Reload complete") > before, "keepalived reloads")
 
     def kill(self, host: str) -> None:
         """All of its keepalived at once, without a chance to say goodbye."""
@@ -153,10 +145,10 @@ class FailoverLab(ServicesLab):
 
     def settle(self, master: str, other: str, vips: frozenset[str] = frozenset({VIP, VIP6})) -> None:
         try:
-            wait(lambda: self.held(master) == vips, "%s has %s" % (master, sorted(vips)))
+            wait_for(lambda: self.held(master) == vips, "%s has %s" % (master, sorted(vips)))
         except AssertionError as error:
             raise AssertionError("\n".join([str(error), *map(self.log, self.running)])) from error
-        wait(lambda: not self.held(other), "%s has none" % other)
+        wait_for(lambda: not self.held(other), "%s has none" % other)
 
     def start_both(self, **options: Any) -> None:
         """director1 is the master."""
@@ -164,9 +156,9 @@ class FailoverLab(ServicesLab):
             result = self.configure(host, **options)
             assert not result.get("failed"), result["msg"]
         self.start("director1")
-        wait(lambda: self.held("director1"), "director1 has the VIPs")
+        wait_for(lambda: self.held("director1"), "director1 has the VIPs")
         self.start("director2")
-        wait(lambda: "Entering BACKUP" in self.log("director2"), "director2 stands by")
+        wait_for(lambda: "Entering BACKUP" in self.log("director2"), "director2 stands by")
 
     def faults(self, host: str = "director1", running: bool = True, **values: Any) -> list[str]:
         """What the filter says of what each director hears."""

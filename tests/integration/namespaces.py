@@ -18,8 +18,9 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
@@ -62,11 +63,16 @@ def module(name: str, check_mode: bool = False, diff: bool = True, **options: An
     return result
 
 
-def start_module(name: str, check_mode: bool = False, diff: bool = True, **options: Any) -> subprocess.Popen[str]:
-    """Start a module as Ansible does, as a process of its own."""
+def start_module(
+    name: str, check_mode: bool = False, diff: bool = True, inside: Sequence[str] = (), **options: Any
+) -> subprocess.Popen[str]:
+    """Start a module as Ansible does, as a process of its own.
+
+    inside -- what its command line begins with, to run elsewhere
+    """
     arguments = {**options, "_ansible_check_mode": check_mode, "_ansible_diff": diff}
     process = subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "plugins/modules" / (name + ".py"))],
+        [*inside, sys.executable, str(REPOSITORY / "plugins/modules" / (name + ".py"))],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY / ".collections")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -89,6 +95,14 @@ def finish_module(process: subprocess.Popen[str]) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(out)
     result.pop("invocation", None)
     return result
+
+
+def wait_for(condition: Callable[[], Any], what: str, limit: float = 60) -> None:
+    """Until a condition holds; a machine under load may take long, and no test is about how long."""
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, "in vain: " + what
+        time.sleep(0.02)
 
 
 def run_at_boot(commands: list[str], inside: Sequence[str] = ()) -> None:

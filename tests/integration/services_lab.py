@@ -85,16 +85,17 @@ class ServicesLab:
         self._processes: list[subprocess.Popen[str]] = []
 
     def up(self) -> None:
-        self._build("present")
+        self.build("present")
         for name in ("client", "far", *PODS):
             self.serve(name, name, *PORTS)
 
     def down(self) -> None:
         for process in self._processes:
             self.end(process)
-        self._build("absent")
+        self.build("absent")
 
-    def _build(self, state: str) -> None:
+    def build(self, state: str) -> None:
+        """The network alone: `present` or `absent`."""
         arguments = {"name": self.name, "hosts": self._hosts, "state": state}
         module = namespaces.REPOSITORY / "plugins/modules/netns_lab.py"
         environment = {"PYTHONPATH": str(namespaces.REPOSITORY / ".collections")}

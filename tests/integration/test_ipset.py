@@ -20,6 +20,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
     finish_module,
     fresh_network,
     module,
+    run_at_boot,
     start_module,
 )
 from ansible_collections.homelab.loadbalancer.tests.integration.sets import (
@@ -176,17 +177,17 @@ def test_boot_file(tmp_path: Path) -> None:
     several = {"prefix": "LB-", "sets": [L, A, B], "save_to": str(file)}
     result = converge(**several)
     saved = lines()
-    assert sets(**several)["boot"] == result["boot"] == "ipset -exist -file %s restore" % file
+    assert sets(**several)["boot"] == result["boot"] == ["ipset -exist -file %s restore" % file]
     for dummy in range(2):  # as a service that is started again
-        run(result["boot"].split())
+        run_at_boot(result["boot"])
         assert lines() == saved
     for name in ("LB-L", "LB-A", "LB-B"):
         ipset("destroy " + name)
-    run(result["boot"].split())
+    run_at_boot(result["boot"])
     assert lines() == saved
     file.write_text("")
     assert converge(**several)["changed"]
-    assert converge(**{**several, "state": "absent"})["boot"] == ""
+    assert converge(**{**several, "state": "absent"})["boot"] == []
     assert not file.exists()
     assert lines() == foreign
     missing = module("ipset", sets=[A], save_to=str(tmp_path / "nowhere" / "sets"))

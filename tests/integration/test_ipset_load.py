@@ -51,7 +51,7 @@ def _host(name: str, number: int) -> dict[str, Any]:
 def lab() -> Iterator[ServicesLab]:
     made = ServicesLab("ipset-test", [_host("router", 1), _host("client", 10), _host("far", 11)])
     try:
-        made._build("present")
+        made.build("present")
         made.serve("router", "router", "tcp:80", "tcp:81")
         yield made
     finally:

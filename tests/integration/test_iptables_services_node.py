@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import run_at_boot
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
-    BACKENDS,
     CLIENT,
     VIP,
     VIP2,
@@ -68,25 +67,9 @@ COMMIT
 """
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[ServicesLab]:
-    made = ServicesLab()
-    try:
-        made.up()
-        yield made
-    finally:
-        made.down()
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, lab: ServicesLab) -> str:
-    lab.reset()
-    return str(request.param)
-
-
-def everything(lab: ServicesLab, backend: str) -> str:
+def everything(net: ServicesLab, backend: str) -> str:
     """The rules of both families."""
-    return "".join(lab.saved(backend, family) for family in FAMILIES)
+    return "".join(net.saved(backend, family) for family in FAMILIES)
 
 
 def foreign(saved: str) -> str:
@@ -97,11 +80,11 @@ def foreign(saved: str) -> str:
 
 @pytest.mark.parametrize("layout", ["kube-proxy", "compact", "minimal", "auto"])
 @pytest.mark.parametrize("surroundings", ["", FOREIGN])
-def test_life_of_a_declaration(lab: ServicesLab, backend: str, layout: str, surroundings: str) -> None:
+def test_life_of_a_declaration(net: ServicesLab, backend: str, layout: str, surroundings: str) -> None:
     """Check mode predicts to the letter, a second run changes nothing, absent leaves what was there."""
     for command in FAMILIES.values() if surroundings else ():
-        lab.run("router", "%s-%s-restore" % (command, backend), "--noflush", "--wait", "30", stdin=surroundings)
-    before = everything(lab, backend)
+        net.run("router", "%s-%s-restore" % (command, backend), "--noflush", "--wait", "30", stdin=surroundings)
+    before = everything(net, backend)
     first = MINIMAL if layout == "minimal" else FULL
     kept = {"layout": layout, "isolate": ISOLATE}
     states: list[dict[str, Any]] = [
@@ -111,27 +94,27 @@ def test_life_of_a_declaration(lab: ServicesLab, backend: str, layout: str, surr
         {"services": first, "state": "absent"},
     ]
     for options in states:
-        at = everything(lab, backend)
-        predicted = lab.module(backend, check_mode=True, **options)
-        assert everything(lab, backend) == at
-        result = lab.module(backend, **options)
+        at = everything(net, backend)
+        predicted = net.module(backend, check_mode=True, **options)
+        assert everything(net, backend) == at
+        result = net.module(backend, **options)
         assert result == predicted
         assert result["changed"]
         assert result["backend"] == backend
-        again = lab.module(backend, **options)
+        again = net.module(backend, **options)
         assert not again["changed"]
         assert not again["diff"]
-        assert foreign(everything(lab, backend)) == foreign(before) or not surroundings
-    assert everything(lab, backend) == before
+        assert foreign(everything(net, backend)) == foreign(before) or not surroundings
+    assert everything(net, backend) == before
 
 
-def test_a_diff_shows_what_iptables_save_shows(lab: ServicesLab, backend: str) -> None:
-    result = lab.apply(backend, FULL)
-    saved = lab.saved(backend).splitlines()
+def test_a_diff_shows_what_iptables_save_shows(net: ServicesLab, backend: str) -> None:
+    result = net.apply(backend, FULL)
+    saved = net.saved(backend).splitlines()
     after = result["diff"][0]["after"].splitlines()
     assert [line for line in after if line.startswith("-A")]
     assert {line for line in after if line.startswith("-A")} <= set(saved)
-    changed = lab.apply(backend, [{**FULL[0], "endpoints": endpoints(1, 2)}, *FULL[1:]])
+    changed = net.apply(backend, [{**FULL[0], "endpoints": endpoints(1, 2)}, *FULL[1:]])
     assert changed["diff"][0]["before"] != changed["diff"][0]["after"]
 
 
@@ -168,36 +151,36 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("options", "message"), BAD)
 def test_bad_input_is_refused_before_the_node_is_touched(
-    lab: ServicesLab, backend: str, options: dict[str, Any], message: str
+    net: ServicesLab, backend: str, options: dict[str, Any], message: str
 ) -> None:  # fmt: skip
-    before = everything(lab, backend)
+    before = everything(net, backend)
     for check_mode in (True, False):
-        result = lab.module(backend, check_mode=check_mode, **options)
+        result = net.module(backend, check_mode=check_mode, **options)
         assert result["failed"]
         assert message in result["msg"]
-    assert everything(lab, backend) == before
+    assert everything(net, backend) == before
 
 
-def test_services_of_a_file_are_added(lab: ServicesLab, backend: str, tmp_path: Path) -> None:
+def test_services_of_a_file_are_added(net: ServicesLab, backend: str, tmp_path: Path) -> None:
     file = tmp_path / "services.json"
     for content in ('{"name": "web"}', "[1,", "1"):
         file.write_text(content, encoding="ascii")
-        result = lab.module(backend, services=[WEB], services_file=str(file))
+        result = net.module(backend, services=[WEB], services_file=str(file))
         assert result["failed"]
         assert "services" in result["msg"]
     file.write_text(json.dumps([{**WEB, "name": "filed", "port": 81, "endpoints": endpoints(2)}]), encoding="ascii")
-    lab.apply(backend, [WEB], services_file=str(file))
-    found = [lab.ask_once("client", VIP, port).server for port in (80, 81)]
+    net.apply(backend, [WEB], services_file=str(file))
+    found = [net.ask_once("client", VIP, port).server for port in (80, 81)]
     assert found == ["pod1", "pod2"]
 
 
-def test_a_boot_brings_it_back(lab: ServicesLab, backend: str, tmp_path: Path) -> None:
-    result = lab.apply(backend, FULL, save_to=str(tmp_path), isolate=ISOLATE)
-    at = everything(lab, backend)
-    lab.reset()
+def test_a_boot_brings_it_back(net: ServicesLab, backend: str, tmp_path: Path) -> None:
+    result = net.apply(backend, FULL, save_to=str(tmp_path), isolate=ISOLATE)
+    at = everything(net, backend)
+    net.reset()
     for dummy in range(2):
-        run_at_boot(result["boot"], lab.inside("router"))
-        assert everything(lab, backend) == at
-    assert not lab.module(backend, services=FULL, save_to=str(tmp_path), isolate=ISOLATE)["changed"]
-    lab.module(backend, save_to=str(tmp_path), state="absent")
+        run_at_boot(result["boot"], net.inside("router"))
+        assert everything(net, backend) == at
+    assert not net.module(backend, services=FULL, save_to=str(tmp_path), isolate=ISOLATE)["changed"]
+    net.module(backend, save_to=str(tmp_path), state="absent")
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 
@@ -25,19 +25,9 @@ from ansible_collections.homelab.loadbalancer.tests.integration.services_lab imp
 MANY = 10000
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[ServicesLab]:
-    made = ServicesLab()
-    try:
-        made.up()
-        yield made
-    finally:
-        made.down()
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_ten_thousand_services(lab: ServicesLab, backend: str, tmp_path: Path) -> None:
-    lab.reset()
+def test_ten_thousand_services(net: ServicesLab, backend: str, tmp_path: Path) -> None:
+    net.reset()
     services: list[dict[str, Any]] = [
         {"name": "s%d" % i, "address": "10.96.%d.%d" % divmod(i, 256), "port": 80, "endpoints": endpoints(1, 2)}
         for i in range(MANY)
@@ -45,18 +35,18 @@ def test_ten_thousand_services(lab: ServicesLab, backend: str, tmp_path: Path) -
     file = tmp_path / "services.json"
     options: dict[str, Any] = {"services_file": str(file), "diff": False}
     file.write_text(json.dumps(services), encoding="ascii")
-    assert lab.module(backend, **options)["changed"]
+    assert net.module(backend, **options)["changed"]
     for address in ("10.96.0.0", services[-1]["address"]):
         # Only one of two in 40 connections: 2e-12.
-        assert {answer.server for answer in lab.ask("client", address, 80, count=40)} == {"pod1", "pod2"}
-    assert not lab.module(backend, **options)["changed"]
+        assert {answer.server for answer in net.ask("client", address, 80, count=40)} == {"pod1", "pod2"}
+    assert not net.module(backend, **options)["changed"]
     services[-1]["endpoints"] = endpoints(3, 4)
     file.write_text(json.dumps(services), encoding="ascii")
-    assert lab.module(backend, **options)["changed"]
-    answers = lab.ask("client", services[-1]["address"], 80, count=40)
+    assert net.module(backend, **options)["changed"]
+    answers = net.ask("client", services[-1]["address"], 80, count=40)
     assert {answer.server for answer in answers} == {"pod3", "pod4"}
-    assert lab.module(backend, state="absent", diff=False)["changed"]
-    assert "LB-" not in lab.saved(backend)
+    assert net.module(backend, state="absent", diff=False)["changed"]
+    assert "LB-" not in net.saved(backend)
 
 
 def services_of_every_kind(family: str) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipvs_kernel
 from ansible_collections.homelab.loadbalancer.tests.integration.failover_lab import (
     INTERVAL,
     SERVICES,
@@ -23,8 +23,8 @@ from ansible_collections.homelab.loadbalancer.tests.integration.failover_lab imp
     VIP6,
     FailoverLab,
     service,
-    wait,
 )
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,13 +49,13 @@ def test_the_vips_move(lab: FailoverLab, preempt: bool, capsys: pytest.CaptureFi
     lab.serve("director2", "director2", "tcp:9000")
     lab.start_both(preempt=preempt)
     lab.settle("director1", "director2")
-    wait(lab.answered, "the VIPs answer")
+    wait_for(lab.answered, "the VIPs answer")
     assert lab.neighbour(VIP) == lab.mac("director1")
     with lab.connection("client", "192.168.10.2", 9000) as own:
         assert own.server == "director2"
         start = time.monotonic()
         lab.power_off("director1")
-        wait(lab.answered, "the VIPs answer again")
+        wait_for(lab.answered, "the VIPs answer again")
         seconds = time.monotonic() - start
         with capsys.disabled():
             print(
@@ -69,7 +69,7 @@ def test_the_vips_move(lab: FailoverLab, preempt: bool, capsys: pytest.CaptureFi
         with lab.connection("client", VIP, 80) as through:
             assert through.server == "pod"
             lab.power_on("director1")
-            wait(lambda: lab.log("director1").count("Entering BACKUP") >= 2, "director1 is back")
+            wait_for(lambda: lab.log("director1").count("Entering BACKUP") >= 2, "director1 is back")
             if preempt:
                 lab.settle("director1", "director2")
             else:
@@ -78,7 +78,7 @@ def test_the_vips_move(lab: FailoverLab, preempt: bool, capsys: pytest.CaptureFi
                 # and when the other one comes back.
                 assert through.says("still there?") == "pod still there?"
             assert own.says("and now?") == "director2 and now?"
-    wait(lab.answered, "the VIPs answer in the end")
+    wait_for(lab.answered, "the VIPs answer in the end")
     assert lab.faults() == []
 
 
@@ -92,7 +92,7 @@ def test_a_link_that_is_tracked(lab: FailoverLab) -> None:
 def test_a_reload_keeps_what_there_is(lab: FailoverLab) -> None:
     lab.carry()
     lab.start_both()
-    wait(lab.answered, "the VIPs answer")
+    wait_for(lab.answered, "the VIPs answer")
     with lab.connection("client", VIP, 80) as through:
         # Another VIP, to one director after the other, the standby first: neither may think that it is alone.
         for host in ("director2", "director1"):
@@ -122,7 +122,7 @@ def test_split_brain_is_named(lab: FailoverLab) -> None:
         lab.configure(host)
         lab.start(host)
     for host in ("director1", "director2"):
-        wait(lambda host=host: lab.held(host) == {VIP, VIP6}, "both are masters")  # type: ignore[misc]
+        wait_for(lambda host=host: lab.held(host) == {VIP, VIP6}, "both are masters")  # type: ignore[misc]
     found = lab.faults()
     assert len(found) == 2
     assert "split brain: 192.168.10.1 (director1) and 192.168.10.2 (director2)" in found[0]
@@ -151,7 +151,7 @@ def test_a_foreign_router_with_our_number(lab: FailoverLab) -> None:
     other = service("192.168.10.99")
     lab.configure("client", services=[other])
     lab.start("client")
-    wait(lambda: lab.faults(running=False), "it advertises")
+    wait_for(lambda: lab.faults(running=False), "it advertises")
     (fault,) = lab.faults(running=False)
     assert fault.startswith("192.168.10.10 advertises vip_failover_router_id 51 on eth0, for 192.168.10.99")
     assert lab.faults(running=False, router_id=52) == []
@@ -233,9 +233,14 @@ def test_a_wrong_interface_is_refused(lab: FailoverLab) -> None:
 
 
 def test_health_checks_need_ipvs(lab: FailoverLab) -> None:
-    if os.path.exists("/proc/net/ip_vs") or run(["modprobe", "-nq", "ip_vs"], check=False).rc == 0:
+    try:
+        _ipvs_kernel.require()
+    except _ipvs_kernel.NoIpvsError:
+        refused = lab.configure("director1", health_check={"type": "tcp"})
+        assert refused["failed"]
+        assert " has no IPVS. It is in its module `ip_vs`" in refused["msg"]
+    else:
         pytest.skip("this kernel has IPVS: tests/kernel tests it")
-    assert "this kernel has no module ip_vs" in lab.configure("director1", health_check={"type": "tcp"})["msg"]
 
 
 @pytest.mark.parametrize("interval", [0.01, 1.0, 40.0])
@@ -243,8 +248,7 @@ def test_health_checks_need_ipvs(lab: FailoverLab) -> None:
 def test_keepalived_takes_every_kind_of_configuration(
     lab: FailoverLab, kind: str, interval: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node = "ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived_node._refuse_kernel"
-    monkeypatch.setattr(node, lambda: None)
+    monkeypatch.setattr(_ipvs_kernel, "require", lambda: None)
     services = [
         {**service(VIP, protocol), "protocol": protocol, "session_affinity": {"timeout": 60}}
         for protocol in ("tcp", "udp", "sctp")

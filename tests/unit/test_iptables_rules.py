@@ -217,7 +217,7 @@ def test_a_diff_is_spelled_as_iptables_save_does() -> None:
 
 
 def plan(have: Table, want: WantedTable) -> tuple[list[str], dict[str, list[str]]]:
-    edit, then = _iptables._plan_table("filter", have, want, "LB-")
+    edit, then = _iptables.plan_table("filter", have, want, "LB-")
     return edit.lines, then
 
 

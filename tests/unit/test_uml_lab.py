@@ -173,10 +173,11 @@ def test_a_stale_file_is_removed_and_a_lost_one_written() -> None:
 def test_inventories_are_valid_labs_whose_nodes_are_in_groups(root: Path, inventory: str) -> None:
     folder = root / "inventories" / inventory
     own = yaml.safe_load((folder / "group_vars/all/lab.yml").read_text())
-    hosts = yaml.safe_load((folder / "group_vars/all/network.yml").read_text())["network_hosts"]
+    shared = yaml.safe_load((folder / "group_vars/all/network.yml").read_text())
+    hosts = shared["network_hosts"]
     if "failover_director2" in own:
         hosts.append(own["failover_director2"])
-    parsed = parse_nodes(own["node_lab_name"], "/folder", "/image", hosts, own["node_lab_servers"])
+    parsed = parse_nodes(own["node_lab_name"], "/folder", "/image", hosts, shared["node_lab_servers"])
     groups = yaml.safe_load((folder / "hosts.yml").read_text())["nodes"]["children"]
     assert sorted(name for group in groups.values() for name in group["hosts"]) == sorted(
         node.name for node in parsed.nodes
