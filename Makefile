@@ -64,7 +64,7 @@ nodes-down: ## remove the nodes with their disks
 check: setup ## lint, types and unit tests
 	@$(RUN_TESTS) check
 
-test: ## the tests, but for those of user-mode kernels: make kernel, make nodes
+test: ## every test there is
 	@tools/setup test
 	@$(RUN_TESTS) test
 
@@ -72,8 +72,11 @@ unit integration kernel nodes sanity molecule: ## one part of `make test` alone
 	@tools/setup test
 	@$(RUN_TESTS) $@
 
-bench: setup ## measure loading times; prints ratios of one run
+bench: ## measure loading times; prints ratios of one run
+	@tools/setup test
 	@$(AS_ROOT) .venv/bin/python tools/bench.py
+	@$(AS_ROOT) .venv/bin/python tools/bench_ipset.py
+	@$(AS_ROOT) tools/kernel .venv/bin/python tools/bench_ipvs.py
 
 reference: setup ## the reference of the modules and roles, into docs/reference
 	@tools/reference docs/reference

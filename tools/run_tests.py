@@ -4,7 +4,7 @@
 """Run the parts of `make check` or `make test` and count their tests.
 
     tools/run_tests.py check              lint, types and unit tests, side by side
-    tools/run_tests.py test               everything but what runs by name alone
+    tools/run_tests.py test               everything
     tools/run_tests.py NAME...            only the named parts
 
 The last line printed is `N passed, N failed, N skipped`. The exit code is 1 when anything failed. With CI=true in
@@ -86,9 +86,6 @@ SLOW = (
     Part("demo", ("tools/demo-test",), root=True),
     Part("demo-ja", ("tools/demo-test", "ja"), root=True),
 )
-
-# Run by name alone: their length on a busy machine is not known well enough yet to be a part of every test run.
-ON_REQUEST = {"kernel", "nodes", "molecule-ipset", "molecule-vip_failover"}
 
 
 def count(results: Path) -> Counts:
@@ -193,7 +190,7 @@ def main(names: list[str]) -> int:
     known = {part.name for part in CHECK + SLOW}
     tiers = {
         "check": {part.name for part in CHECK},
-        "test": known - ON_REQUEST,
+        "test": known,
         "molecule": {name for name in known if name.startswith("molecule-")},
     }
     wanted: set[str] = set()

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any, Iterator
@@ -47,14 +49,9 @@ class IpvsLab(ServicesLab):
             return namespaces.module("ipvs_services", check_mode, backend=backend, **options)
 
     def reset(self) -> None:
+        super().reset()
         self.run("router", "ipvsadm", "-C")
-        for command in ("iptables", "ip6tables"):
-            tables = self.run("router", command + "-legacy-save").out.splitlines()
-            bare = [line for line in tables if line[:1] in "*C" or (line[:1] == ":" and " - " not in line)]
-            text = "".join(line.replace(" DROP ", " ACCEPT ") + "\n" for line in bare)
-            self.run("router", command + "-legacy-restore", "--wait", "30", stdin=text)
         self.run("router", "ipset", "destroy")
-        self.run("router", "conntrack", "-F")
 
     def declare(self, *services: dict[str, Any], **options: Any) -> dict[str, Any]:
         """Declare services: check mode predicts the run, and a second run changes nothing."""
@@ -278,6 +275,25 @@ def test_a_refusal_half_way_takes_all_of_it_back(lab: IpvsLab) -> None:
     assert "somebody else added it meanwhile" in result["msg"]
     lab.run("router", "ipvsadm", "-D", "-t", VIP2 + ":80", check=False)
     assert lab.everything() == before
+
+
+def test_killed_at_any_moment_and_run_again(lab: IpvsLab) -> None:
+    """To and fro between two states, killed on the way in most of the runs: what is declared is all that is there."""
+    one = [service(1, 2), {**service(1, name="two"), "address": VIP2}]
+    other = [service(2, 3, source_ranges=[CLIENT + "/32"]), service(2, family="ipv6", name="six")]
+    expected = []
+    for state in (one, other):
+        lab.declare(*state)
+        expected.append(lab.everything())
+    for attempt in range(8):
+        state = (one, other)[attempt % 2]
+        with lab.entered("router"):
+            process = namespaces.start_module("ipvs_services", services=state, backend="legacy")
+        with process:
+            threading.Event().wait(random.uniform(0.5, 1.5))  # the moment is what is random here
+            process.kill()
+        lab.apply("legacy", state)
+        assert lab.everything() == expected[attempt % 2]
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ FOLDER = "/var/lib/homelab-loadbalancer/"
 class NodesLab:
     """A lab of a name of its own. Playbooks are run from the repository, which must be the working folder."""
 
-    def __init__(self, inventory: str = "nodes") -> None:
+    def __init__(self, inventory: str = "nodes", name: str = "") -> None:
         self.inventory = "inventories/" + inventory
-        self.name = "ntt%d" % os.getpid()
+        self.name = name or "ntt%d" % os.getpid()
         self.folder = FOLDER + self.name
 
     def playbook(self, playbook: str, *options: str, rc: int = 0, **variables: Any) -> str:
