@@ -78,7 +78,7 @@ SLOW = (
     Part("sanity", ("tools/sanity",), limit=600),
     Part("integration", ("pytest", "-v", "tests/integration"), root=True, limit=1800),
     Part("kernel", ("tools/kernel", "pytest", "-v", "tests/kernel"), needs="linux.uml", root=True, limit=1800),
-    Part("nodes", ("pytest", "-v", "tests/nodes"), needs="linux.uml", root=True, limit=1800),
+    Part("nodes", ("pytest", "-v", "tests/nodes"), needs="linux.uml", root=True, limit=2400),
     *(
         Part("molecule-" + name, ("tools/molecule", "test", "-s", name), needs="podman", root=True, limit=900)
         for name in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
