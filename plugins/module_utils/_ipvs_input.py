@@ -207,8 +207,10 @@ def _real(raw: Any, front: Front, where: str) -> RealServer:
 def _given(raw: Any, key: str, where: str, default: int = 0) -> int:
     """A number that may be left out."""
     value = raw.get(key)
+    if value is None:
+        return default
     most, what = _NUMBERS[key]
-    return default if value is None else parse_number(value, 0, most, "%s.%s" % (where, key), what)
+    return parse_number(value, 0, most, "%s.%s" % (where, key), what)
 
 
 def _flags(raw: Any, scheduler: str, where: str) -> int:

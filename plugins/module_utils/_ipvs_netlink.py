@@ -14,7 +14,7 @@ import functools
 import os
 import socket
 import struct
-from typing import Callable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_kernel import NoIpvsError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import (
@@ -97,15 +97,17 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
 
 
-def attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Kind, and first and last byte, of each attribute between two places."""
+def attributes(data: bytes, start: int, end: int) -> dict[int, tuple[int, int]]:
+    """Where each kind of attribute begins and ends, between two places."""
+    found = {}
     unpack = _ATTRIBUTE.unpack_from
     while start + 4 <= end:
         length, kind = unpack(data, start)
         if length < 4:
-            return
-        yield kind & 0x3FFF, start + 4, start + length
+            break
+        found[kind & 0x3FFF] = start + 4, start + length
         start += (length + 3) & ~3
+    return found
 
 
 @functools.lru_cache(maxsize=1 << 10)
@@ -161,21 +163,13 @@ def encode(change: Change) -> bytes:
     )  # fmt: skip
 
 
-def _nested(data: bytes, start: int, end: int, wanted: int) -> dict[int, tuple[int, int]]:
-    """Where the attributes inside the wanted one are."""
-    for kind, first, last in attributes(data, start, end):
-        if kind == wanted:
-            return {inner: (a, b) for inner, a, b in attributes(data, first, last)}
-    return {}
-
-
 def _text(data: bytes, at: tuple[int, int] | None) -> str:
     return data[at[0] : at[1]].rstrip(b"\0").decode() if at else ""
 
 
 def decode_virtual(data: bytes, start: int, end: int) -> VirtualServer:
     """A virtual server, still without its real servers, from the attributes between two places."""
-    found = _nested(data, start, end, _CMD_SERVICE)
+    found = attributes(data, *attributes(data, start, end)[_CMD_SERVICE])
     family = _U16.unpack_from(data, found[_SVC_AF][0])[0]
     name = _FAMILY_NAMES[family]
     if _SVC_MARK in found:
@@ -205,10 +199,11 @@ def decode_virtual(data: bytes, start: int, end: int) -> VirtualServer:
 
 def decode_real(data: bytes, start: int, end: int, family: str) -> tuple[RealServer, Connections]:
     """A real server and its connections. Old kernels do not tell its family, which is the virtual server's then."""
-    found = _nested(data, start, end, _CMD_DEST)
+    found = attributes(data, *attributes(data, start, end)[_CMD_DEST])
+    unpack = _U32.unpack_from
 
-    def number(kind: int) -> int:
-        return int(_U32.unpack_from(data, found[kind][0])[0])
+    def number(kind: int) -> Any:
+        return unpack(data, found[kind][0])[0]
 
     own = _U16.unpack_from(data, found[_DEST_FAMILY][0])[0] if _DEST_FAMILY in found else _FAMILIES[family]
     first, last = found[_DEST_ADDRESS]
@@ -252,9 +247,7 @@ class Ipvs:
         name = _attribute(_CTRL_ATTR_FAMILY_NAME, b"IPVS\0")
         try:
             for data, first, last in self._ask(_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, _NLM_F_ACK, name):
-                for kind, start, dummy in attributes(data, first, last):
-                    if kind == _CTRL_ATTR_FAMILY_ID:
-                        return int(_U16.unpack_from(data, start)[0])
+                return int(_U16.unpack_from(data, attributes(data, first, last)[_CTRL_ATTR_FAMILY_ID][0])[0])
         except OSError as error:
             if error.errno != errno.ENOENT:
                 raise

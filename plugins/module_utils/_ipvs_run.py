@@ -38,7 +38,7 @@ def converge(options: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[s
     todo = _ipvs.plan(have, want, options["drain"] > 0, options["preserve_weights"])
     path = os.path.join(options["save_to"], FILE) if options["save_to"] else ""
     # As declared: a boot is no place to bring back weights that were set for a while.
-    text = render(want) or None
+    text = render(want) or None if path else None
     save = bool(path) and _files.differs(path, text)
     warnings = []
     if not check_mode:
