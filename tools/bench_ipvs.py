@@ -108,10 +108,11 @@ def main() -> None:
     start = statistics.median(found[START] for found in rounds)
     for name in rounds[0]:
         seconds = statistics.median(found[name] for found in rounds)
-        ratio = statistics.median(found[RESTORE] / found[name] for found in rounds)
-        print("%-28s %7.2f s, %6.2f s above start, %5.1f times as fast as ipvsadm -R" % (
-            name, seconds, seconds - start, ratio
-        ))  # fmt: skip
+        line = "%-28s %7.2f s" % (name, seconds)
+        if name in (COLD, SAME, ONE):
+            ratio = statistics.median(found[RESTORE] / (found[name] - found[START]) for found in rounds)
+            line += ", %6.2f s above start, which is %5.1f times as fast as ipvsadm -R" % (seconds - start, ratio)
+        print(line)
 
 
 if __name__ == "__main__":

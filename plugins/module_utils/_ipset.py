@@ -126,7 +126,7 @@ def _refuse_use(have: Sets, then: Sets, others: Sets) -> None:
         new = then.get(name)
         if not old.references or (new and old.kind == new.kind):
             continue
-        ours = [owner for owner in listed_in(have, name) if owner not in then or name not in _members(then[owner])]
+        ours = [owner for owner in listed_in(have, name) if owner not in listed_in(then, name)]
         if old.references == len(ours):
             continue
         lists = tool.read({owner: live for owner, live in others.items() if live.is_list})
@@ -140,10 +140,6 @@ def _refuse_use(have: Sets, then: Sets, others: Sets) -> None:
                 " and ".join(users) or "a part of the kernel that no list of rules shows (tc, for instance)",
             )
         )
-
-
-def _members(owner: Set) -> list[str]:
-    return [element(entry) for entry in owner.entries] if owner.is_list else []
 
 
 def apply_plan(plan: Plan) -> Plan:

@@ -14,8 +14,7 @@ import errno
 import os
 from typing import Callable, Iterable, Mapping, NamedTuple
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipvs_kernel
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_drain import drain
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipvs_drain, _ipvs_kernel
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import (
     Front,
     RealServer,
@@ -178,7 +177,7 @@ def apply(todo: Plan, limit: float = 0, entry: Callable[[Change], str] = describ
                 if refusal.code not in GONE:
                     raise ChangeError(_reason(refusal, entry))
 
-        cut = drain(kernel, list(todo.draining), limit, remove)
+        cut = _ipvs_drain.drain(kernel, list(todo.draining), limit, remove)
         for change in todo.last:
             remove(change)
     return cut

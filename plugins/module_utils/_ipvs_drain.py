@@ -9,7 +9,7 @@ Nobody is waiting for those, so they do not count. Nor does anything new come to
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 import time
 from collections import Counter
 from typing import Callable, Iterable, Iterator, NamedTuple
@@ -100,4 +100,6 @@ def ended(lines: Iterable[str]) -> Iterator[Route]:
 
 
 def _address(packed: str) -> str:
-    return str(ipaddress.ip_address(int(packed.replace(":", ""), 16).to_bytes(16 if ":" in packed else 4, "big")))
+    """In the kernel's own spelling, as those of virtual and real servers are."""
+    family = socket.AF_INET6 if ":" in packed else socket.AF_INET
+    return socket.inet_ntop(family, bytes.fromhex(packed.replace(":", "")))

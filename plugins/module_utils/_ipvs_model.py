@@ -18,7 +18,6 @@ OWN_FLAGS = {
     "sh": {"sh-fallback": 8, "sh-port": 16},
     "mh": {"mh-fallback": 8, "mh-port": 16},
 }
-DEFAULT_TIMEOUT = 360  # ipvsadm(8), -p
 FULL_NETMASKS = {"ipv4": "255.255.255.255", "ipv6": "128"}
 
 
@@ -56,11 +55,11 @@ class VirtualServer(NamedTuple):
     real_servers: tuple[RealServer, ...] = ()
 
 
+# In the order of their numbers (RFC 5237), by which ipvsadm sorts.
 _PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp"}
+_PROTOCOL_OPTIONS = {protocol: option for option, protocol in _PROTOCOLS.items()}
 _FORWARDS = {"-m": "masquerade", "-g": "direct", "-i": "tunnel"}
 _FORWARD_OPTIONS = {forward: option for option, forward in _FORWARDS.items()}
-# In the order of their numbers (RFC 5237), by which ipvsadm sorts.
-_PROTOCOL_OPTIONS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
 
 
 def spell(front: Front) -> str:

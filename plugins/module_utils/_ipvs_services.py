@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from typing import Any, Callable, Iterator, NamedTuple
 
@@ -39,13 +40,12 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_layout 
     sets,
     virtual_servers,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import Front, VirtualServer
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import VirtualServer
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_program import program
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Want
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import METRIC
 
 FAMILIES = ("ipv4", "ipv6")
-_VIP_METRIC = Want._field_defaults["metric"]
 
 
 class Settings(NamedTuple):
@@ -70,8 +70,8 @@ class Settings(NamedTuple):
 def missing_packages() -> list[str]:
     """What has to be installed first."""
     path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
-    found = {name for folder in path.split(":") if os.path.isdir(folder) for name in os.listdir(folder)}
-    return [package for package, program in (("iptables", "iptables"), ("ipset", "ipset")) if program not in found]
+    # Packages and programs have the same names.
+    return [program for program in ("iptables", "ipset") if shutil.which(program, path=path) is None]
 
 
 def node_addresses(vips: set[str]) -> list[str]:
@@ -81,7 +81,7 @@ def node_addresses(vips: set[str]) -> list[str]:
         found["local"]
         for link in links
         for found in link.get("addr_info", [])
-        if found.get("scope") == "global" and found.get("metric") != _VIP_METRIC and found["local"] not in vips
+        if found.get("scope") == "global" and found.get("metric") != METRIC and found["local"] not in vips
     ]
 
 
@@ -92,8 +92,7 @@ class Node:
         self._settings = settings
         self._exact = exact
         self._prefix = options["ipv4"].prefix
-        for family in FAMILIES:
-            refuse(services, options[family])
+        refuse(services, options["ipv4"])
         _refuse_schedulers(services, settings)
         vips = {service.address for service in services}
         local = node_addresses(vips) if any(service.node_port for service in services) else []
@@ -102,24 +101,24 @@ class Node:
         if any(fronts.values()) and settings.manage:
             _ipvs_kernel.require()
         declared = [front for family in FAMILIES for front in fronts[family]]
-        recorded = {family: self._recorded(family) for family in FAMILIES}
+        recorded = self._recorded()
         self._grown = [w for f in FAMILIES for w in sets(fronts[f], f, options[f], recorded[f])]
         self._sets = [w for f in FAMILIES for w in sets(fronts[f], f, options[f])]
         self._virtual = self._virtual_servers(declared)
         ours = {front_of(element) for elements in recorded.values() for element in elements}
         ours |= {virtual.front for virtual in self._virtual}
-        self._read = ours.__contains__ if settings.manage else _nothing
-        have = _ipvs.read(self._read)
+        have = _ipvs.read(ours.__contains__) if settings.manage else {}
         self._servers = _ipvs.plan(have, self._virtual, settings.drain > 0, settings.preserve_weights)
         self._rules = Change([self._rules_of(services, family, options[family]) for family in FAMILIES], exact)
         self._final = self._plan_sets()
+        self._kept = list(self._boot_files())
 
-    def _recorded(self, family: str) -> list[str]:
-        """The services that are ours already, as elements of their set."""
-        name = set_name(SERVICES, family, self._prefix)
+    def _recorded(self) -> dict[str, list[str]]:
+        """The services of each family that are ours already, as elements of their set."""
+        names = {family: set_name(SERVICES, family, self._prefix) for family in FAMILIES}
         live = _ipset_tool.headers()
-        found = _ipset_tool.read({name: live[name]}) if name in live else {}
-        return list(found[name].entries) if name in found else []
+        found = _ipset_tool.read({name: live[name] for name in names.values() if name in live})
+        return {family: list(found[name].entries) if name in found else [] for family, name in names.items()}
 
     def _virtual_servers(self, fronts: list[Frontend]) -> list[VirtualServer]:
         if not self._settings.manage:
@@ -144,7 +143,7 @@ class Node:
     def _plan_sets(self) -> _ipset.Plan:
         return _ipset.make_plan(self._sets, self._prefix, self._exact, unused=True)
 
-    def _files(self) -> Iterator[tuple[str, str | bytes | None]]:
+    def _boot_files(self) -> Iterator[tuple[str, str | bytes | None]]:
         """What a boot restores beside the rules: paths and contents."""
         if self._settings.folder:
             yield self._file("ipset.rules"), _ipset.boot_text(self._sets) or None
@@ -154,12 +153,12 @@ class Node:
     @property
     def changed(self) -> bool:
         parts = self._final.changed, self._rules.changed, self._servers.changed
-        return any(parts) or any(_files.differs(*file) for file in self._files())
+        return any(parts) or any(_files.differs(*file) for file in self._kept)
 
     def apply(self) -> list[str]:
         """Carry it out, and return a word on each endpoint that went with connections left."""
         self._rules.refuse_folders()
-        for path, content in self._files():
+        for path, content in self._kept:
             if content:
                 _files.refuse_missing_folder("save_to", path)
         done: list[Callable[[], None]] = []
@@ -176,7 +175,7 @@ class Node:
                 back()
             raise
         self._rules.save()
-        for path, content in self._files():
+        for path, content in self._kept:
             if _files.differs(path, content):
                 _files.write(path, content)
         return cut
@@ -213,10 +212,6 @@ class Node:
         return {**result, "changed": self.changed, "missing": [], "boot": boot if self._settings.folder else []}
 
 
-def _nothing(dummy: Front) -> bool:
-    return False
-
-
 def _refuse_schedulers(services: list[Service], settings: Settings) -> None:
     names = {service.name for service in services}
     for name in settings.schedulers:
@@ -225,9 +220,9 @@ def _refuse_schedulers(services: list[Service], settings: Settings) -> None:
     if not services or not settings.manage:
         return
     wanted = {"scheduler": settings.scheduler, **{"schedulers." + k: v for k, v in settings.schedulers.items()}}
+    unknown, known = _ipvs_kernel.missing("ip_vs_", set(wanted.values()))
     for where, scheduler in wanted.items():
-        unknown, known = _ipvs_kernel.missing("ip_vs_", {scheduler})
-        if unknown:
+        if scheduler in unknown:
             raise InputError(
                 "%s %s is not a scheduler of this node's kernel, which has %s" % (where, scheduler, ", ".join(known))
             )

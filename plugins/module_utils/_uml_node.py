@@ -136,7 +136,7 @@ def _pids(lab: Nodes, name: str) -> list[int]:
 def _kill(lab: Nodes, name: str) -> None:
     """As if its plug were pulled."""
     # They have nothing to put in order, and some wait for a tracer that is gone: not even a moment's grace.
-    _netns_apply.end(lambda: _pids(lab, name), grace=_netns_apply.GRACE, gently=False)
+    _netns_apply.end(lambda: _pids(lab, name), gently=False)
 
 
 def _shut_down(lab: Nodes, names: tuple[str, ...]) -> None:

@@ -35,14 +35,12 @@ def check_keys(raw: Any, known: tuple[str, ...], required: tuple[str, ...], wher
 
 def parse_number(raw: Any, low: int, high: int, where: str, what: str = "a number") -> int:
     """Check a whole number; `what` is how messages call it."""
-    # A boolean is an int to Python, and never meant as one here.
-    if isinstance(raw, int) and not isinstance(raw, bool) and low <= raw <= high:
-        return raw
     # Jinja may hand a number over as text.
-    text = str(raw)
-    if isinstance(raw, (bool, float)) or not DIGITS.match(text) or not low <= int(text) <= high:
+    number = int(raw) if isinstance(raw, str) and DIGITS.match(raw) else raw
+    # A boolean is an int to Python, and never meant as one here.
+    if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
         raise InputError("%s %s is not %s from %d to %d" % (where, raw, what, low, high))
-    return int(text)
+    return number
 
 
 def parse_boolean(raw: Any, where: str) -> bool:

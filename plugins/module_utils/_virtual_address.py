@@ -84,6 +84,9 @@ class State(NamedTuple):
     ipv6: bool = True  # whether the declared interface (a new link when there is none) may have IPv6 addresses
 
 
+METRIC = 27746  # marks an address as ours, unless a task asks for another
+
+
 class Want(NamedTuple):
     """The declaration; purge is none, link or node."""
 
@@ -92,7 +95,7 @@ class Want(NamedTuple):
     present: bool = True
     dummy: bool = False
     purge: str = "none"
-    metric: int = 27746
+    metric: int = METRIC
 
 
 class Step(NamedTuple):

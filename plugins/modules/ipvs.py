@@ -93,8 +93,8 @@ options:
         come, and goes when it has none, at the latest when this time is over, with a warning. The task waits for all of
         them together.
       - Connections are those that C(ipvsadm -Ln) shows as active and inactive, and the memory of persistence. TCP
-        connections are inactive for two minutes after their end, so that less than that cuts nothing but what lasts
-        longer than O(drain) in any case.
+        connections that both sides have closed do not count, although they are shown for two minutes more; those of a
+        virtual server with a C(mark) do.
       - Also holds for the real servers of virtual servers that go. Those of UDP go at once, for it has no connections
         that end.
       - The schedulers V(sh) and V(dh) refuse the clients of a server with weight 0. Use V(mh), or C(sh-fallback).

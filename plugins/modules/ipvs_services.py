@@ -127,6 +127,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import Options
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import COMMON_ARGUMENTS
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import NodeError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import ChangeError
@@ -137,7 +138,11 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_service
     Settings,
     missing_packages,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import SERVICES_ARGUMENTS, read_services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import (
+    SERVICES_ARGUMENTS,
+    Service,
+    read_services,
+)
 
 ARGUMENTS = {
     **SERVICES_ARGUMENTS,
@@ -151,32 +156,31 @@ ARGUMENTS = {
 }
 
 
-def declare(params: dict[str, Any], exact: bool) -> Node:
-    """The wanted state, planned."""
+def parse(params: dict[str, Any]) -> tuple[list[Service], dict[str, Options], Settings]:
+    """What is declared, checked as far as it can be without the node's tools."""
     if params["drain"] < 0:
         raise InputError("drain %d is not a number of seconds" % params["drain"])
     services, options = read_services(params), parse_options(params)
     if params["state"] == "absent":
         services, options = [], {family: each._replace(isolate=()) for family, each in options.items()}
-    names = Settings._fields
-    settings = Settings(**{name: params[name] for name in names if name in params})
-    settings = settings._replace(manage=params["virtual_servers"], folder=params["save_to"] or "")
-    return Node(services, options, settings, exact)
+    settings = Settings(**{name: params[name] for name in Settings._fields if name in params})
+    return services, options, settings._replace(manage=params["virtual_servers"], folder=params["save_to"] or "")
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     params, diff = module.params, module._diff
     missing = missing_packages()
-    if missing and (params["state"] == "absent" or module.check_mode):
-        # Something else is going to install them: all that can be known now is that the options are in order.
-        if module.check_mode:
-            module.warn("These packages are not installed: %s. Nothing more can be predicted" % ", ".join(missing))
-        module.exit_json(
-            changed=params["state"] == "present", missing=missing, boot=[], **({"diff": []} if diff else {})
-        )
     try:
-        node = declare(params, module.check_mode or diff)
+        declared = parse(params)
+        if missing and (params["state"] == "absent" or module.check_mode):
+            # Something else is going to install them: all that can be known now is that the options are in order.
+            if module.check_mode:
+                module.warn("These packages are not installed: %s. Nothing more can be predicted" % ", ".join(missing))
+            module.exit_json(
+                changed=params["state"] == "present", missing=missing, boot=[], **({"diff": []} if diff else {})
+            )
+        node = Node(*declared, module.check_mode or diff)
         result = {**node.result(), **({"diff": node.diff()} if diff else {})}
         if not module.check_mode:
             for word in node.apply():

@@ -22,6 +22,14 @@ ENVIRONMENT = {"ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"}
 _numbers = itertools.count()
 
 
+def ansible_playbook(inventory: str, playbook: str, options: tuple[str, ...], rc: int, values: dict[str, Any]) -> str:
+    """Run one of the project's playbooks from the repository, and return what it printed."""
+    argv = ["ansible-playbook", "-i", inventory, "playbooks/%s.yml" % playbook, "-e", json.dumps(values), *options]
+    done = run(argv, env=ENVIRONMENT, check=False)
+    assert done.rc == rc, done.out + done.err
+    return done.out + done.err
+
+
 class Lab:
     """A lab of a name of its own. Playbooks are run from the repository, which must be the working folder."""
 
@@ -34,14 +42,7 @@ class Lab:
         }[inventory]
 
     def playbook(self, playbook: str, *options: str, rc: int = 0, **variables: Any) -> str:
-        values = json.dumps({"vlan_lab_name": self.name, **variables})
-        done = run(
-            ["ansible-playbook", "-i", self.inventory, "playbooks/%s.yml" % playbook, "-e", values, *options],
-            env=ENVIRONMENT,
-            check=False,
-        )
-        assert done.rc == rc, done.out + done.err
-        return done.out + done.err
+        return ansible_playbook(self.inventory, playbook, options, rc, {"vlan_lab_name": self.name, **variables})
 
     def run(self, host: str, *argv: str, check: bool = True, stdin: str | None = None) -> str:
         return run(["ip", "netns", "exec", "%s-%s" % (self.name, host), *argv], stdin, check=check).out

@@ -15,7 +15,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_model import parse_nodes
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_node import apply, read
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_plan import plan
-from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, ansible_playbook
 
 FOLDER = "/var/lib/homelab-loadbalancer/"
 
@@ -30,14 +30,7 @@ class NodesLab:
 
     def playbook(self, playbook: str, *options: str, rc: int = 0, **variables: Any) -> str:
         """Run one of the project's playbooks and return what it printed."""
-        values = json.dumps({"node_lab_name": self.name, **variables})
-        done = run(
-            ["ansible-playbook", "-i", self.inventory, "playbooks/%s.yml" % playbook, "-e", values, *options],
-            env=ENVIRONMENT,
-            check=False,
-        )
-        assert done.rc == rc, done.out + done.err
-        return done.out + done.err
+        return ansible_playbook(self.inventory, playbook, options, rc, {"node_lab_name": self.name, **variables})
 
     def ansible(self, host: str, name: str, arguments: str, **variables: Any) -> str:
         """Run one module on a node, as a user of Ansible does."""

@@ -143,8 +143,11 @@ def test_without_ipset(nodes: NodesLab) -> None:
     ("variables", "message"),
     [
         ({"ipvs_lb_scheduler": "best"}, "scheduler best is not a scheduler of this node's kernel"),
-        ({"lb_interface": "eth0"}, "eth0"),
-        ({"lb_services": [{"name": "web", "address": VIP, "port": 80, "endpoint": []}]}, "endpoint"),
+        ({"lb_interface": "eth0"}, "interface eth0 is not a dummy link"),
+        (
+            {"lb_services": [{"name": "web", "address": VIP, "port": 80, "endpoint": []}]},
+            "lb_services[0].endpoint is not a known",
+        ),
     ],
     ids=["scheduler", "interface", "key"],
 )
