@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import Any, Callable
+from typing import Any, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_sets import TEMPORARY, Wanted
@@ -111,60 +111,71 @@ def _options(each: dict[str, Any], where: str) -> list[str]:
 
 
 def _entries(each: dict[str, Any], create: str, where: str) -> list[str]:
-    raw = parse_list([] if each.get("entries") is None else each["entries"], where + ".entries")
-    bad = checker(create)
-    for number, entry in enumerate(raw):
-        why = bad(entry)
-        if why:
-            raise InputError("%s.entries[%d] %s %s" % (where, number, entry, why))
+    declared = parse_list([] if each.get("entries") is None else each["entries"], where + ".entries")
+    checker = Checker(create)
+    wrong = checker.first_wrong(declared)
+    if wrong:
+        raise InputError("%s.entries[%d] %s %s" % (where, wrong[0], declared[wrong[0]], wrong[1]))
     if each.get("entries_file") is None:
-        return raw
-    return raw + _read_file(each["entries_file"], bad, where + ".entries_file")
+        return declared
+    return declared + _read_file(each["entries_file"], checker, where + ".entries_file")
 
 
-def _read_file(path: Any, bad: Callable[[Any], str], where: str) -> list[str]:
+def _read_file(path: Any, checker: Checker, where: str) -> list[str]:
     """A file's lines, but for empty ones and those that begin with #."""
     try:
         with open(path, encoding="utf-8") as file:
-            lines = file.read().split("\n")
+            lines = list(map(str.strip, file.read().split("\n")))
     except (OSError, TypeError, UnicodeDecodeError) as error:
         raise InputError("%s cannot be read on this node: %s" % (where, error)) from error
-    entries = []
-    for number, line in enumerate(lines):
-        entry = line.strip()
-        if entry and entry[0] != "#":
-            why = bad(entry)
-            if why:
-                raise InputError("%s %s, line %d: %s %s" % (where, path, number + 1, entry, why))
-            entries.append(entry)
+    entries = [line for line in lines if line and line[0] != "#"]
+    wrong = checker.first_wrong(entries)
+    if wrong:
+        entry = entries[wrong[0]]
+        raise InputError("%s %s, line %d: %s %s" % (where, path, lines.index(entry) + 1, entry, wrong[1]))
     return entries
 
 
-def checker(create: str) -> Callable[[Any], str]:
-    """What is wrong with an entry for such a set: a function that returns the reason, or an empty string.
+class Checker:
+    """What is wrong with entries for a set that is made with such options.
 
     ipset itself would look a host name up, take an option of its own (-file) out of an entry, and two lines for two
     commands. Everything else is left to it.
     """
-    kind = create.split(" ", 1)[0].split(":")[1].split(",")
-    ipv6 = " family inet6" in create
-    address = _IPV6 if ipv6 else _IPV4
-    network = r"%s(?:-%s|/[0-9.]+)?" % (address, address)
-    parts = [network if part in ("ip", "net") else r"[^\s,\"'\\-][^\s,\"'\\]*" for part in kind]
-    if create.startswith("bitmap:ip,mac"):
-        parts = [parts[0] + "(?:,%s)?" % parts[1]]
-    plain = re.compile(",".join(parts) + r"\Z")
-    whole = re.compile(",".join(parts) + _OPTIONS)
 
-    def bad(entry: Any) -> str:
+    def __init__(self, create: str) -> None:
+        self._kind = create.split(" ", 1)[0].split(":")[1].split(",")
+        self._ipv6 = " family inet6" in create
+        network = r"%s(?:-%s|/[0-9.]+)?" % ((_IPV6, _IPV6) if self._ipv6 else (_IPV4, _IPV4))
+        parts = [network if part in ("ip", "net") else r"[^\s,\"'\\-][^\s,\"'\\]*" for part in self._kind]
+        if create.startswith("bitmap:ip,mac"):
+            parts = [parts[0] + "(?:,%s)?" % parts[1]]
+        self._network = re.compile(network + r"\Z")
+        self._plain = re.compile(",".join(parts) + r"\Z")
+        self._whole = re.compile(",".join(parts) + _OPTIONS)
+
+    def first_wrong(self, entries: Sequence[Any]) -> tuple[int, str] | None:
+        """The number, from 0, of the first entry that is wrong, and why; None if there is none."""
+        if self._all_plain(entries):
+            return None
+        found = ((number, self.why(entry)) for number, entry in enumerate(entries))
+        return next(((number, why) for number, why in found if why), None)
+
+    def _all_plain(self, entries: Sequence[Any]) -> bool:
+        """Whether all are in order at first sight: six times as fast as to look for what is wrong."""
+        try:
+            return not self._ipv6 and all(map(self._plain.match, entries)) and max(map(len, entries)) <= MAX_ENTRY
+        except (TypeError, ValueError):  # something that is not text, or no entries at all
+            return False
+
+    def why(self, entry: Any) -> str:
+        """The reason why an entry is wrong; an empty string if it is not."""
         if not isinstance(entry, str):
             return "is not text: put it in quotes"
-        good = plain.match(entry) or whole.match(entry)
-        if good and len(entry) <= MAX_ENTRY and (not ipv6 or _ipv6_addresses(entry, kind)):
+        good = self._plain.match(entry) or self._whole.match(entry)
+        if good and len(entry) <= MAX_ENTRY and (not self._ipv6 or _ipv6_addresses(entry, self._kind)):
             return ""
-        return _outside(entry) or _misfit(entry, kind, re.compile(network + r"\Z"), "IPv6" if ipv6 else "IPv4")
-
-    return bad
+        return _outside(entry) or _misfit(entry, self._kind, self._network, "IPv6" if self._ipv6 else "IPv4")
 
 
 def _ipv6_addresses(entry: str, kind: list[str]) -> bool:

@@ -22,7 +22,7 @@ def converge(wanted: Sequence[Wanted], prefix: str, save_to: str, check_mode: bo
     save_to -- the file for the next boot; an empty string for none
     """
     plan = make_plan(wanted, prefix, exact=check_mode or diff)
-    text = boot_text(wanted) or None
+    text = (boot_text(wanted) if save_to else "") or None
     file_changes = bool(save_to) and _files.differs(save_to, text)
     if not check_mode:
         # In check mode, a task before this one may only have said that it would make the folder.
@@ -34,7 +34,7 @@ def converge(wanted: Sequence[Wanted], prefix: str, save_to: str, check_mode: bo
             _files.write(save_to, text)
     result = {
         "changed": plan.changed or file_changes,
-        "boot": ["ipset -exist -file %s restore" % save_to] if save_to and text else [],
+        "boot": ["ipset -exist -file %s restore" % save_to] if text else [],
     }
     if diff:
         result["diff"] = [plan.diff()] if plan.changed else []

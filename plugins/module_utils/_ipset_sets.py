@@ -249,4 +249,5 @@ def _small(name: str, old: Set, new: Set) -> tuple[list[str], list[str]]:
 
 
 def _adds(name: str, entries: Entries) -> list[str]:
-    return ["add %s %s%s" % (name, entry, moves) for entry, moves in entries.items()]
+    add = "add %s " % name
+    return [add + entry + moves for entry, moves in entries.items()]

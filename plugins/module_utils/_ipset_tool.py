@@ -41,7 +41,7 @@ def read(sets: Sets) -> Sets:
 
 def restore(lines: Iterable[str]) -> Completed:
     """Load lines; the caller looks at the exit code. What came before a line that is refused is not taken back."""
-    return run(["ipset", "-exist", "restore"], "".join(line + "\n" for line in lines), check=False)
+    return run(["ipset", "-exist", "restore"], "\n".join([*lines, ""]), check=False)
 
 
 def restore_aside(lines: Iterable[str]) -> Completed:

@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_input import (
-    checker,
+    Checker,
     parse_prefix,
     parse_sets,
 )
@@ -96,12 +96,12 @@ def test_a_bad_set_is_named(case: str) -> None:
 
 @pytest.mark.parametrize(("create", "entry"), BAD_ENTRIES)
 def test_a_bad_entry_says_why(create: str, entry: str) -> None:
-    assert checker(create)(entry).startswith(BAD_ENTRIES[create, entry])
+    assert Checker(create).why(entry).startswith(BAD_ENTRIES[create, entry])
 
 
 @pytest.mark.parametrize(("create", "entry"), GOOD_ENTRIES)
 def test_a_good_entry(create: str, entry: str) -> None:
-    assert not checker(create)(entry)
+    assert not Checker(create).why(entry)
 
 
 def test_what_ipset_is_given() -> None:
