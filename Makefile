@@ -25,7 +25,8 @@ PLAY := $(AS_ROOT) env PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-playbook
 PLAYBOOK := $(PLAY) -i $(INVENTORY)
 RUN_TESTS := .venv/bin/python tools/run_tests.py
 
-.PHONY: help setup demo demo-down lab nodes-up nodes-image nodes-down check test unit integration kernel nodes sanity molecule bench reference build clean
+.PHONY: help setup demo demo-down lab nodes-up nodes-image nodes-down cluster-up cluster-images cluster-down check test \
+    unit integration kernel nodes cluster sanity molecule bench reference build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +62,19 @@ nodes-down: ## remove the nodes with their disks
 	@tools/setup nodes
 	@$(PLAY) -i inventories/nodes playbooks/nodes_down.yml $(ARGS)
 
+cluster-up: cluster-images ## start a Kubernetes cluster on this machine; the first time builds it from source
+	@$(PLAY) -i inventories/cluster playbooks/cluster_lab.yml $(ARGS)
+
+# Made ahead of the playbook, as the nodes' disk is.
+cluster-images:
+	@tools/setup cluster
+	@$(AS_ROOT) env PATH="$$PATH" tools/cluster-binaries >/dev/null
+	@$(AS_ROOT) tools/container-image >/dev/null
+
+cluster-down: ## remove the cluster with all its data
+	@tools/setup cluster
+	@$(PLAY) -i inventories/cluster playbooks/cluster_lab_down.yml $(ARGS)
+
 check: setup ## lint, types and unit tests
 	@$(RUN_TESTS) check
 
@@ -68,7 +82,7 @@ test: ## every test there is
 	@tools/setup test
 	@$(RUN_TESTS) test
 
-unit integration kernel nodes sanity molecule: ## one part of `make test` alone
+unit integration kernel nodes cluster sanity molecule: ## one part of `make test` alone
 	@tools/setup test
 	@$(RUN_TESTS) $@
 

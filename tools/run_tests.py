@@ -37,6 +37,8 @@ class Part(NamedTuple):
     needs -- a program without which the part is skipped
     root -- must run as root; by sudo for everybody else
     limit -- seconds after which it is ended and counts as failed
+    beside -- it keeps one processor busy and no more, and runs beside the parts that are not so
+    ahead -- a command that fills a cache for it, run beside the parts before it; what fails there is met here again
     """
 
     name: str
@@ -44,6 +46,8 @@ class Part(NamedTuple):
     needs: str = ""
     root: bool = False
     limit: float = 300
+    beside: bool = False
+    ahead: tuple[str, ...] = ()
 
 
 class Counts(NamedTuple):
@@ -77,14 +81,30 @@ CHECK = (
 SLOW = (
     Part("sanity", ("tools/sanity",), limit=600),
     Part("integration", ("pytest", "-v", "tests/integration"), root=True, limit=1800),
-    Part("kernel", ("tools/kernel", "pytest", "-v", "tests/kernel"), needs="linux.uml", root=True, limit=1800),
-    Part("nodes", ("pytest", "-v", "tests/nodes"), needs="linux.uml", root=True, limit=2400),
+    Part(
+        "kernel",
+        ("tools/kernel", "pytest", "-v", "tests/kernel"),
+        needs="linux.uml",
+        root=True,
+        limit=2400,
+        beside=True,
+    ),
+    Part("nodes", ("pytest", "-v", "tests/nodes"), needs="linux.uml", root=True, limit=3600, beside=True),
     *(
         Part("molecule-" + name, ("tools/molecule", "test", "-s", name), needs="podman", root=True, limit=900)
         for name in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
     ),
     Part("demo", ("tools/demo-test",), root=True),
     Part("demo-ja", ("tools/demo-test", "ja"), root=True),
+    Part(
+        "cluster",
+        ("pytest", "-v", "tests/cluster"),
+        needs="go",
+        root=True,
+        limit=3600,
+        # It compiles for twenty minutes the first time, while kernels of our own keep one processor busy.
+        ahead=("nice", "-n", "10", "tools/cluster-binaries"),
+    ),
 )
 
 
@@ -122,7 +142,8 @@ def run(part: Part, output: IO[str] | None = None) -> Counts:
     A part that counts none is one test, and one that fails without a failed test adds one.
     """
     if part.needs and not shutil.which(part.needs):
-        print("%s is not installed: `make setup PROFILE=test` installs it." % part.needs, file=output, flush=True)
+        hint = "get it from https://go.dev/dl" if part.needs == "go" else "`make setup PROFILE=test` installs it"
+        print("%s is not installed: %s." % (part.needs, hint), file=output, flush=True)
         return Counts(skipped=1)
     with tempfile.TemporaryDirectory(prefix="results-") as folder:
         process = subprocess.Popen(command(part, Path(folder)), cwd=ROOT, stdout=output, stderr=output, text=True)
@@ -153,21 +174,22 @@ def report(part: Part, counts: Counts, seconds: float) -> None:
     print("==> %-12s %6.1f s  %s" % (part.name, seconds, counts), flush=True)
 
 
-def run_side_by_side(parts: list[Part]) -> dict[str, Counts]:
+def run_quietly(part: Part) -> tuple[Part, Counts, float, str]:
+    """Run a part with its output kept until it has ended."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        start = time.monotonic()
+        counts = run(part, output)
+        output.seek(0)
+        return part, counts, time.monotonic() - start, output.read()
+
+
+def run_side_by_side(parts: list[Part], processes: int | None = None) -> dict[str, Counts]:
     """Run parts at once, one a processor; each one's output is printed whole when it ends."""
-
-    def one(part: Part) -> tuple[Part, Counts, float, str]:
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-            start = time.monotonic()
-            counts = run(part, output)
-            output.seek(0)
-            return part, counts, time.monotonic() - start, output.read()
-
     done = {}
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for part, counts, seconds, text in pool.map(one, parts):
+    with ThreadPoolExecutor(max_workers=processes or os.cpu_count()) as pool:
+        for part, counts, seconds, text in pool.map(run_quietly, parts):
             # A linter that is content has nothing to tell.
-            if counts.failed or counts.skipped or part.name == "unit":
+            if counts.failed or counts.skipped or part not in CHECK or part.name == "unit":
                 print(text.rstrip(), flush=True)
             report(part, counts, seconds)
             done[part.name] = counts
@@ -183,6 +205,24 @@ def run_in_turn(parts: list[Part]) -> dict[str, Counts]:
         done[part.name] = run(part)
         report(part, done[part.name], time.monotonic() - start)
     return done
+
+
+def run_slow(parts: list[Part]) -> dict[str, Counts]:
+    """Run parts in turn, live, and those that are for another processor in turn beside them."""
+    for part in parts:
+        if part.ahead and shutil.which(part.needs):
+            argv = command(part._replace(argv=part.ahead), Path(os.devnull))
+            subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    beside = [part for part in parts if part.beside]
+    others = [part for part in parts if not part.beside]
+    if not others or (os.cpu_count() or 1) < 2:
+        return run_in_turn(parts)
+    for part in beside:
+        print("==> %s, beside the others: %s" % (part.name, " ".join(part.argv)), flush=True)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        second = pool.submit(run_side_by_side, beside, 1)
+        done = run_in_turn(others)
+        return {**done, **second.result()}
 
 
 def main(names: list[str]) -> int:
@@ -201,7 +241,7 @@ def main(names: list[str]) -> int:
         return 2
     start = time.monotonic()
     done = run_side_by_side([part for part in CHECK if part.name in wanted])
-    done |= run_in_turn([part for part in SLOW if part.name in wanted])
+    done |= run_slow([part for part in SLOW if part.name in wanted])
     total = sum(done.values(), Counts())
     for name, counts in done.items():
         if counts.failed or counts.skipped:

@@ -49,6 +49,8 @@ from typing import Any, Callable, Sequence
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+
 try:
     import rich.box
     import rich.console
@@ -70,17 +72,11 @@ def table(rows: Sequence[Sequence[Any]], columns: Sequence[str], title: str = ""
     for column in columns:
         grid.add_column(column, overflow="fold")  # what is too long goes on in the next line, and nothing is lost
     for row in rows:
-        grid.add_row(*(rich.text.Text(_harmless(str(cell))) for cell in row))
+        grid.add_row(*(rich.text.Text(printable(str(cell))) for cell in row))
     console = rich.console.Console(file=io.StringIO(), width=WIDTH, color_system=None)
     with console.capture() as captured:
         console.print(grid)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
-
-
-def _harmless(text: str) -> str:
-    return "".join(
-        character if character.isprintable() or character == "\n" else "\\x%02x" % ord(character) for character in text
-    )
 
 
 class FilterModule:

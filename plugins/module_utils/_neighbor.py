@@ -75,12 +75,12 @@ def probe(
     """
     asked = set(addresses)
     claimed: dict[IPAddress, str] = {}
-    with _sockets(link, addresses) as sockets:
+    with open_sockets(link, addresses) as sockets:
         for _turn in range(rounds):
             for ip in addresses:
                 if ip not in claimed:
                     sockets[ip.version].send(probe_frame(mac, ip))
-            for claim in _listen(list(sockets.values()), interval):
+            for claim in listen(list(sockets.values()), interval):
                 if claim.ip in asked and claim.mac not in own:
                     claimed[claim.ip] = claim.mac
                 if len(claimed) == len(asked):
@@ -103,7 +103,7 @@ def announce(
     """
     if not addresses:
         return
-    with _sockets(link, addresses) as sockets:
+    with open_sockets(link, addresses) as sockets:
         for turn in range(rounds):
             if turn:
                 time.sleep(interval)
@@ -115,18 +115,18 @@ def announce(
 def probe_frame(mac: str, ip: IPAddress) -> bytes:
     """A question that claims nothing itself: no sender address, so that no cache learns from it."""
     if isinstance(ip, ipaddress.IPv4Address):
-        return _arp(1, mac, ipaddress.IPv4Address(0), _NO_MAC, ip)
+        return arp(1, mac, ipaddress.IPv4Address(0), _NO_MAC, ip)
     body = struct.pack("!BBHI", NEIGHBOR_SOLICITATION, 0, 0, 0) + ip.packed
-    return _icmpv6(mac, ipaddress.IPv6Address(0), solicited_node(ip), body)
+    return icmpv6(mac, ipaddress.IPv6Address(0), solicited_node(ip), body)
 
 
 def announcement_frames(mac: str, ip: IPAddress, router: bool = False) -> list[bytes]:
     """Gratuitous ARP in both forms (hosts differ in which one they heed), or an unsolicited advertisement."""
     if isinstance(ip, ipaddress.IPv4Address):
-        return [_arp(1, mac, ip, _NO_MAC, ip), _arp(2, mac, ip, _mac_bytes(mac), ip)]
+        return [arp(1, mac, ip, _NO_MAC, ip), arp(2, mac, ip, mac_bytes(mac), ip)]
     flags = 0x20000000 | (0x80000000 if router else 0)  # override; not solicited
-    body = struct.pack("!BBHI", NEIGHBOR_ADVERTISEMENT, 0, 0, flags) + ip.packed + b"\x02\x01" + _mac_bytes(mac)
-    return [_icmpv6(mac, ip, _ALL_NODES, body)]
+    body = struct.pack("!BBHI", NEIGHBOR_ADVERTISEMENT, 0, 0, flags) + ip.packed + b"\x02\x01" + mac_bytes(mac)
+    return [icmpv6(mac, ip, _ALL_NODES, body)]
 
 
 def read_claim(frame: bytes) -> Claim | None:
@@ -153,19 +153,19 @@ def solicited_node(ip: ipaddress.IPv6Address) -> ipaddress.IPv6Address:
     return ipaddress.IPv6Address(bytes.fromhex("ff0200000000000000000001ff") + ip.packed[13:])
 
 
-def _arp(
+def arp(
     operation: int, mac: str, sender: ipaddress.IPv4Address, target_mac: bytes, target: ipaddress.IPv4Address
 ) -> bytes:
-    own = _mac_bytes(mac)
+    own = mac_bytes(mac)
     head = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation)
     return _ethernet(_BROADCAST, own, ETH_P_ARP, head + own + sender.packed + target_mac + target.packed)
 
 
-def _icmpv6(mac: str, source: ipaddress.IPv6Address, group: ipaddress.IPv6Address, body: bytes) -> bytes:
+def icmpv6(mac: str, source: ipaddress.IPv6Address, group: ipaddress.IPv6Address, body: bytes) -> bytes:
     pseudo = source.packed + group.packed + struct.pack("!II", len(body), ICMPV6)
     body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
     header = struct.pack("!IHBB", 0x60000000, len(body), ICMPV6, 255) + source.packed + group.packed
-    return _ethernet(_group_mac(group), _mac_bytes(mac), ETH_P_IPV6, header + body)
+    return _ethernet(_group_mac(group), mac_bytes(mac), ETH_P_IPV6, header + body)
 
 
 def _ethernet(to: bytes, sender: bytes, kind: int, payload: bytes) -> bytes:
@@ -184,7 +184,7 @@ def _group_mac(group: ipaddress.IPv6Address) -> bytes:
     return b"\x33\x33" + group.packed[12:]
 
 
-def _mac_bytes(mac: str) -> bytes:
+def mac_bytes(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
@@ -193,7 +193,7 @@ def _mac_text(mac: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _sockets(link: str, addresses: Sequence[IPAddress]) -> Iterator[dict[int, socket.socket]]:
+def open_sockets(link: str, addresses: Sequence[IPAddress]) -> Iterator[dict[int, socket.socket]]:
     """A raw socket for each IP version among the addresses, by version."""
     with contextlib.ExitStack() as stack:
         sockets: dict[int, socket.socket] = {}
@@ -224,7 +224,7 @@ def _join(raw: socket.socket, link: str, group: bytes) -> None:
     raw.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, request)
 
 
-def _listen(sockets: Sequence[socket.socket], seconds: float) -> Iterator[Claim]:
+def listen(sockets: Sequence[socket.socket], seconds: float) -> Iterator[Claim]:
     """The claims that arrive within so many seconds."""
     end = time.monotonic() + seconds
     while True:

@@ -63,7 +63,7 @@ def test_defaults_equal_specification(role: str) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_variables_are_named_after_the_role(role: str) -> None:
-    public = ("%s_" % role, "lb_")
+    public = ("%s_" % role, "lb_", "k8s_")
     assert [name for name in main_options(role) if not name.startswith(public)] == []
     assert [name for name in load(role, "vars/main.yml") if not name.startswith("__%s_" % role)] == []
 

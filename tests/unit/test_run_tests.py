@@ -79,5 +79,19 @@ def test_every_part_that_is_a_program_of_ours_exists() -> None:
     assert [program for program in ours if not (Path(run_tests.ROOT) / program).exists()] == []
 
 
+def test_a_part_runs_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two waits for the file of the other, so that neither would end alone; a third fills a cache ahead."""
+
+    def part(name: str, other: str, beside: bool) -> Part:
+        code = "touch %s; until [ -e %s ] && [ -e ahead ]; do sleep 0.01; done" % (name, other)
+        ahead = () if beside else ("touch", str(tmp_path / "ahead"))
+        argv = ("sh", "-c", "cd %s; %s" % (tmp_path, code))
+        return Part(name, argv, needs="sh", limit=60, beside=beside, ahead=ahead)
+
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    done = run_tests.run_slow([part("one", "two", True), part("two", "one", False)])
+    assert done == {"one": Counts(passed=1), "two": Counts(passed=1)}
+
+
 def test_an_unknown_part_is_refused() -> None:
     assert run_tests.main(["no-such-part"]) == 2

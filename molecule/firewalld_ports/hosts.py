@@ -1,0 +1,35 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of this scenario ask its hosts."""
+
+from __future__ import annotations
+
+import time
+
+from ansible_collections.homelab.loadbalancer.molecule.conftest import Node
+
+
+def echo(client: Node, protocol: str, address: str) -> str:
+    """What port 7946 of a node sends back to a client that says hello; nothing when it cannot."""
+    talk = f"exec 3<>/dev/{protocol}/{address}/7946 && echo hello >&3 && head -n 1 <&3"
+    return str(client.host.run("timeout 5 bash -c '%s'" % talk).stdout.strip())
+
+
+def as_it_was(node: Node) -> bool:
+    """Whether a node is what prepare.yml found."""
+    return node.output("/root/node-state") == node.output("cat /root/node-state.before")
+
+
+def keeps_asking(client: Node) -> bool:
+    """Whether each question to the pod has been answered so far, and the next ones are; files/poll asks."""
+    before = _answers(client)
+    end = time.monotonic() + 30
+    while _answers(client) < before + 3:
+        if time.monotonic() > end or client.host.run("systemctl is-active poll.service").rc != 0:
+            return False
+    return True
+
+
+def _answers(client: Node) -> int:
+    return int(client.output("wc -l < /run/answers"))

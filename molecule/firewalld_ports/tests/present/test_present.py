@@ -1,0 +1,52 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What peers of the nodes see while the ports are open, and what is as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.molecule.conftest import Node
+from ansible_collections.homelab.loadbalancer.molecule.firewalld_ports.hosts import as_it_was, echo, keeps_asking
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_peers_hear_of_each_other(client: Any, protocol: str, number: int) -> None:
+    assert echo(client, protocol, f"192.168.10.{number}") == "hello"
+
+
+@pytest.mark.parametrize("command", ["firewall-offline-cmd", "firewall-cmd"])
+def test_the_zones_hold_what_is_declared(command: str) -> None:
+    node = Node("running")
+    for zone in ("public", "internal"):
+        assert {"7946/tcp", "7946/udp"} <= set(node.output(f"{command} --zone={zone} --list-ports").split())
+    assert set(node.output(f"{command} --zone=work --list-ports").split()) == {"80/tcp", "30000-32767/tcp"}
+    assert "https" in node.output(f"{command} --zone=work --list-services").split()
+    assert set(node.output(f"{command} --zone=work --list-sources").lower().split()) == {
+        "10.244.0.0/16",
+        "00:11:22:33:44:aa",
+    }
+    rule = 'rule family="ipv4" source address="10.0.0.0/8" service name="http" accept'
+    assert node.output(f"{command} --zone=work --list-rich-rules") == rule
+
+
+def test_the_pod_has_answered_all_the_time(client: Any) -> None:
+    assert keeps_asking(client)
+
+
+def test_what_others_added_to_the_running_firewall_is_there() -> None:
+    node = Node("running")
+    assert "9000-9010/tcp" in node.output("firewall-cmd --zone=public --list-ports").split()
+    assert node.output("firewall-cmd --zone=internal --list-sources") == "10.99.0.0/16"
+    assert node.output("firewall-offline-cmd --zone=internal --list-sources") == ""
+    rules = node.rules("iptables-save")
+    assert any("--dport 8080" in line for line in rules["nat"])
+    assert {table: rules[table] for table in node.rules_before("iptables-save")} == node.rules_before("iptables-save")
+
+
+def test_a_node_without_firewalld_is_as_it_was() -> None:
+    assert as_it_was(Node("without"))

@@ -1,0 +1,207 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: app_manifest
+short_description: The Kubernetes objects of an application
+version_added: 0.1.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Makes a Deployment and a Service of a name and an image, and a ConfigMap where there are files.
+  - All options are checked; what is wrong is refused with a message that names the option.
+  - The pods of before go on working until those that replace them are ready.
+  - By default the container may do what the Pod Security Standard C(restricted) allows, and write to O(writable_paths)
+    alone.
+positional: _input, image
+options:
+  _input:
+    description: The application's name, which all objects have. Lower-case letters, digits and inner hyphens.
+    type: str
+    required: true
+  image:
+    description: The image reference, such as V(registry.example.org/team/web:1.2).
+    type: str
+    required: true
+  prefix:
+    description: What stands before the options' names in messages.
+    type: str
+    default: ''
+  namespace:
+    description: The namespace, which must exist.
+    type: str
+    default: default
+  replicas:
+    description: How many pods.
+    type: int
+    default: 1
+  ports:
+    description:
+      - The ports of the Service. Each is a number, or a mapping of C(port), C(target_port) (of the pods, default
+        C(port)), C(protocol) (C(tcp), C(udp) or C(sctp), default C(tcp)), C(name) (default C(tcp-80) for 80/tcp) and
+        C(node_port) (by default the cluster chooses it).
+      - Without any there is no Service.
+    type: list
+    elements: raw
+    default: [{port: 80, target_port: 8080}]
+  command:
+    description: The program, in place of the image's.
+    type: list
+    elements: str
+    default: []
+  args:
+    description: The program's arguments, in place of the image's.
+    type: list
+    elements: str
+    default: []
+  env:
+    description:
+      - Variables of the program. A value is a text, or a mapping of one of C(secretKeyRef), C(configMapKeyRef),
+        C(fieldRef), C(resourceFieldRef) to what Kubernetes has there.
+    type: dict
+    default: {}
+  config:
+    description: Files by their names, each a text. When one changes, the pods are replaced.
+    type: dict
+    default: {}
+  config_path:
+    description: The folder in which the program finds the files of O(config). By default C(/etc/) and the name.
+    type: str
+    default: ''
+  writable_paths:
+    description: Folders to which the program may write. They are empty when it starts, and lost with the pod.
+    type: list
+    elements: str
+    default: [/tmp]
+  readiness_probe:
+    description:
+      - How the kubelet sees whether a pod is ready for connections. A mapping of C(type) (C(tcp) connects, C(http)
+        wants a status below 400, C(exec) runs a program, C(none)), C(port) (of the pod, default the first tcp port),
+        C(path) (for C(http), default C(/)), C(command) (for C(exec)), C(delay), C(interval) and C(timeout) in seconds,
+        and C(retries). What is left out is as Kubernetes has it.
+      - Empty stands for C(tcp) where there is a tcp port.
+    type: dict
+    default: {}
+  liveness_probe:
+    description: How the kubelet sees that a container must be restarted, written as O(readiness_probe). Empty is none.
+    type: dict
+    default: {}
+  startup_probe:
+    description: What must succeed before the other probes count, written as O(readiness_probe). Empty is none.
+    type: dict
+    default: {}
+  drain:
+    description:
+      - How many seconds a pod goes on serving when it is to stop, before the program is told. So long nodes may take to
+        hear of it, and may still send connections. V(0) tells it at once, and is needed before Kubernetes 1.30.
+    type: int
+    default: 5
+  resources:
+    description: "C(requests) and C(limits), each a mapping such as C({cpu: 250m, memory: 64Mi})."
+    type: dict
+    default: {}
+  security_context:
+    description:
+      - Fields of the container's security context that replace or complete the default ones, which are
+        C(allowPrivilegeEscalation) false, C(capabilities) with C(drop) ALL, C(readOnlyRootFilesystem) true,
+        C(runAsNonRoot) true and C(seccompProfile) RuntimeDefault.
+      - An image that names no other user than root needs C(runAsUser) here.
+    type: dict
+    default: {}
+  service_account:
+    description: The service account whose token the pods get. Without one they get no token.
+    type: str
+    default: ''
+  image_pull_secrets:
+    description: Secrets with which the nodes may read the image.
+    type: list
+    elements: str
+    default: []
+  node_selector:
+    description: Labels of the nodes on which pods may run.
+    type: dict
+    default: {}
+  tolerations:
+    description: Taints of nodes that the pods tolerate, as Kubernetes has them.
+    type: list
+    elements: dict
+    default: []
+  labels:
+    description: More labels of the objects and pods.
+    type: dict
+    default: {}
+  annotations:
+    description: Annotations of the objects.
+    type: dict
+    default: {}
+  service_type:
+    description: Who reaches the Service.
+    type: str
+    choices: [ClusterIP, NodePort, LoadBalancer]
+    default: ClusterIP
+  load_balancer_ips:
+    description: The address that MetalLB is to give the Service, or two, one a family. Without any it chooses one.
+    type: list
+    elements: str
+    default: []
+  load_balancer_class:
+    description: Which load balancer is to serve the Service. It cannot be changed later.
+    type: str
+    default: ''
+  load_balancer_source_ranges:
+    description: Networks whose hosts may connect to the load balancer's address. Without any, all.
+    type: list
+    elements: str
+    default: []
+  external_traffic_policy:
+    description:
+      - With V(Local) a node passes connections to its own pods only, which see the client's address.
+    type: str
+    choices: [Cluster, Local]
+    default: Cluster
+"""
+
+EXAMPLES = r"""
+- name: Write the manifest of an application
+  ansible.builtin.copy:
+    content: "{{ objects | map('to_nice_yaml') | join('---\n') }}"
+    dest: web.yml
+    mode: "0644"
+  vars:
+    objects: >-
+      {{ 'web' | homelab.loadbalancer.app_manifest('registry.example.org/team/web:1.2', replicas=2,
+         ports=[{'port': 80, 'target_port': 8080}], service_type='LoadBalancer') }}
+"""
+
+RETURN = r"""
+_value:
+  description: The objects, in the order in which they are to be applied.
+  type: list
+  elements: dict
+"""
+
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import parse_app
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_manifest import app_objects
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+
+
+def app_manifest(name: str, image: str, prefix: str = "", **options: Any) -> list[dict[str, Any]]:
+    """The objects of an application, by its name, its image and the options."""
+    try:
+        return app_objects(parse_app(name, image, options, prefix))
+    except InputError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., list[dict[str, Any]]]]:
+        return {"app_manifest": app_manifest}

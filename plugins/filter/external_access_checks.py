@@ -1,0 +1,73 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: external_access_checks
+short_description: Judge what was seen of the external access of a cluster
+version_added: 0.1.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Joins what the API server knows with what nodes and clients outside saw, and says of each thing whether it is as it
+    should be; and if not, why, and what to do.
+positional: _input, reports
+options:
+  _input:
+    description: What P(homelab.loadbalancer.external_access_view#filter) returns.
+    type: dict
+    required: true
+  reports:
+    description:
+      - What each host saw. C(host), its name; C(place), C(node) or C(client); C(answers) of
+        M(homelab.loadbalancer.probe_ports); C(owners) and C(links) of M(homelab.loadbalancer.probe_owners). What a host
+        did not report is none.
+    type: list
+    elements: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Say what is wrong
+  ansible.builtin.debug:
+    msg: "{{ checks | selectattr('result', 'eq', 'fault') | map(attribute='sentence') }}"
+  vars:
+    checks: "{{ cluster | homelab.loadbalancer.external_access_checks(reports) }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - The checks. C(kind), what was looked at (V(address), V(speaker), V(memberlist), V(client), V(neighbor), V(http),
+      V(tcp), V(udp), V(sctp)); C(place), from where; C(subject), of what; C(result), V(proved), V(fault) or V(unknown);
+      C(found), what was seen; C(cause) and C(remedy) of a fault, empty where another check tells them; C(sentence), all
+      that in one.
+  type: list
+  elements: dict
+"""
+
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_checks import (
+    Report,
+    judge,
+    sentence,
+)
+
+
+def external_access_checks(cluster: dict[str, Any], reports: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """All checks, the API's first."""
+    read = [
+        Report(one["host"], one["place"], one.get("answers"), one.get("owners"), one.get("links") or {})
+        for one in reports
+    ]
+    return [{**check._asdict(), "sentence": sentence(check)} for check in judge(cluster, read)]
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., list[dict[str, str]]]]:
+        return {"external_access_checks": external_access_checks}

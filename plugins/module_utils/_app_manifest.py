@@ -1,0 +1,175 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An application's Kubernetes objects: a ConfigMap where it has files, a Deployment, a Service where it has ports.
+
+Only what is declared stands in them: server-side apply owns no field that is left out, so that what the cluster fills
+in or others set is not fought over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import LABEL_MANAGER, LABEL_NAME, App, Probe
+
+MANAGER = "homelab.loadbalancer"
+ADDRESSES = "metallb.io/loadBalancerIPs"
+CHECKSUM = "homelab.loadbalancer/config-checksum"
+# What the Pod Security Standard `restricted` asks for, and a read-only root file system.
+SECURITY_CONTEXT: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def app_objects(app: App) -> list[dict[str, Any]]:
+    """The objects of an application, in the order in which they are to be applied."""
+    objects = []
+    if app.config:
+        objects.append(_object(app, "v1", "ConfigMap", data=app.config))
+    objects.append(_object(app, "apps/v1", "Deployment", spec=_deployment(app)))
+    if app.ports:
+        objects.append(_object(app, "v1", "Service", _service_annotations(app), spec=_service(app)))
+    return objects
+
+
+def _object(
+    app: App, api_version: str, kind: str, annotations: dict[str, str] | None = None, **content: Any
+) -> dict[str, Any]:
+    metadata = {
+        "name": app.name,
+        "namespace": app.namespace,
+        "labels": {**app.labels, **_selector(app)},
+        **_filled(annotations={**app.annotations, **(annotations or {})}),
+    }
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **content}
+
+
+def _selector(app: App) -> dict[str, str]:
+    return {LABEL_NAME: app.name, LABEL_MANAGER: MANAGER}
+
+
+def _filled(**fields: Any) -> dict[str, Any]:
+    """The fields that hold something."""
+    return {key: value for key, value in fields.items() if value not in ("", [], {}, None)}
+
+
+def _deployment(app: App) -> dict[str, Any]:
+    # A ConfigMap's change does not replace pods; that of an annotation of theirs does.
+    checksum = hashlib.sha256(json.dumps(app.config, sort_keys=True).encode()).hexdigest() if app.config else ""
+    return {
+        "replicas": app.replicas,
+        "selector": {"matchLabels": _selector(app)},
+        # The pods of before go on working until those that replace them are ready.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "template": {
+            "metadata": {
+                "labels": {**app.labels, **_selector(app)},
+                **_filled(annotations=_filled(**{CHECKSUM: checksum})),
+            },
+            "spec": _pod(app),
+        },
+    }
+
+
+def _pod(app: App) -> dict[str, Any]:
+    volumes: list[dict[str, Any]] = []
+    mounts: list[dict[str, Any]] = []
+    for i, path in enumerate(app.writable_paths):
+        volumes.append({"name": "writable-%d" % i, "emptyDir": {}})
+        mounts.append({"name": "writable-%d" % i, "mountPath": path})
+    if app.config:
+        volumes.append({"name": "config", "configMap": {"name": app.name}})
+        mounts.append({"name": "config", "mountPath": app.config_path, "readOnly": True})
+    return {
+        # Kubernetes' own 30 s for the program to end, which it is told after the drain.
+        **_filled(terminationGracePeriodSeconds=30 + app.drain if app.drain else None),
+        # Few programs talk to the API; a token in each pod is a key for whoever breaks in.
+        "automountServiceAccountToken": bool(app.service_account),
+        "containers": [_container(app, mounts)],
+        **_filled(
+            serviceAccountName=app.service_account,
+            imagePullSecrets=[{"name": name} for name in app.image_pull_secrets],
+            nodeSelector=app.node_selector,
+            tolerations=app.tolerations,
+            volumes=volumes,
+        ),
+    }
+
+
+def _container(app: App, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    # Several ports of the Service may lead to one of the pod.
+    targets = dict.fromkeys((port.target, port.protocol.upper()) for port in app.ports)
+    return {
+        "name": app.name,
+        "image": app.image,
+        "securityContext": {**SECURITY_CONTEXT, **app.security_context},
+        **_filled(
+            command=app.command,
+            args=app.args,
+            env=app.env,
+            ports=[{"containerPort": port, "protocol": protocol} for port, protocol in targets],
+            resources=app.resources,
+            readinessProbe=_probe(app.readiness_probe),
+            livenessProbe=_probe(app.liveness_probe),
+            startupProbe=_probe(app.startup_probe),
+            volumeMounts=mounts,
+            # A pod is told to stop while nodes still send connections to it, until they have heard that it goes.
+            lifecycle={"preStop": {"sleep": {"seconds": app.drain}}} if app.drain else {},
+        ),
+    }
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    handlers: dict[str, dict[str, Any]] = {
+        "tcp": {"tcpSocket": {"port": probe.port}},
+        "http": {"httpGet": {"path": probe.path, "port": probe.port}},
+        "exec": {"exec": {"command": probe.command}},
+    }
+    if probe.type not in handlers:
+        return {}
+    return {
+        **handlers[probe.type],
+        **_filled(
+            initialDelaySeconds=probe.delay,
+            periodSeconds=probe.interval,
+            timeoutSeconds=probe.timeout,
+            failureThreshold=probe.retries,
+        ),
+    }
+
+
+def _service_annotations(app: App) -> dict[str, str]:
+    return _filled(**{ADDRESSES: ",".join(app.load_balancer_ips)})
+
+
+def _service(app: App) -> dict[str, Any]:
+    external = app.service_type != "ClusterIP"
+    ports = [
+        {
+            "name": port.name,
+            "port": port.port,
+            "protocol": port.protocol.upper(),
+            "targetPort": port.target,
+            **({"nodePort": port.node_port} if port.node_port else {}),
+        }
+        for port in app.ports
+    ]
+    return {
+        "type": app.service_type,
+        "selector": _selector(app),
+        "ports": ports,
+        **_filled(
+            externalTrafficPolicy=app.external_traffic_policy if external else "",
+            loadBalancerClass=app.load_balancer_class,
+            loadBalancerSourceRanges=app.load_balancer_source_ranges,
+            # An address of each family was asked for.
+            ipFamilyPolicy="RequireDualStack" if len(app.load_balancer_ips) > 1 else "",
+        ),
+    }

@@ -1,0 +1,319 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judge what was seen of a cluster's external access from its API, its nodes and clients outside. Pure.
+
+No single place sees enough: the API knows which node announces an address, a client who answers for it, and only nodes
+whether they hear each other.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Sequence
+
+Object = Dict[str, Any]
+
+_OPEN_PORTS = "open 7946/tcp and 7946/udp on %s, for instance with the role firewalld_ports"
+_SHARED = "look for the host with that MAC address, and give it or the Service another address"
+
+
+class Check(NamedTuple):
+    """One thing that was looked at.
+
+    kind -- what: api, speaker, memberlist, client, address, neighbor, http, tcp, udp, sctp
+    place -- from where: `API`, or a host of the inventory
+    subject -- of what, in words
+    result -- proved | fault | unknown
+    found -- what was seen
+    cause, remedy -- of a fault: why, and what to do. Empty when another check says it.
+    """
+
+    kind: str
+    place: str
+    subject: str
+    result: str
+    found: str
+    cause: str = ""
+    remedy: str = ""
+
+
+class Report(NamedTuple):
+    """What a host of the play saw; None for what it did not report."""
+
+    host: str
+    place: str  # node | client
+    answers: list[Object] | None  # of probe_ports
+    owners: list[Object] | None  # of probe_owners
+    links: Mapping[str, str]  # its links' MAC addresses
+
+
+class Known(NamedTuple):
+    """What is known of the nodes when a client's link is judged."""
+
+    macs: Mapping[str, str]  # the node that has each MAC address
+    complete: bool  # whether no node is left out
+    split: bool  # whether there are speakers that do not hear each other
+
+
+def judge(cluster: Object, reports: Sequence[Report]) -> list[Check]:
+    """All checks, the API's first."""
+    nodes = [report for report in reports if report.place == "node"]
+    clients = [report for report in reports if report.place == "client"]
+    memberlist = list(_memberlist(cluster, nodes))
+    split = any(check.result == "fault" for check in memberlist)
+    checks = [*_api(cluster), *memberlist]
+    if not clients:
+        checks.append(
+            Check("client", "clients", "outside the cluster", "unknown", "no host of the group is in the play")
+        )
+    for client in clients:
+        checks += _client(cluster, client, nodes, split)
+    return checks
+
+
+def _api(cluster: Object) -> Iterator[Check]:
+    for speaker in cluster["speakers"]:
+        if speaker["trouble"]:
+            yield Check(
+                "speaker",
+                "API",
+                "MetalLB's speaker on %s" % speaker["node"],
+                "fault",
+                speaker["trouble"],
+                "MetalLB's speaker on %s does not run: %s" % (speaker["node"], speaker["trouble"]),
+                "look at `kubectl describe pod` of it in MetalLB's namespace",
+            )
+    for node in cluster["nodes"]:
+        if node["excluded"] and cluster["metallb"]["installed"]:
+            yield Check("speaker", "API", node["name"], "unknown", "announces no address: excluded by its label")
+    if not cluster["services"]:
+        yield Check("address", "API", "Services", "unknown", "none of the type LoadBalancer")
+    for service in cluster["services"]:
+        yield _address(service)
+
+
+def _address(service: Object) -> Check:
+    trouble = service["pending"] or service["unannounced"]
+    addresses = ", ".join(service["addresses"]) or "pending"
+    if trouble:
+        found = addresses if service["pending"] else "%s, not announced" % addresses
+        return Check("address", "API", service["name"], "fault", found, trouble["cause"], trouble["remedy"])
+    by = ", announced by %s" % ", ".join(service["announcers"]) if service["announcers"] else ""
+    return Check("address", "API", service["name"], "proved", addresses + by)
+
+
+def _memberlist(cluster: Object, nodes: Sequence[Report]) -> Iterator[Check]:
+    """Whether each speaker's node reaches those of the others, one check for a protocol and one for each fault."""
+    speakers = {one["address"]: one["node"] for one in cluster["speakers"] if one["address"]}
+    names = {address: node["name"] for node in cluster["nodes"] for address in node["addresses"]}
+    # A speaker reaches itself in any case.
+    seen = [
+        (names.get(answer["source"], report.host), answer)
+        for report in nodes
+        for answer in report.answers or []
+        if answer["address"] in speakers and answer["source"] != answer["address"]
+    ]
+    yield from _missing(nodes)
+    unseen = sorted(set(speakers.values()) - {node for node, dummy in seen})
+    if len(speakers) > 1 and nodes and unseen:
+        yield Check("memberlist", "nodes", ", ".join(unseen), "unknown", "not looked from there: not in the play")
+    for protocol in ("tcp", "udp"):
+        paths = [answer for dummy, answer in seen if answer["protocol"] == protocol]
+        good = [answer for answer in paths if answer["state"] == "open" or (protocol, answer["state"]) == _QUIET]
+        if paths:
+            subject = "%s %d between speakers" % (protocol, paths[0]["port"])
+            found = "%d of %d %s" % (len(good), len(paths), "open" if protocol == "tcp" else "not refused")
+            result = "fault" if len(good) < len(paths) else "proved" if protocol == "tcp" else "unknown"
+            yield Check("memberlist", "nodes", subject, result, found)
+    yield from _closed(seen, speakers)
+
+
+_QUIET = ("udp", "silent")  # UDP does not confirm: silence is what an open port gives as well
+
+
+def _closed(seen: Sequence[tuple[str, Object]], speakers: Mapping[str, str]) -> Iterator[Check]:
+    """One fault for each port that is closed in one way, with all who cannot reach it."""
+    closed: dict[tuple[str, int, str, str, str], list[str]] = {}
+    for node, answer in seen:
+        if answer["state"] != "open" and (answer["protocol"], answer["state"]) != _QUIET:
+            key = (answer["address"], answer["port"], answer["protocol"], answer["state"], answer["detail"])
+            closed.setdefault(key, []).append(node)
+    for (address, port, protocol, state, detail), sources in closed.items():
+        node = "%s (%s)" % (speakers[address], address)
+        causes = {
+            "refused": "its speaker does not listen there, or a firewall of %s refuses" % node,
+            "prohibited": "a firewall of %s does not let it in" % node,
+            "silent": "a firewall of %s, or one on the way, drops it" % node,
+            "unreachable": "%s is down or cut off" % node,
+        }
+        remedy = "look at the network of %s" if state == "unreachable" else _OPEN_PORTS
+        yield Check(
+            "memberlist",
+            ", ".join(sorted(sources)),
+            "%s %d of %s" % (protocol, port, speakers[address]),
+            "fault",
+            detail,
+            "%s, and speakers that do not hear each other may announce one address twice, and take over late"
+            % causes[state],
+            remedy % speakers[address],
+        )
+
+
+def _missing(reports: Sequence[Report]) -> Iterator[Check]:
+    for report in reports:
+        if report.answers is None:
+            place = "client" if report.place == "client" else "memberlist"
+            yield Check(
+                place, report.host, "the host", "fault", "nothing seen", "it could not be asked: see its failed task"
+            )
+
+
+def _client(cluster: Object, client: Report, nodes: Sequence[Report], split: bool) -> Iterator[Check]:
+    """What a client outside saw of each Service."""
+    if client.answers is None:
+        yield from _missing([client])
+        return
+    inside = {address: node["name"] for node in cluster["nodes"] for address in node["addresses"]}
+    sources = {one["source"] for one in [*client.answers, *(client.owners or [])]}
+    own = sorted(inside[source] for source in sources & set(inside))
+    if own:
+        found = "is the node %s: proves nothing about outside" % own[0]
+        yield Check("client", client.host, "outside the cluster", "unknown", found)
+        return
+    owners = {one["address"]: one for one in client.owners or []}
+    known = _known(cluster, owners, nodes, split)
+    for service in cluster["services"]:
+        for address in service["addresses"]:
+            neighbor = _neighbor(service, owners.get(address), client.host, known)
+            if neighbor:
+                yield neighbor
+            told = bool(service["unannounced"] or (neighbor and neighbor.result == "fault"))
+            yield from _ports(service, address, client, told)
+
+
+def _known(cluster: Object, owners: Mapping[str, Object], nodes: Sequence[Report], split: bool) -> Known:
+    """The nodes' MAC addresses, by what the nodes report and by who answers for the nodes' addresses."""
+    names = {address: node["name"] for node in cluster["nodes"] for address in node["addresses"]}
+    found: dict[str, str] = {}
+    for report in nodes:
+        name = next((names[one["source"]] for one in report.answers or [] if one["source"] in names), report.host)
+        found.update(dict.fromkeys(report.links.values(), name))
+    for address, name in names.items():
+        for mac in (owners.get(address) or {}).get("macs") or []:
+            found.setdefault(mac, name)
+    return Known(found, len(set(found.values())) >= len(cluster["nodes"]), split)
+
+
+def _neighbor(service: Object, seen: Object | None, host: str, known: Known) -> Check | None:
+    """Whether exactly one host answers for an address, and that one is a node."""
+    if seen is None:
+        return None
+    subject = "%s by %s" % (seen["address"], "NDP" if ":" in seen["address"] else "ARP")
+    if seen["macs"] is None:
+        return Check("neighbor", host, subject, "unknown", "not asked: %s" % seen["reason"])
+    named = ["%s (%s)" % (mac, known.macs.get(mac, "no node known")) for mac in seen["macs"]]
+    found = ", ".join(named) or "nobody answers"
+    strangers = [mac for mac in seen["macs"] if mac not in known.macs]
+    if len(named) == 1 and not strangers:
+        return Check("neighbor", host, subject, "proved", "one MAC: %s" % found)
+    if len(named) == 1 and not known.complete:
+        return Check("neighbor", host, subject, "unknown", "one MAC: %s" % found)
+    if not named:
+        cause, remedy = _why_nobody(service)
+    elif strangers:
+        cause = "%s is answered for by %s, which is no node" % (seen["address"], " and ".join(strangers))
+        remedy = _SHARED
+    else:
+        cause, remedy = _why_several(seen["address"], [known.macs[mac] for mac in seen["macs"]], known.split)
+    return Check("neighbor", host, subject, "fault", found, cause, remedy)
+
+
+def _why_nobody(service: Object) -> tuple[str, str]:
+    if service["unannounced"]:
+        return "", ""  # said by the API's check
+    if service["protocols"] == ["bgp"]:
+        return (
+            "it is advertised by BGP alone, and is on the client's own link",
+            "take a pool outside of the client's network, or add an L2Advertisement: role metallb_pool",
+        )
+    return (
+        "%s, but no answer comes"
+        % ("%s announces it" % ", ".join(service["announcers"]) if service["announcers"] else "it is given out"),
+        "see that the client is on the nodes' link, that an L2Advertisement lets this link's interface, and that no "
+        "switch or hypervisor filters foreign addresses; then the speakers' log: kubectl logs",
+    )
+
+
+def _why_several(address: str, nodes: Sequence[str], split: bool) -> tuple[str, str]:
+    cause = "%s is answered for by several nodes at once: %s" % (address, ", ".join(nodes))
+    if split:
+        return cause + ", whose speakers do not hear each other", "open the ports that are named above"
+    return (
+        cause,
+        "with kube-proxy in ipvs mode set strictARP (the role metallb does); else take the address off the nodes' own "
+        "links",
+    )
+
+
+def _ports(service: Object, address: str, client: Report, told: bool) -> Iterator[Check]:
+    """What came of each of a Service's ports.
+
+    told -- a check before has already said why the address does not work
+    """
+    answers = {(one["address"], one["port"], one["protocol"]): one for one in client.answers or []}
+    for port in service["ports"]:
+        shown = "[%s]" % address if ":" in address else address
+        subject = "%s %s:%d" % (port["protocol"], shown, port["port"])
+        answer = answers.get((address, port["port"], port["protocol"]))
+        if answer is None:
+            found = "not asked: only its clients know what to ask"
+            yield Check(port["protocol"], client.host, subject, "unknown", found)
+            continue
+        good = answer["state"] == "open" and (
+            port["protocol"] == "tcp" or (answer["status"] is not None and answer["status"] < 500)
+        )
+        found = "%s, %g ms" % (answer["detail"], answer["milliseconds"]) if good else answer["detail"]
+        cause, remedy = ("", "") if good or told else _why_closed(service, answer)
+        yield Check(port["protocol"], client.host, subject, "proved" if good else "fault", found, cause, remedy)
+
+
+def _why_closed(service: Object, answer: Object) -> tuple[str, str]:
+    """Why a port of an address that somebody answers for does not work."""
+    if answer["state"] == "open":
+        return (
+            "%s is reached, but what answers is no page: %s" % (service["name"], answer["detail"]),
+            "look at the pods' log; a port that does not speak HTTP is taken out of external_access_http_ports",
+        )
+    if not service["endpoints"]:
+        return (
+            "%s has no endpoint that is ready" % service["name"],
+            "look at its pods, and whether their labels are what the Service selects",
+        )
+    if service["source_ranges"] and answer["source"] and not _within(answer["source"], service["source_ranges"]):
+        return (
+            "%s lets in only %s, and the client is %s"
+            % (service["name"], ", ".join(service["source_ranges"]), answer["source"]),
+            "add the client to loadBalancerSourceRanges, or ask from another one",
+        )
+    causes = {
+        "refused": "nothing serves the address on the node that it leads to",
+        "prohibited": "a firewall on the node that it leads to, or on the way, does not let it in",
+        "silent": "a firewall drops it, or kube-proxy does not run on the node that it leads to",
+        "unreachable": "the client has no way to it",
+    }
+    remedy = "see that kube-proxy runs there, and that the firewall lets the port in"
+    if answer["state"] == "unreachable":
+        remedy = "give the client a route to it"
+    return causes[answer["state"]], remedy
+
+
+def _within(address: str, ranges: Sequence[str]) -> bool:
+    networks = [ipaddress.ip_network(one.strip(), strict=False) for one in ranges]
+    return any(ipaddress.ip_address(address) in network for network in networks)
+
+
+def sentence(check: Check) -> str:
+    """From where what was seen of what, why, and what to do."""
+    seen = "%s, %s: %s" % (check.place, check.subject, check.found)
+    return ": ".join(filter(None, ["; ".join(filter(None, [seen, check.cause])), check.remedy]))

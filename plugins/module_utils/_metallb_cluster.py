@@ -1,0 +1,200 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the pools of the role `metallb_pool` mean in a cluster: for its nodes, its other pools and its Services.
+
+Everything here is pure: it judges objects that were looked up before.
+
+MetalLB gives each address to one pool, and refuses a pool that overlaps another one. So what takes addresses over from
+another pool has to wait until that one has let go, and a Service that has one of them is without a pool for that long.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_pool import (
+    LABELS,
+    PREFIX,
+    SECRET_PREFIX,
+    Pool,
+    objects,
+    parse_pools,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_ranges import Range, parse_range
+
+_WHY_STAY = (
+    "it would get another one, and what knows the old one, such as DNS, would be wrong. Keep the address in that pool "
+    "of metallb_pool_pools, or set metallb_pool_allow_moves: true"
+)
+
+# By kind the objects of the cluster.
+Cluster = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+class Plan(NamedTuple):
+    """What is to be done, in this order."""
+
+    remove_first: list[dict[str, Any]]  # pools of ours that hold addresses which a declared one is to have
+    apply: list[dict[str, Any]]
+    apply_late: list[dict[str, Any]]  # pools that get addresses from those above
+    remove: list[dict[str, Any]]  # what is ours and is declared no more
+    faults: list[str]  # why nothing of this may be done
+    moves: list[str]  # Services that lose their address
+
+
+def plan(
+    declared: Mapping[str, Any],
+    cluster: Cluster,
+    namespace: str,
+    gateways: Sequence[str] = (),
+    allow_moves: bool = False,
+) -> Plan:
+    """Compare a declaration with the cluster.
+
+    declared -- as `_metallb_pool.objects` takes it
+    cluster -- the objects of MetalLB and the Secrets in its namespace, all Nodes and all Services, by their kinds
+    namespace -- that of MetalLB
+    gateways -- addresses that no pool may hold
+    allow_moves -- whether Services may lose their address
+    Raises InputError for what is wrong in the declaration by itself.
+    """
+    wanted = objects(declared, namespace)
+    pools = parse_pools(declared["pools"])
+    names = {(obj["kind"], obj["metadata"]["name"]) for obj in wanted}
+    stale = [obj for obj in _ours(cluster) if (obj["kind"], obj["metadata"]["name"]) not in names]
+    live = {entry["metadata"]["name"]: _ranges(entry) for entry in cluster.get("IPAddressPool", ())}
+    blocking = _blocking(pools, live)
+    # What is neither declared nor ours stays as it is.
+    staying = set(live) - {pool.name for pool in pools} - {_name(obj) for obj in stale}
+    faults = [*_overlaps(pools, live, staying), *_taken(pools, cluster, gateways)]
+    faults += _unknown(declared, cluster, staying)
+    moves = list(_moves(pools, live, staying, cluster))
+    if not allow_moves:
+        faults += ["%s: %s" % (move, _WHY_STAY) for move in moves]
+    late = [obj for obj in wanted if obj["kind"] == "IPAddressPool" and blocking[_name(obj)]]
+    in_the_way = set().union(*blocking.values())
+    first = [obj for obj in stale if obj["kind"] == "IPAddressPool" and _name(obj) in in_the_way]
+    apply = [obj for obj in wanted if obj not in late]
+    return Plan(first, apply, late, [obj for obj in stale if obj not in first], faults, moves)
+
+
+def _blocking(pools: Sequence[Pool], live: Mapping[str, Sequence[Range]]) -> dict[str, set[str]]:
+    """By declared pool the other pools in the cluster that hold addresses of it."""
+    return {
+        pool.name: {
+            name
+            for name, ranges in live.items()
+            if name != pool.name and any(mine.overlaps(taken) for dummy, mine in pool.ranges for taken in ranges)
+        }
+        for pool in pools
+    }
+
+
+def _overlaps(pools: Sequence[Pool], live: Mapping[str, Sequence[Range]], staying: set[str]) -> Iterator[str]:
+    """Ranges that belong to a pool of somebody else."""
+    for pool in pools:
+        for place, mine in pool.ranges:
+            for name in sorted(staying):
+                if any(mine.overlaps(taken) for taken in live[name]):
+                    yield (
+                        "%s overlaps the pool %s in the cluster, which is not ours: remove that one, declare it in "
+                        "metallb_pool_pools as well, or choose other addresses" % (place, name)
+                    )
+
+
+def _taken(pools: Sequence[Pool], cluster: Cluster, gateways: Sequence[str]) -> Iterator[str]:
+    """Ranges that hold the address of a host, which would be cut off."""
+    hosts = [
+        (str(address["address"]), "node " + _name(node))
+        for node in cluster.get("Node", ())
+        for address in (node.get("status") or {}).get("addresses") or []
+        if address.get("type") in ("InternalIP", "ExternalIP")
+    ]
+    for index, gateway in enumerate(gateways):
+        try:
+            hosts.append((str(ipaddress.ip_address(gateway)), "a gateway"))
+        except ValueError:
+            raise InputError("%sgateways[%d] %s is not an IP address" % (PREFIX, index, gateway)) from None
+    for pool in pools:
+        for place, mine in pool.ranges:
+            for address, owner in hosts:
+                if mine.holds(address):
+                    yield "%s holds %s, the address of %s, which would be cut off: leave it out" % (
+                        place, address, owner,
+                    )  # fmt: skip
+
+
+def _unknown(declared: Mapping[str, Any], cluster: Cluster, staying: set[str]) -> Iterator[str]:
+    """Pools and peers that an advertisement names and that are not there."""
+    pools = staying | {pool["name"] for pool in declared["pools"]}
+    peers = {_name(peer) for peer in cluster.get("BGPPeer", ()) if not _is_ours(peer)}
+    peers |= {peer["name"] for peer in declared["bgp_peers"]}
+    for key, field, known, variable in (
+        ("l2_advertisements", "pools", pools, "pools"),
+        ("bgp_advertisements", "pools", pools, "pools"),
+        ("bgp_advertisements", "peers", peers, "bgp_peers"),
+    ):
+        for index, entry in enumerate(declared[key]):
+            for position, name in enumerate(entry.get(field) or []):
+                if name not in known:
+                    yield "%s%s[%d].%s[%d] %s is not there: declare it in %s%s, which has %s" % (
+                        PREFIX, key, index, field, position, name, PREFIX, variable,
+                        ", ".join(entry["name"] for entry in declared[variable]) or "none",
+                    )  # fmt: skip
+
+
+def _moves(
+    pools: Sequence[Pool], live: Mapping[str, Sequence[Range]], staying: set[str], cluster: Cluster
+) -> Iterator[str]:
+    """Services whose address leaves its pool. One that goes to another pool leaves too: it is in none in between."""
+    after = {pool.name: [mine for dummy, mine in pool.ranges] for pool in pools}
+    after.update({name: list(live[name]) for name in staying})
+    for service in cluster.get("Service", ()):
+        owner = name_of({**service, "kind": "Service"})
+        for entry in ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []:
+            address = entry.get("ip")
+            for name, ranges in live.items():
+                if address and _holds(ranges, address) and not _holds(after.get(name, []), address):
+                    yield "%s has %s, which leaves the pool %s" % (owner, address, name)
+
+
+def _holds(ranges: Sequence[Range], address: str) -> bool:
+    return any(entry.holds(address) for entry in ranges)
+
+
+def _ours(cluster: Cluster) -> list[dict[str, Any]]:
+    """The objects that the role made, down to what it takes to remove them."""
+    kinds = ("BGPAdvertisement", "L2Advertisement", "BGPPeer", "IPAddressPool", "Community", "Secret")
+    return [
+        {
+            "apiVersion": entry["apiVersion"],
+            "kind": kind,
+            "metadata": {key: entry["metadata"][key] for key in ("name", "namespace")},
+        }
+        for kind in kinds
+        for entry in cluster.get(kind, ())
+        if _is_ours(entry) and (kind != "Secret" or _name(entry).startswith(SECRET_PREFIX))
+    ]
+
+
+def _is_ours(entry: Mapping[str, Any]) -> bool:
+    labels = entry["metadata"].get("labels") or {}
+    return all(labels.get(key) == value for key, value in LABELS.items())
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return str(entry["metadata"]["name"])
+
+
+def _ranges(pool: Mapping[str, Any]) -> list[Range]:
+    """The ranges of a pool in the cluster, which may be written in ways that we would not accept."""
+    found = []
+    for text in (pool.get("spec") or {}).get("addresses") or []:
+        if "-" not in text and "/" in text:
+            text = str(ipaddress.ip_network(text, strict=False))
+        found.append(parse_range(text, "the pool %s in the cluster" % _name(pool)))
+    return found

@@ -1,0 +1,106 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MetalLB's manifest, as this project applies it: pure functions of its text and the options of the role."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Iterator, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import parse_definitions
+
+LABELS = {"app.kubernetes.io/managed-by": "homelab.loadbalancer", "app.kubernetes.io/part-of": "metallb"}
+# What we applied, so that an upgrade and a removal know it whatever the manifest has become.
+RECORD = "homelab-loadbalancer-metallb"
+
+
+def adjust(
+    documents: Sequence[Any],
+    load_balancer_class: str = "",
+    node_selector: Mapping[str, str] | None = None,
+    tolerations: Sequence[Mapping[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """The objects of the manifest, to be applied by server-side apply.
+
+    load_balancer_class -- MetalLB serves only Services of this class; empty: those without one
+    node_selector -- labels of the nodes that are to announce addresses, besides what the manifest asks for
+    tolerations -- taints of nodes that announce addresses nevertheless, besides those of the manifest
+    Raises InputError when it is no manifest of MetalLB.
+    """
+    found = parse_definitions([entry for entry in documents if entry is not None], "metallb_manifest")
+    adjusted = [_object(copy.deepcopy(entry)) for entry in found]
+    names = {(entry["kind"], entry["metadata"]["name"]): entry for entry in adjusted}
+    for key in (("Deployment", "controller"), ("DaemonSet", "speaker")):
+        if key not in names:
+            raise InputError("metallb_manifest has no %s %s: it must be a manifest of MetalLB" % key)
+        container = next(entry for entry in _pod(names[key])["containers"] if entry["name"] == key[1])
+        if load_balancer_class:
+            container["args"] = [*(container.get("args") or []), "--lb-class=" + load_balancer_class]
+    speaker = _pod(names["DaemonSet", "speaker"])
+    speaker["nodeSelector"] = {**(speaker.get("nodeSelector") or {}), **(node_selector or {})}
+    speaker["tolerations"] = [*(speaker.get("tolerations") or []), *tolerations]
+    return adjusted
+
+
+def record(wanted: Sequence[Mapping[str, Any]], recorded: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The ConfigMap that keeps which objects were applied, in their order.
+
+    recorded -- objects of before: an upgrade keeps them in the record until it has removed them
+    """
+    lines = ["%s %s %s %s\n" % _key(entry) for entry in (*wanted, *stale(recorded, wanted))]
+    namespace = next(entry["metadata"]["name"] for entry in wanted if entry["kind"] == "Namespace")
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": RECORD, "namespace": namespace, "labels": dict(LABELS)},
+        "data": {"objects": "".join(lines)},
+    }
+
+
+def read_record(text: str) -> list[dict[str, Any]]:
+    """References to the objects that were applied, in their order, from the data of the record."""
+    found = []
+    for line in text.splitlines():
+        version, kind, namespace, name = line.split(" ")
+        metadata = {"name": name} if namespace == "-" else {"name": name, "namespace": namespace}
+        found.append({"apiVersion": version, "kind": kind, "metadata": metadata})
+    return found
+
+
+def stale(recorded: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What was applied and is wanted no more."""
+    keys = [_key(entry) for entry in wanted]
+    return [dict(entry) for entry in recorded if _key(entry) not in keys]
+
+
+def _object(entry: dict[str, Any]) -> dict[str, Any]:
+    entry.pop("status", None)
+    metadata = entry["metadata"]
+    metadata.pop("creationTimestamp", None)
+    metadata["labels"] = {**(metadata.get("labels") or {}), **LABELS}
+    for config in _client_configs(entry):
+        config.pop("caBundle", None)
+    return entry
+
+
+def _client_configs(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Where the API server reaches webhooks. MetalLB's controller writes the certificate authority there."""
+    if entry["kind"] == "CustomResourceDefinition":
+        conversion = entry["spec"].get("conversion") or {}
+        if conversion.get("webhook"):
+            yield conversion["webhook"]["clientConfig"]
+    if entry["kind"] == "ValidatingWebhookConfiguration":
+        for webhook in entry.get("webhooks") or []:
+            yield webhook["clientConfig"]
+
+
+def _pod(entry: Mapping[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = entry["spec"]["template"]["spec"]
+    return spec
+
+
+def _key(entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    metadata = entry["metadata"]
+    return entry["apiVersion"], entry["kind"], metadata.get("namespace") or "-", metadata["name"]

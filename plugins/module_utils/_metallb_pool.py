@@ -1,0 +1,251 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role `metallb_pool` declares, checked, and as the objects that MetalLB reads (API groups metallb.io).
+
+Everything here is pure. What a declaration means for other pools, nodes and Services is in `_metallb_cluster`.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+from typing import Any, Callable, Mapping, NamedTuple
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_ranges import Range, parse_range
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
+    check_keys,
+    parse_boolean,
+    parse_list,
+    parse_number,
+)
+
+LABELS = {"app.kubernetes.io/managed-by": "homelab.loadbalancer"}
+PREFIX = "metallb_pool_"  # of the role's variables, as messages name them
+SECRET_PREFIX = "bgp-peer-"  # noqa: S105 -- the name of an object
+COMMUNITIES = "homelab-loadbalancer"  # the one object that holds all of them
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
+_COMMUNITY = re.compile(r"(\d{1,5}:\d{1,5}|large:\d{1,10}:\d{1,10}:\d{1,10})\Z", re.ASCII)
+_SECONDS = 2**16 - 1
+
+# A value that is checked where it stands: `parse(raw, where)`.
+Parse = Callable[[Any, str], Any]
+
+
+class Field(NamedTuple):
+    """One key of an entry, and the field of the object's spec that it becomes."""
+
+    key: str
+    field: str  # with dots where it is nested
+    parse: Parse
+
+
+class Pool(NamedTuple):
+    """A pool with its ranges, each with how messages call it."""
+
+    name: str
+    ranges: tuple[tuple[str, Range], ...]
+
+
+def parse_pools(raw: Any) -> list[Pool]:
+    """Check the names and ranges of the pools, and that no address is declared twice."""
+    where = PREFIX + "pools"
+    pools: list[Pool] = []
+    seen: list[tuple[str, Range]] = []
+    for place, entry in _entries(raw, where, POOL_FIELDS):
+        ranges = []
+        for index, text in enumerate(parse_list(entry.get("addresses"), place + ".addresses")):
+            name = "%s.addresses[%d]" % (place, index)
+            found = parse_range(text, name)
+            for other, taken in seen:
+                if found.overlaps(taken):
+                    raise InputError("%s %s overlaps %s: an address is in one pool only" % (name, text, other))
+            ranges.append(("%s %s" % (name, text), found))
+            seen.append(ranges[-1])
+        if not ranges:
+            raise InputError("%s.addresses is empty: give at least one range" % place)
+        pools.append(Pool(entry["name"], tuple(ranges)))
+    return pools
+
+
+def objects(declared: Mapping[str, Any], namespace: str) -> list[dict[str, Any]]:
+    """The objects of a declaration, in the order in which they are to be applied.
+
+    declared -- the role's variables, without their prefix: pools, l2_advertisements, bgp_advertisements, bgp_peers and
+        communities, each a list
+    namespace -- that of MetalLB
+    Raises InputError, which names the entry.
+    """
+    parse_pools(declared["pools"])
+    made = _communities(declared["communities"], namespace)
+    made += _made("IPAddressPool", declared["pools"], "pools", POOL_FIELDS, namespace)
+    for place, entry in _entries(declared["bgp_peers"], PREFIX + "bgp_peers", PEER_FIELDS):
+        made += _secret(entry, place, namespace)
+    made += _made("BGPPeer", declared["bgp_peers"], "bgp_peers", PEER_FIELDS, namespace)
+    for kind, key, fields in (
+        ("L2Advertisement", "l2_advertisements", L2_FIELDS),
+        ("BGPAdvertisement", "bgp_advertisements", BGP_FIELDS),
+    ):
+        made += _made(kind, declared[key], key, fields, namespace)
+    return made
+
+
+def _made(kind: str, raw: Any, key: str, fields: tuple[Field, ...], namespace: str) -> list[dict[str, Any]]:
+    result = []
+    for place, entry in _entries(raw, PREFIX + key, fields):
+        spec: dict[str, Any] = {}
+        for known in fields:
+            if entry.get(known.key) is not None:
+                _put(spec, known.field, known.parse(entry[known.key], "%s.%s" % (place, known.key)))
+        if kind == "BGPPeer":
+            spec.update(_password(entry))
+        version = "v1beta2" if kind == "BGPPeer" else "v1beta1"
+        result.append(_object("metallb.io/" + version, kind, entry["name"], namespace, spec=spec))
+    return result
+
+
+def _entries(raw: Any, where: str, fields: tuple[Field, ...]) -> list[tuple[str, dict[str, Any]]]:
+    """The entries with how messages call each, their names and keys checked."""
+    known = ("name", *(field.key for field in fields), *(EXTRA_KEYS if fields is PEER_FIELDS else ()))
+    required = {POOL_FIELDS: ("name", "addresses"), PEER_FIELDS: ("name", "my_asn", "peer_asn", "address")}
+    found: list[tuple[str, dict[str, Any]]] = []
+    for index, entry in enumerate(parse_list(raw, where)):
+        place = "%s[%d]" % (where, index)
+        check_keys(entry, known, required.get(fields, ("name",)), place)
+        _name(entry["name"], place + ".name")
+        if entry["name"] in [other["name"] for dummy, other in found]:
+            raise InputError("%s.name %s is there twice" % (place, entry["name"]))
+        found.append((place, entry))
+    return found
+
+
+def _communities(raw: Any, namespace: str) -> list[dict[str, Any]]:
+    """All communities in one object."""
+    made: list[dict[str, str]] = []
+    for index, entry in enumerate(parse_list(raw, PREFIX + "communities")):
+        place = "%scommunities[%d]" % (PREFIX, index)
+        check_keys(entry, ("name", "value"), ("name", "value"), place)
+        if not isinstance(entry["value"], str) or not _COMMUNITY.match(entry["value"]):
+            raise InputError('%s.value %s is no community: write "65535:65281", in quotes' % (place, entry["value"]))
+        if entry["name"] in [other["name"] for other in made]:
+            raise InputError("%s.name %s is there twice" % (place, entry["name"]))
+        made.append({"name": entry["name"], "value": entry["value"]})
+    spec = {"communities": made}
+    return [_object("metallb.io/v1beta1", "Community", COMMUNITIES, namespace, spec=spec)] if made else []
+
+
+def _secret(entry: Mapping[str, Any], place: str, namespace: str) -> list[dict[str, Any]]:
+    """The Secret of a peer's password."""
+    if not entry.get("password"):
+        return []
+    if entry.get("password_secret"):
+        raise InputError("%s has password and password_secret: give one of them" % place)
+    # By `data`, not by `stringData`, of which server-side apply would not know later what was declared.
+    password = base64.b64encode(str(entry["password"]).encode()).decode()
+    made = _object("v1", "Secret", _secret_name(entry), namespace, data={"password": password})
+    return [{**made, "type": "kubernetes.io/basic-auth"}]
+
+
+def _secret_name(entry: Mapping[str, Any]) -> str:
+    return SECRET_PREFIX + str(entry["name"])
+
+
+def _password(entry: Mapping[str, Any]) -> dict[str, Any]:
+    name = entry.get("password_secret") or (_secret_name(entry) if entry.get("password") else "")
+    return {"passwordSecret": {"name": name}} if name else {}
+
+
+def _object(version: str, kind: str, name: str, namespace: str, **content: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace, "labels": dict(LABELS)}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **content}
+
+
+def _put(spec: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        spec = spec.setdefault(parent, {})
+    spec[last] = value
+
+
+def _name(raw: Any, where: str) -> str:
+    if not isinstance(raw, str) or not _NAME.match(raw):
+        raise InputError(
+            "%s %s is no name of an object: lower-case letters, digits, - and ., at most 253" % (where, raw)
+        )
+    return raw
+
+
+def _names(raw: Any, where: str) -> list[str]:
+    return [_name(entry, "%s[%d]" % (where, index)) for index, entry in enumerate(parse_list(raw, where))]
+
+
+def _texts(raw: Any, where: str) -> list[str]:
+    for index, entry in enumerate(parse_list(raw, where)):
+        if not isinstance(entry, str) or not entry:
+            raise InputError("%s[%d] %s must be text: write it in quotes" % (where, index, entry))
+    return list(raw)
+
+
+def _selectors(raw: Any, where: str) -> list[dict[str, Any]]:
+    """Label selectors as Kubernetes writes them. What they select is for the API server to check."""
+    for index, entry in enumerate(parse_list(raw, where)):
+        check_keys(entry, ("matchLabels", "matchExpressions"), (), "%s[%d]" % (where, index))
+    return list(raw)
+
+
+def _address(raw: Any, where: str) -> str:
+    try:
+        return str(ipaddress.ip_address(raw if isinstance(raw, str) else ""))
+    except ValueError:
+        raise InputError("%s %s is not an IP address" % (where, raw)) from None
+
+
+def _number(low: int, high: int) -> Parse:
+    return lambda raw, where: parse_number(raw, low, high, where)
+
+
+def _hold_time(raw: Any, where: str) -> str:
+    seconds = parse_number(raw, 0, _SECONDS, where, "a number of seconds")
+    if seconds in (1, 2):
+        raise InputError("%s %d is too short: BGP wants 0, which is none, or 3 seconds and more" % (where, seconds))
+    return "%ds" % seconds
+
+
+POOL_FIELDS = (
+    Field("addresses", "addresses", _texts),
+    Field("auto_assign", "autoAssign", parse_boolean),
+    Field("avoid_buggy_ips", "avoidBuggyIPs", parse_boolean),
+    Field("priority", "serviceAllocation.priority", _number(0, 2**31 - 1)),
+    Field("namespaces", "serviceAllocation.namespaces", _names),
+    Field("namespace_selectors", "serviceAllocation.namespaceSelectors", _selectors),
+    Field("service_selectors", "serviceAllocation.serviceSelectors", _selectors),
+)
+L2_FIELDS = (
+    Field("pools", "ipAddressPools", _names),
+    Field("interfaces", "interfaces", _texts),
+    Field("node_selectors", "nodeSelectors", _selectors),
+)
+BGP_FIELDS = (
+    Field("pools", "ipAddressPools", _names),
+    Field("peers", "peers", _names),
+    Field("node_selectors", "nodeSelectors", _selectors),
+    Field("communities", "communities", _texts),
+    Field("local_pref", "localPref", _number(0, 2**32 - 1)),
+    Field("aggregation_length", "aggregationLength", _number(1, 32)),
+    Field("aggregation_length_v6", "aggregationLengthV6", _number(1, 128)),
+)
+PEER_FIELDS = (
+    Field("my_asn", "myASN", _number(1, 2**32 - 1)),
+    Field("peer_asn", "peerASN", _number(1, 2**32 - 1)),
+    Field("address", "peerAddress", _address),
+    Field("port", "peerPort", _number(1, 16384)),  # as the BGPPeer's schema has it
+    Field("source_address", "sourceAddress", _address),
+    Field("router_id", "routerID", _address),
+    Field("hold_time", "holdTime", _hold_time),
+    Field("ebgp_multi_hop", "ebgpMultiHop", parse_boolean),
+    Field("node_selectors", "nodeSelectors", _selectors),
+)
+EXTRA_KEYS = ("password", "password_secret")

@@ -1,0 +1,109 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find out which hosts on the link answer for an address, as a client asks before it sends the first packet.
+
+Other than a probe for a free address, the question names the asker: MetalLB does not answer a neighbour solicitation
+without the sender's link-layer address (its internal/layer2/ndp.go).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import struct
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._neighbor import (
+    NEIGHBOR_SOLICITATION,
+    IPAddress,
+    arp,
+    icmpv6,
+    listen,
+    mac_bytes,
+    open_sockets,
+    solicited_node,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Link
+
+ROUNDS = 2  # how often each address is asked for: a frame may be lost
+
+
+class Owners(NamedTuple):
+    """Who answers for an address.
+
+    macs -- everyone who answers; None when nobody could be asked, for the reason given
+    """
+
+    address: str
+    interface: str = ""
+    source: str = ""
+    gateway: str = ""  # empty: the address is on the link
+    macs: tuple[str, ...] | None = None
+    reason: str = ""
+
+
+def find_owners(addresses: Sequence[IPAddress], links: Mapping[str, Link], seconds: float) -> list[Owners]:
+    """Ask for all addresses on the links they are reached by, and listen there for so many seconds."""
+    ways = {ip: find_way(ip, links) for ip in addresses}
+    for name in sorted({way.interface for way in ways.values() if not way.reason}):
+        asked = {ip: way.source for ip, way in ways.items() if way.interface == name and not way.reason}
+        try:
+            heard = _ask(links[name], asked, seconds)
+        except PermissionError:
+            reason = "asking by ARP needs root (become: true)"
+            ways.update({ip: ways[ip]._replace(reason=reason) for ip in asked})
+        else:
+            ways.update({ip: ways[ip]._replace(macs=tuple(sorted(heard[ip]))) for ip in asked})
+    return [ways[ip] for ip in addresses]
+
+
+def find_way(ip: IPAddress, links: Mapping[str, Link]) -> Owners:
+    """How this host reaches an address, and why nobody can be asked there, if so."""
+    done = run(["ip", "-json", "route", "get", str(ip)], check=False)
+    if done.rc != 0:
+        return Owners(str(ip), reason="no route to it (%s)" % done.err.strip())
+    return read_way(ip, json.loads(done.out)[0], links)
+
+
+def read_way(ip: IPAddress, route: Mapping[str, Any], links: Mapping[str, Link]) -> Owners:
+    """The same, from what `ip -json route get` prints."""
+    name, source = route.get("dev", ""), route.get("prefsrc", "")
+    gateway = route.get("gateway") or route.get("via", {}).get("host", "")
+    link = links.get(name)
+    if route.get("type") == "local":
+        reason = "this host has the address itself"
+    elif gateway:
+        reason = "it is behind the router %s" % gateway
+    elif link is None or not link.has_neighbours:
+        reason = "%s has no ARP" % (name or "this route")
+    else:
+        reason = "%s %s" % (name, link.silent) if link.silent else ""
+    return Owners(str(ip), name, source, gateway, None, reason)
+
+
+def question_frame(mac: str, source: IPAddress, ip: IPAddress) -> bytes:
+    """Who has it? Tell me: an ARP request, or a neighbour solicitation (RFC 4861, 4.3)."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return arp(1, mac, ipaddress.IPv4Address(str(source)), bytes(6), ip)
+    body = struct.pack("!BBHI", NEIGHBOR_SOLICITATION, 0, 0, 0) + ip.packed + b"\x01\x01" + mac_bytes(mac)
+    return icmpv6(mac, ipaddress.IPv6Address(str(source)), solicited_node(ip), body)
+
+
+def _ask(link: Link, sources: Mapping[IPAddress, str], seconds: float) -> dict[IPAddress, set[str]]:
+    """Ask on one link, for each address from a source; listen to the end, for a second one may answer late."""
+    heard: dict[IPAddress, set[str]] = {ip: set() for ip in sources}
+    with open_sockets(link.name, list(sources)) as sockets:
+        for _turn in range(ROUNDS):
+            for ip, source in sources.items():
+                sockets[ip.version].send(question_frame(link.mac, ipaddress.ip_address(source), ip))
+            for claim in listen(list(sockets.values()), seconds / ROUNDS):
+                if claim.ip in heard:
+                    heard[claim.ip].add(claim.mac)
+    return heard
+
+
+def report(owners: Owners) -> dict[str, Any]:
+    """What a module returns of an address."""
+    return {**owners._asdict(), "macs": None if owners.macs is None else list(owners.macs)}

@@ -1,0 +1,205 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find out whether ports of other hosts answer: tcp, HTTP over it, udp; and if not, who says so and how.
+
+A refusal comes as an ICMP message whose code tells a firewall from a port that nobody listens on. connect() gives the
+same error number for both, so the message itself is read from the socket's error queue (IP_RECVERR, ip(7)).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import errno
+import ipaddress
+import re
+import socket
+import struct
+import time
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+
+AT_ONCE = 32  # how many targets are asked at the same time
+
+# Not in Python's socket module: linux/in.h, linux/in6.h, linux/errqueue.h.
+_ERROR_QUEUE = {
+    socket.AF_INET: (socket.IPPROTO_IP, 11),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 25),
+}
+_MSG_ERRQUEUE = 0x2000
+_EXTENDED_ERROR = struct.Struct("=IBBBBII")  # struct sock_extended_err; the address of who sent it follows
+_ICMP, _ICMPV6 = 2, 3  # where the error comes from
+# The codes of `destination unreachable` that say a firewall did it (RFC 1812, 5.2.7.1; RFC 4443, 3.1).
+_PROHIBITED = {_ICMP: (9, 10, 13), _ICMPV6: (1, 5)}
+
+
+class Target(NamedTuple):
+    """A port to ask."""
+
+    address: str
+    port: int
+    protocol: str  # tcp | http | udp
+    path: str = "/"
+    host: str = ""  # the Host header; empty: the address and port
+
+
+class Answer(NamedTuple):
+    """What came of asking.
+
+    state -- open: somebody answers. refused: nobody listens, or a firewall pretends so. prohibited: a firewall says no.
+        unreachable: no way there. silent: nothing came, which for udp may well be an open port.
+    """
+
+    state: str
+    detail: str  # what was seen, in words
+    source: str = ""  # the address that this host asked from
+    milliseconds: float = 0.0  # until the answer
+    status: int | None = None  # of HTTP
+
+
+def read_target(raw: Mapping[str, Any], where: str) -> Target:
+    """A target as the module gets it; InputError for one that cannot be asked."""
+    try:
+        address = str(ipaddress.ip_address(raw["address"]))
+    except ValueError:
+        raise InputError("%s.address %s is not an IP address" % (where, raw["address"])) from None
+    if not 1 <= raw["port"] <= 65535:
+        raise InputError("%s.port %d is not a port from 1 to 65535" % (where, raw["port"]))
+    # They go into the request as they are.
+    if not re.match(r"/[!-~]*\Z", raw["path"]):
+        raise InputError("%s.path %r is not a path: write it as in a URL, from the first /" % (where, raw["path"]))
+    if not re.match(r"[A-Za-z0-9.:\[\]_-]*\Z", raw["host"]):
+        raise InputError("%s.host %r is not a host name" % (where, raw["host"]))
+    return Target(address, raw["port"], raw["protocol"], raw["path"], raw["host"])
+
+
+def ask_all(targets: Sequence[Target], timeout: float, wait: float = 0) -> list[Answer]:
+    """Ask all targets at once.
+
+    timeout -- seconds for each answer
+    wait -- ask those that fail again, until none is left or for so many seconds
+    """
+    end = time.monotonic() + wait
+    answers: dict[int, Answer] = {}
+    todo = list(range(len(targets)))
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        while True:
+            asked = pool.map(lambda number: ask(targets[number], timeout), todo)
+            answers.update(zip(todo, asked))
+            todo = [number for number in todo if not settled(targets[number], answers[number])]
+            if not todo or time.monotonic() >= end:
+                return [answers[number] for number in range(len(targets))]
+            time.sleep(0.2)
+
+
+def settled(target: Target, answer: Answer) -> bool:
+    """Whether asking again would show nothing new: it answers; for udp, nobody refuses."""
+    if target.protocol == "http":
+        return answer.status is not None and answer.status < 500
+    return answer.state == "open" or (target.protocol == "udp" and answer.state == "silent")
+
+
+def ask(target: Target, timeout: float) -> Answer:
+    """Ask one target."""
+    family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
+    kind = socket.SOCK_DGRAM if target.protocol == "udp" else socket.SOCK_STREAM
+    started = time.monotonic()
+    with socket.socket(family, kind) as sock:
+        level, option = _ERROR_QUEUE[family]
+        sock.setsockopt(level, option, 1)
+        sock.settimeout(timeout)
+        try:
+            sock.connect((target.address, target.port))
+            if target.protocol == "udp":
+                answer = _ask_udp(sock, timeout)
+            elif target.protocol == "http":
+                answer = _ask_http(sock, target, started + timeout)
+            else:
+                answer = Answer("open", "open")
+        except socket.timeout:
+            answer = Answer("silent", "no answer within %g s" % timeout)
+        except OSError as error:
+            answer = _refusal(sock, error)
+        took = round((time.monotonic() - started) * 1000, 1)
+        return answer._replace(source=_source(sock), milliseconds=took)
+
+
+def _ask_udp(sock: socket.socket, timeout: float) -> Answer:
+    """Send empty datagrams. Twice, for a kernel sends its refusals to a host only so often."""
+    sock.settimeout(timeout / 2)
+    for _turn in range(2):
+        sock.send(b"")
+        try:
+            sock.recv(1)
+        except socket.timeout:
+            continue
+        return Answer("open", "answers")
+    return Answer("silent", "nobody refuses it, and nobody answers")
+
+
+def _ask_http(sock: socket.socket, target: Target, end: float) -> Answer:
+    """GET, and only the first line of the answer: a server may go on for ever."""
+    shown = "[%s]" % target.address if ":" in target.address else target.address
+    host = target.host or "%s:%d" % (shown, target.port)
+    request = "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: homelab.loadbalancer\r\nConnection: close\r\n\r\n"
+    said = b""
+    try:
+        sock.sendall((request % (target.path, host)).encode())
+        while b"\n" not in said and len(said) < 1024:
+            sock.settimeout(max(end - time.monotonic(), 0.001))
+            part = sock.recv(1024)
+            if not part:
+                break
+            said += part
+    except socket.timeout:
+        return Answer("open", "connects, but does not answer HTTP in time")
+    except OSError as error:
+        return Answer("open", "connects, and breaks off: %s" % error.strerror)
+    found = re.match(rb"HTTP/\d\.\d (\d{3})\b", said)
+    if not found:
+        return Answer("open", "connects, but does not speak HTTP")
+    return Answer("open", "HTTP %d" % int(found.group(1)), status=int(found.group(1)))
+
+
+def _refusal(sock: socket.socket, error: OSError) -> Answer:
+    """What an error means, by the ICMP message behind it where there is one."""
+    said = error.strerror or str(error)
+    origin, code, sender = _icmp(sock)
+    if code in _PROHIBITED.get(origin, ()):
+        return Answer("prohibited", "a firewall says no (ICMP, administratively prohibited, from %s)" % sender)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Answer("prohibited", "a firewall says no (%s)" % said)
+    if error.errno == errno.ECONNREFUSED:
+        return Answer("refused", "refused (ICMP, port unreachable, from %s)" % sender if sender else "refused")
+    return Answer("unreachable", "%s%s" % (said[:1].lower() + said[1:], " (says %s)" % sender if sender else ""))
+
+
+def _icmp(sock: socket.socket) -> tuple[int, int, str]:
+    """The origin and code of the ICMP message in the error queue, and who sent it; (0, 0, "") when there is none."""
+    try:
+        control = sock.recvmsg(1, 512, _MSG_ERRQUEUE)[1]
+    except OSError:  # also a kernel that keeps no such message of a connection
+        return 0, 0, ""
+    for dummy, dummy, data in control:
+        if len(data) < _EXTENDED_ERROR.size:
+            continue
+        dummy, origin, dummy, code, dummy, dummy, dummy = _EXTENDED_ERROR.unpack_from(data)
+        rest = data[_EXTENDED_ERROR.size :]  # a struct sockaddr_in or sockaddr_in6
+        if origin == _ICMP and len(rest) >= 8:
+            return origin, code, socket.inet_ntop(socket.AF_INET, rest[4:8])
+        if origin == _ICMPV6 and len(rest) >= 24:
+            return origin, code, socket.inet_ntop(socket.AF_INET6, rest[8:24])
+    return 0, 0, ""
+
+
+def _source(sock: socket.socket) -> str:
+    try:
+        return str(sock.getsockname()[0])
+    except OSError:
+        return ""
+
+
+def report(target: Target, answer: Answer) -> dict[str, Any]:
+    """A target and its answer as a module returns them."""
+    return {"address": target.address, "port": target.port, "protocol": target.protocol, **answer._asdict()}

@@ -1,0 +1,113 @@
+#!/usr/bin/python
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# What it does is in the action plugin of the same name.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: k8s_objects
+short_description: Objects of a Kubernetes cluster, by server-side apply
+version_added: 0.1.0
+description:
+  - Applies a list of objects, or removes them. All of them are tried on the API server first, by a server-side dry run;
+    when one is refused, nothing is changed.
+  - Works by M(kubernetes.core.k8s), which applies only those that change. Whether one does is read from what the API
+    server notes about the owners of fields, so that a controller's work on the same object does not count.
+  - Fields that the objects do not name are left to whoever manages them.
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+extends_documentation_fragment:
+  - homelab.loadbalancer.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - An object whose namespace or kind is not there yet cannot be tried. In check mode it counts as one that would be
+        created.
+  diff_mode:
+    support: full
+    details:
+      - The values of Secrets are not shown.
+  idempotent:
+    support: full
+requirements:
+  - The Python package kubernetes >= 24.2.0 on the host
+options:
+  definitions:
+    description:
+      - The objects, each with C(apiVersion), C(kind) and C(metadata.name). They are applied in this order, but for
+        CustomResourceDefinitions, which come first and are awaited; they are removed in the opposite order.
+      - With an empty list the API server is only asked whether it answers.
+    type: list
+    elements: dict
+    required: true
+  state:
+    description:
+      - Whether the objects are to be there. Removal is awaited, that of pods which belong to an object as well.
+    type: str
+    choices: [present, absent]
+    default: present
+  field_manager:
+    description:
+      - The name under which the API server keeps which fields are ours.
+    type: str
+    default: homelab.loadbalancer
+  force_conflicts:
+    description:
+      - Take over fields that somebody else manages and that have another value. Otherwise that is an error, which names
+        the other manager.
+    type: bool
+    default: false
+  kubeconfig:
+    description:
+      - The kubeconfig on the host. Without one, what M(kubernetes.core.k8s) finds by itself.
+    type: str
+    default: ''
+  context:
+    description:
+      - The context of the kubeconfig. Without one, its current context.
+    type: str
+    default: ''
+  timeout:
+    description:
+      - How many seconds to wait for a CustomResourceDefinition to be established, and for each object to be gone.
+    type: int
+    default: 120
+"""
+
+EXAMPLES = r"""
+- name: Keep a ConfigMap
+  homelab.loadbalancer.k8s_objects:
+    definitions:
+      - apiVersion: v1
+        kind: ConfigMap
+        metadata: {name: greeting, namespace: default}
+        data: {text: hello}
+
+- name: See that the API server answers, before anything else
+  homelab.loadbalancer.k8s_objects:
+    definitions: []
+    kubeconfig: /etc/kubernetes/admin.conf
+"""
+
+RETURN = r"""
+changes:
+  description: What was done, or would be in check mode.
+  returned: when there are definitions
+  type: list
+  elements: str
+  sample: [create ConfigMap default/greeting]
+server:
+  description: The address of the API server.
+  returned: without definitions
+  type: str
+  sample: https://192.168.10.1:6443
+version:
+  description: Its version.
+  returned: without definitions
+  type: str
+  sample: v1.33.13
+"""

@@ -1,0 +1,161 @@
+#!/usr/bin/python
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: probe_ports
+short_description: Whether ports of other hosts answer, and who refuses when they do not
+version_added: 0.1.0
+description:
+  - Connects from this host to ports of others by TCP, asks for a page by HTTP, or sends empty datagrams by UDP. Tells a
+    firewall that says no from a port that nobody listens on, and both from silence.
+  - All targets are asked at the same time. Changes nothing. Needs neither root nor a program on the host.
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+extends_documentation_fragment:
+  - homelab.loadbalancer.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Asks in check mode too.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  targets:
+    description:
+      - The ports to ask.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      address:
+        description: An IP address.
+        type: str
+        required: true
+      port:
+        description: The port, 1 to 65535.
+        type: int
+        required: true
+      protocol:
+        description:
+          - V(http) connects by TCP and asks for O(targets[].path).
+          - V(udp) sends two empty datagrams. UDP does not confirm, so only a refusal is certain.
+        type: str
+        choices: [tcp, http, udp]
+        default: tcp
+      path:
+        description: The path to ask for by HTTP.
+        type: str
+        default: /
+      host:
+        description: The Host header of HTTP. Empty is the address and port.
+        type: str
+        default: ''
+  timeout:
+    description:
+      - Seconds to wait for each answer.
+    type: float
+    default: 3
+  wait:
+    description:
+      - Ask those that fail again, for so many seconds in all. A page with the status 500 or above fails.
+    type: float
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Ask a VIP
+  homelab.loadbalancer.probe_ports:
+    targets:
+      - {address: 172.16.0.100, port: 80, protocol: http}
+      - {address: 172.16.0.11, port: 7946, protocol: udp}
+  register: probed
+"""
+
+RETURN = r"""
+answers:
+  description: What came of each target, in their order.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    address:
+      description: The target's address.
+      type: str
+    port:
+      description: The target's port.
+      type: int
+    protocol:
+      description: How it was asked.
+      type: str
+    state:
+      description:
+        - V(open), somebody answers. V(refused), nobody listens there, or a firewall pretends so. V(prohibited), a
+          firewall says no. V(unreachable), there is no way. V(silent), nothing came; for UDP that may be an open port.
+      type: str
+    detail:
+      description: What was seen, in words.
+      type: str
+    source:
+      description: The address that this host asked from.
+      type: str
+    milliseconds:
+      description: How long it took.
+      type: float
+    status:
+      description: The HTTP status, where there was one.
+      type: int
+  sample:
+    - address: 172.16.0.100
+      port: 80
+      protocol: http
+      state: open
+      detail: HTTP 200
+      source: 172.16.0.21
+      milliseconds: 3.1
+      status: 200
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _probe_ports
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "targets": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "address": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                    "protocol": {"type": "str", "choices": ["tcp", "http", "udp"], "default": "tcp"},
+                    "path": {"type": "str", "default": "/"},
+                    "host": {"type": "str", "default": ""},
+                },
+            },
+            "timeout": {"type": "float", "default": 3},
+            "wait": {"type": "float", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    try:
+        targets = [_probe_ports.read_target(raw, "targets[%d]" % at) for at, raw in enumerate(options["targets"])]
+    except InputError as error:
+        module.fail_json(msg=str(error))
+    answers = _probe_ports.ask_all(targets, options["timeout"], options["wait"])
+    module.exit_json(changed=False, answers=[_probe_ports.report(*pair) for pair in zip(targets, answers)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The project's Kubernetes lab, driven as its user does: by playbooks, by kubectl, and from a client outside it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable, TypeVar
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, ansible_playbook
+
+INVENTORY = "inventories/cluster"
+FOLDER = "/var/lib/homelab-loadbalancer/cluster"
+T = TypeVar("T")
+
+
+class Cluster:
+    """The lab of the inventory. Its name is fixed there, so that there is one of it on a machine at a time."""
+
+    def playbook(self, name: str, *options: str, rc: int = 0, **variables: Any) -> str:
+        """Run one of the project's playbooks and return what it printed."""
+        return ansible_playbook(INVENTORY, name, options, rc, variables)
+
+    def play(self, plays: str, *options: str) -> Completed:
+        """Run a playbook's text, YAML or JSON."""
+        with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+            file.write(plays)
+            file.flush()
+            return run(["ansible-playbook", "-i", INVENTORY, file.name, *options], env=ENVIRONMENT, check=False)
+
+    def roles(self, *roles: dict[str, Any], hosts: str = "k8s_api", options: tuple[str, ...] = (), rc: int = 0) -> str:
+        """Run roles, each {role: name without the collection, and its variables}, and return what was printed."""
+        listed = [
+            {
+                "role": "homelab.loadbalancer." + role["role"],
+                "vars": {key: value for key, value in role.items() if key != "role"},
+            }
+            for role in roles
+        ]
+        done = self.play(json.dumps([{"hosts": hosts, "gather_facts": False, "roles": listed}]), *options)
+        assert done.rc == rc, done.out + done.err
+        return done.out + done.err
+
+    def kubectl(self, *argv: str, stdin: str | None = None) -> str:
+        """What kubectl prints on the control plane, where it must succeed."""
+        return self.node("control1", "kubectl", *argv, stdin=stdin)
+
+    def objects(self, *argv: str) -> list[dict[str, Any]]:
+        """The objects that `kubectl get` finds."""
+        found: list[dict[str, Any]] = json.loads(self.kubectl("get", *argv, "-o", "json"))["items"]
+        return found
+
+    def node(self, name: str, *argv: str, stdin: str | None = None, check: bool = True) -> str:
+        """What a command prints on a host of the lab that is a container."""
+        return run(["podman", "exec", "-i", "cluster-" + name, *argv], stdin, check=check).out
+
+    def client(self, *argv: str, check: bool = True) -> str:
+        """What a command prints on the client outside the cluster."""
+        return run(["ip", "netns", "exec", "cluster-client", *argv], check=check).out
+
+    def inside(self, host: str, *argv: str, check: bool = True) -> str:
+        """What a program of this machine prints in the network of a host of the lab."""
+        return run(["nsenter", "--net=/run/netns/cluster-" + host, *argv], check=check).out
+
+    def remove(self) -> None:
+        self.playbook("cluster_lab_down")
+
+    def traces(self) -> list[str]:
+        """What is left of the lab on this machine: namespaces, containers, links, mounts, files."""
+        listed = [
+            *run(["ip", "netns", "list"]).out.splitlines(),
+            *run(["podman", "ps", "-a", "--format", "{{.Names}}"]).out.splitlines(),
+            *run(["ip", "-o", "link"]).out.splitlines(),
+            *Path("/proc/self/mountinfo").read_text().splitlines(),
+            *map(str, Path(FOLDER).parent.glob("*")),
+        ]
+        return [line for line in listed if re.search(r"(^|/)cluster(-|$)|/cluster/", line)]
+
+
+def recap(output: str) -> dict[str, int]:
+    """How many tasks changed something, by host."""
+    return {host: int(count) for host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", output, re.MULTILINE)}
+
+
+def wait_for(what: str, condition: Callable[[], T], timeout: float = 60) -> T:
+    """Ask until the answer is true, and return it."""
+    end = time.monotonic() + timeout
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < end, "%s: not within %g s" % (what, timeout)
+        time.sleep(0.2)

@@ -1,0 +1,172 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role `app` on a real cluster: what a client outside it gets, and what the user is told when a rollout fails."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import Any, Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap, wait_for
+
+IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.53"
+NODES = ("172.16.0.11", "172.16.0.12", "172.16.0.13")
+NODE_PORT = 30810
+WEB: dict[str, Any] = {
+    "app_name": "web",
+    "app_image": IMAGE,
+    "app_namespace": "app-test",
+    "app_manifests": [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "app-test"}}],
+    "app_replicas": 2,
+    "app_args": ["netexec", "--http-port=8080"],
+    "app_ports": [{"port": 80, "target_port": 8080, "node_port": NODE_PORT}],
+    "app_service_type": "NodePort",
+    # The image names no user.
+    "app_security_context": {"runAsUser": 65532},
+    "app_readiness_probe": {"type": "http", "path": "/healthz", "interval": 1},
+    "app_timeout": 90,
+}
+
+
+def app(cluster: Cluster, *options: str, rc: int = 0, **variables: Any) -> str:
+    """Run the role and return what it printed."""
+    return cluster.roles({"role": "app", **WEB, **variables}, options=options, rc=rc)
+
+
+def changed(output: str) -> bool:
+    """Whether the play changed anything."""
+    return any(recap(output).values())
+
+
+def names(cluster: Cluster, kinds: str = "configmap,deployment,service") -> list[str]:
+    """The objects of the namespace, but for those that Kubernetes puts into each."""
+    listed = cluster.kubectl("get", kinds, "-n", "app-test", "-o", "name").split()
+    return sorted(name for name in listed if name != "configmap/kube-root-ca.crt")
+
+
+def hostname(cluster: Cluster, node: str) -> str:
+    """Which pod answers a client outside the cluster."""
+    return cluster.client("curl", "-sS", "--fail", "--max-time", "5", "http://%s:%d/hostname" % (node, NODE_PORT))
+
+
+@pytest.fixture
+def web(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, in which the application runs. Nothing of it is left."""
+    try:
+        app(cluster)
+        yield cluster
+    finally:
+        app(cluster, app_state="absent")
+        assert cluster.kubectl("get", "namespace", "app-test", "--ignore-not-found") == ""
+
+
+def test_from_nothing_to_nothing(cluster: Cluster) -> None:
+    predicted = app(cluster, "--check", "--diff")
+    assert changed(predicted)
+    assert "+    kind: Deployment" in predicted
+    assert cluster.kubectl("get", "namespace", "app-test", "--ignore-not-found") == ""
+
+    assert changed(app(cluster))
+    for node in NODES:
+        assert hostname(cluster, node).startswith("web-")
+    assert not changed(app(cluster))
+    assert not changed(app(cluster, "--check", "--diff"))
+
+    assert changed(app(cluster, "--check", app_state="absent"))
+    assert names(cluster) == ["deployment.apps/web", "service/web"]
+    assert changed(app(cluster, app_state="absent"))
+    assert cluster.kubectl("get", "namespace", "app-test", "--ignore-not-found") == ""
+    assert not changed(app(cluster, app_state="absent"))
+
+
+def test_what_is_not_declared_any_more_goes_and_what_is_not_ours_stays(web: Cluster) -> None:
+    web.kubectl("create", "configmap", "web", "-n", "app-test", "--from-literal=of=others")
+    web.kubectl("annotate", "deployment", "web", "-n", "app-test", "example.org/note=mine")
+    assert not changed(app(web))
+    assert changed(app(web, app_ports=[], app_service_type="ClusterIP", app_readiness_probe={"type": "none"}))
+    assert names(web) == ["configmap/web", "deployment.apps/web"]
+    assert "example.org/note" in web.kubectl("get", "deployment", "web", "-n", "app-test", "-o", "yaml")
+    # Not by absent, either; the namespace, which is declared, is left out here.
+    app(web, app_state="absent", app_manifests=[])
+    assert names(web) == ["configmap/web"]
+
+
+def test_files_reach_the_program_and_their_change_replaces_the_pods(web: Cluster) -> None:
+    assert changed(app(web, app_config={"greeting": "one"}))
+    before = names(web, "pod")
+    assert not changed(app(web, app_config={"greeting": "one"}))
+    assert changed(app(web, app_config={"greeting": "two"}))
+    wait_for("the pods of before are gone", lambda: not set(before) & set(names(web, "pod")))
+    # A program that prints the file and ends.
+    reader = ["mounttest", "--file_content=/etc/web/greeting"]
+    assert "three" in app(web, rc=2, app_config={"greeting": "three"}, app_args=reader, app_timeout=10)
+
+
+def test_an_image_that_does_not_exist(web: Cluster) -> None:
+    before = names(web, "pod")
+    said = app(web, rc=2, app_image="127.0.0.1:9/team/web:9", app_timeout=10)
+    assert "the rollout is not complete after" in said
+    assert re.search(r"pod web-\S+, container web: (ErrImagePull|ImagePullBackOff)", said)
+    assert "the image cannot be pulled" in said
+    assert "(old ones among them)" in said
+    # What was there goes on working, and is all there is again after the next run.
+    assert set(before) <= set(names(web, "pod"))
+    assert {hostname(web, node) for node in NODES} <= {name.split("/")[1] for name in before}
+    assert changed(app(web))
+    wait_for("only the pods of before are there", lambda: names(web, "pod") == before)
+
+
+def test_an_image_that_would_run_as_root(web: Cluster) -> None:
+    said = app(web, rc=2, app_security_context={})
+    assert "no waiting will help" in said
+    assert "CreateContainerConfigError" in said
+    assert "runAsUser" in said
+
+
+def test_a_program_that_ends(web: Cluster) -> None:
+    """What it says last is shown, and cannot write to the terminal."""
+    said = app(web, rc=2, app_args=["entrypoint-tester", "\x1b]0;owned\x07"], app_timeout=15)
+    assert "exit code 0 (Completed)" in said
+    assert "its last log lines:" in said
+    assert r"\x1b]0;owned\x07" in said
+    assert "\x1b]0;" not in said
+
+
+def test_a_field_that_somebody_else_manages(web: Cluster) -> None:
+    web.kubectl("scale", "deployment", "web", "-n", "app-test", "--replicas=1")
+    said = app(web, rc=2)
+    assert "nothing was changed" in said
+    assert "kubectl" in said
+    assert changed(app(web, app_force_conflicts=True))
+    assert not changed(app(web))
+
+
+def test_a_load_balancer_that_nobody_serves(web: Cluster) -> None:
+    said = app(
+        web,
+        rc=2,
+        app_service_type="LoadBalancer",
+        app_load_balancer_class="example.org/none",
+        app_wait_for_address=True,
+        app_timeout=5,
+    )
+    assert "Service app-test/web: no load balancer has given it an address" in said
+    assert "MetalLB is not installed" in said or "its loadBalancerClass is example.org/none" in said
+
+
+def test_clients_notice_no_rollout(web: Cluster) -> None:
+    """A client that asks all the time is answered, while all pods are replaced."""
+    loop = "while :; do curl -sS --fail --max-time 5 -o /dev/null http://%s:%d/hostname || exit 1; done"
+    asking = subprocess.Popen(["ip", "netns", "exec", "cluster-client", "sh", "-c", loop % (NODES[0], NODE_PORT)])
+    try:
+        before = names(web, "pod")
+        assert changed(app(web, app_env={"GENERATION": 2}))
+        wait_for("the pods of before are gone", lambda: not set(before) & set(names(web, "pod")))
+        assert asking.poll() is None
+    finally:
+        asking.kill()
+        asking.wait()

@@ -1,0 +1,174 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role `external_access` on a real cluster, from no load balancer to a VIP that answers outside."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap
+
+NODES = ("control1", "worker1", "worker2")
+
+
+def service(name: str, **spec: Any) -> dict[str, Any]:
+    annotations = spec.pop("annotations", {})
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "outside", "annotations": annotations},
+        "spec": {"type": "LoadBalancer", "selector": {"app": "none"}, "ports": [{"port": 80}], **spec},
+    }
+
+
+class Outside:
+    """The verification of a cluster, in which an application runs."""
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        self.cluster = cluster
+        self.file = folder / "checks.json"
+
+    def look(self, **variables: Any) -> tuple[str, list[dict[str, str]]]:
+        """What the role prints, and its checks."""
+        keep = {
+            "ansible.builtin.copy": {"content": "{{ external_access_checks | to_json }}", "dest": str(self.file)},
+            "when": "inventory_hostname in groups['k8s_api']",
+            "changed_when": False,
+            "check_mode": False,
+            "diff": False,
+        }
+        seen = {
+            "hosts": "k8s_api:kubernetes:clients",
+            "gather_facts": False,
+            "roles": [{"role": "homelab.loadbalancer.external_access"}],
+            "vars": {"external_access_fail": False, **variables},
+            "tasks": [keep],
+        }
+        done = self.cluster.play(json.dumps([seen]))
+        assert done.rc == 0, done.out + done.err
+        assert set(recap(done.out).values()) == {0}
+        return re.sub(r"\s+", " ", done.out), json.loads(self.file.read_text())
+
+    def faults(self, **variables: Any) -> list[str]:
+        return [check["sentence"] for check in self.look(**variables)[1] if check["cause"]]
+
+    def apply(self, *objects: dict[str, Any], state: str = "present") -> None:
+        variables = {"k8s_objects_definitions": list(objects), "k8s_objects_state": state}
+        self.cluster.roles({"role": "k8s_objects", **variables})
+
+
+@pytest.fixture(scope="module")
+def outside(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+    """Two pods that answer, behind a Service of the type LoadBalancer. No MetalLB yet."""
+    made = Outside(cluster, tmp_path_factory.mktemp("outside"))
+    app = {
+        "role": "app",
+        "app_name": "web",
+        "app_image": "registry.k8s.io/e2e-test-images/agnhost:2.53",
+        "app_namespace": "outside",
+        "app_manifests": [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "outside"}}],
+        "app_replicas": 2,
+        "app_args": ["netexec", "--http-port=8080"],
+        "app_ports": [{"port": 80, "target_port": 8080}],
+        "app_service_type": "LoadBalancer",
+        "app_security_context": {"runAsUser": 65532},
+        "app_readiness_probe": {"type": "http", "path": "/healthz", "interval": 1},
+    }
+    try:
+        cluster.roles(app)
+        yield made
+    finally:
+        cluster.roles({**app, "app_state": "absent"})
+
+
+@pytest.fixture(scope="module")
+def metallb(outside: Outside) -> Iterator[Outside]:
+    """The same with MetalLB and its pool. The nodes' firewalls know nothing of it."""
+    try:
+        outside.cluster.roles({"role": "metallb"}, {"role": "metallb_pool"})
+        yield outside
+    finally:
+        outside.cluster.roles({"role": "metallb", "metallb_state": "absent"})
+
+
+def found(checks: list[dict[str, str]], kind: str, subject: str = "") -> dict[str, str]:
+    (check,) = [one for one in checks if one["kind"] == kind and subject in one["subject"]]
+    return check
+
+
+def test_without_metallb_it_stays_pending(outside: Outside) -> None:
+    said, checks = outside.look(external_access_services=["outside/web"])
+    assert [(one["result"], one["found"]) for one in checks] == [("fault", "pending")]
+    assert "API, outside/web: pending; no load balancer gives out addresses in this cluster" in said
+    # As it does by default, and in check mode.
+    failed = outside.cluster.roles(
+        {"role": "external_access"}, hosts="k8s_api:clients", options=("--check", "--diff"), rc=2
+    )
+    assert "install it with the role metallb" in re.sub(r"\s+", " ", failed)
+
+
+def test_a_closed_port_is_found_and_named(metallb: Outside) -> None:
+    for node in NODES:
+        metallb.cluster.node(node, "firewall-cmd", "--add-port=7946/tcp", "--add-port=7946/udp")
+    try:
+        assert [one for one in metallb.faults() if "7946" in one] == []
+        for protocol in ("tcp", "udp"):
+            metallb.cluster.node("worker2", "firewall-cmd", "--remove-port=7946/%s" % protocol)
+            (fault,) = [one for one in metallb.faults() if "7946" in one]
+            assert fault.startswith("control1, worker1, %s 7946 of worker2: a firewall says no" % protocol)
+            assert fault.endswith("open 7946/tcp and 7946/udp on worker2, for instance with the role firewalld_ports")
+            metallb.cluster.node("worker2", "firewall-cmd", "--add-port=7946/%s" % protocol)
+    finally:
+        for node in NODES:
+            metallb.cluster.node(node, "firewall-cmd", "--remove-port=7946/tcp", "--remove-port=7946/udp")
+
+
+def test_with_metallb_and_open_ports_all_is_proved(metallb: Outside) -> None:
+    metallb.cluster.roles({"role": "firewalld_ports"}, hosts="kubernetes")
+    try:
+        said, checks = metallb.look()
+        assert [one for one in checks if one["result"] == "fault"] == []
+        assert found(checks, "memberlist", "tcp 7946 between speakers")["found"] == "6 of 6 open"
+        announced = re.fullmatch(r"(\S+), announced by (\S+)", found(checks, "address", "outside/web")["found"])
+        assert announced
+        vip, node = announced.groups()
+        assert re.fullmatch(r"one MAC: [0-9a-f:]{17} \(%s\)" % node, found(checks, "neighbor", vip)["found"])
+        assert found(checks, "http", vip)["found"].startswith("HTTP 200, ")
+        assert "│ proved" in said
+    finally:
+        metallb.cluster.roles({"role": "firewalld_ports", "firewalld_ports_state": "absent"}, hosts="kubernetes")
+
+
+def test_why_services_are_pending(metallb: Outside) -> None:
+    objects = [
+        service("greedy", annotations={"metallb.io/loadBalancerIPs": "10.9.9.9"}),
+        service("other-pool", annotations={"metallb.io/address-pool": "gold"}),
+        service("other-class", loadBalancerClass="example.org/other"),
+    ]
+    names = ["outside/" + entry["metadata"]["name"] for entry in objects]
+    metallb.apply(*objects)
+    try:
+        faults = metallb.faults(external_access_services=names)
+        faults = [one for one in faults if one.startswith("API, outside/")]
+        assert len(faults) == 3
+        assert 'MetalLB refuses what it asks for: ["10.9.9.9"] is not allowed in config' in faults[0]
+        assert 'unknown pool "gold"' in faults[1]
+        assert "its loadBalancerClass is example.org/other" in faults[2]
+    finally:
+        metallb.apply(*objects, state="absent")
+
+
+def test_a_service_without_endpoints(metallb: Outside) -> None:
+    metallb.apply(service("empty"))
+    try:
+        said, checks = metallb.look(external_access_services=["outside/empty"], external_access_wait=0)
+        assert found(checks, "neighbor")["found"] == "nobody answers"
+        assert "it has no endpoint that is ready, and MetalLB announces only Services that have one" in said
+    finally:
+        metallb.apply(service("empty"), state="absent")

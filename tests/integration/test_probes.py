@@ -1,0 +1,185 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""probe_owners and probe_ports, from a client on a LAN: who has an address, what answers on a port, who says no."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from typing import Any, Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.tests.integration.lan import MACS, V4, V6, Lan
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import finish_module, start_module, wait_for
+
+NODE4, NODE6 = "192.168.10.1", "fd00:10::1"
+# A server of a page, of an error, of another protocol, of silence; and a datagram socket that never answers.
+SERVER = """
+import socket, sys, threading
+def serve(port, said):
+    listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    while True:
+        peer = listener.accept()[0]
+        peer.recv(4096)
+        peer.sendall(said)
+        if said:
+            peer.close()
+answers = {80: b"HTTP/1.1 200 OK\\r\\n\\r\\n", 81: b"HTTP/1.1 503 No\\r\\n\\r\\n", 22: b"SSH-2.0-x\\r\\n", 90: b""}
+for port, said in answers.items():
+    threading.Thread(target=serve, args=(port, said)).start()
+udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+udp.bind(("::", 7946))
+print("ready", flush=True)
+threading.Event().wait()
+"""
+
+
+def inside(lan: Lan, host: str = "client") -> list[str]:
+    return ["ip", "netns", "exec", lan.prefix + host]
+
+
+def owners(lan: Lan, *addresses: str, host: str = "client", before: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """What probe_owners returns of the addresses, in check mode as in a real run."""
+    argv = [*inside(lan, host), *before]
+    result = finish_module(start_module("probe_owners", True, inside=argv, addresses=list(addresses), seconds=0.4))
+    assert result["changed"] is False, result
+    found: list[dict[str, Any]] = result["owners"]
+    return found
+
+
+def ports(lan: Lan, *targets: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
+    """What probe_ports returns of the targets; the rest of each is the node's IPv4 address."""
+    wanted = [{"address": NODE4, **target} for target in targets]
+    result = finish_module(
+        start_module("probe_ports", True, inside=inside(lan), **{"targets": wanted, "timeout": 1, **options})
+    )
+    assert result["changed"] is False, result
+    found: list[dict[str, Any]] = result["answers"]
+    return found
+
+
+def states(lan: Lan, port: int) -> list[str]:
+    """The states of a port by tcp and udp, IPv4 and IPv6."""
+    targets = [{"address": a, "port": port, "protocol": p} for a in (NODE4, NODE6) for p in ("tcp", "udp")]
+    return [answer["state"] for answer in ports(lan, *targets)]
+
+
+@contextlib.contextmanager
+def server(lan: Lan, host: str = "node") -> Iterator[None]:
+    with subprocess.Popen([*inside(lan, host), sys.executable, "-c", SERVER], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def served(lan: Lan) -> Iterator[Lan]:
+    with server(lan):
+        yield lan
+
+
+def test_everyone_who_answers_is_found(lan: Lan) -> None:
+    assert [found["macs"] for found in owners(lan, V4, V6)] == [[], []]
+    lan.batch("node", "address add %s/32 dev eth0" % V4, "address add %s/128 dev eth0 nodad" % V6)
+    assert [found["macs"] for found in owners(lan, V4, V6, NODE4)] == [[MACS["node"]]] * 3
+    lan.batch("other", "address add %s/32 dev eth0" % V4, "address add %s/128 dev eth0 nodad" % V6)
+    both = sorted([MACS["node"], MACS["other"]])
+    four, six = owners(lan, V4, V6)
+    assert four == {
+        "address": V4,
+        "interface": "eth0",
+        "source": "192.168.10.3",
+        "gateway": "",
+        "macs": both,
+        "reason": "",
+    }
+    assert (six["macs"], six["source"]) == (both, "fd00:10::3")
+
+
+def test_where_nobody_can_be_asked(lan: Lan) -> None:
+    lan.batch("client", "route add 172.16.0.0/24 via %s" % NODE4, "link add t0 type veth peer name t1")
+    lan.batch("client", "link set t0 up arp off", "link set t1 up", "route add 172.17.0.0/24 dev t0")
+    own, routed, mute, lost = owners(lan, "192.168.10.3", "172.16.0.100", "172.17.0.1", "203.0.113.1")
+    assert own["reason"] == "this host has the address itself"
+    assert (routed["reason"], routed["gateway"]) == ("it is behind the router %s" % NODE4, NODE4)
+    assert mute["reason"] == "t0 has no ARP"
+    assert "no route to it (" in lost["reason"] and "unreachable" in lost["reason"]
+    assert {found["macs"] for found in (own, routed, mute, lost)} == {None}
+
+
+def test_without_root_it_says_what_is_missing(lan: Lan) -> None:
+    drop = ("setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw")
+    (found,) = owners(lan, V4, before=drop)
+    assert (found["macs"], found["reason"]) == (None, "asking by ARP needs root (become: true)")
+
+
+def test_what_answers(served: Lan) -> None:
+    answers = ports(
+        served,
+        {"port": 80},
+        {"port": 80, "protocol": "http"},
+        {"port": 80, "protocol": "http", "address": NODE6, "path": "/x?y=1", "host": "a.k8s.local"},
+        {"port": 81, "protocol": "http"},
+        {"port": 22, "protocol": "http"},
+        {"port": 90, "protocol": "http"},
+        {"port": 7946, "protocol": "udp"},
+    )
+    assert [(answer["state"], answer["status"]) for answer in answers] == [
+        ("open", None),
+        ("open", 200),
+        ("open", 200),
+        ("open", 503),
+        ("open", None),
+        ("open", None),
+        ("silent", None),
+    ]
+    assert answers[4]["detail"] == "connects, but does not speak HTTP"
+    assert answers[5]["detail"] == "connects, but does not answer HTTP in time"
+    assert {answer["source"] for answer in answers} == {"192.168.10.3", "fd00:10::3"}
+
+
+def test_who_says_no(served: Lan) -> None:
+    """A port that nobody listens on, a firewall that says no as firewalld does, one that drops, and no way at all."""
+    assert states(served, 7945) == ["refused"] * 4
+    rules = "table inet t { chain i { type filter hook input priority 0; meta l4proto {tcp, udp} th dport 7946 %s; }; }"
+    served.run("node", "nft", "-f", "-", stdin=rules % "reject with icmpx admin-prohibited")
+    refused = ports(served, {"port": 7946}, {"port": 7946, "protocol": "udp"})
+    assert states(served, 7946) == ["prohibited"] * 4
+    assert refused[0]["detail"] == ("a firewall says no (ICMP, administratively prohibited, from %s)" % NODE4)
+    served.run("node", "nft", "flush ruleset; " + rules % "drop")
+    assert states(served, 7946) == ["silent"] * 4
+    answers = ports(served, {"port": 80, "address": "203.0.113.1"}, {"port": 80, "address": "192.168.10.99"}, timeout=5)
+    assert [answer["state"] for answer in answers] == ["unreachable"] * 2
+    assert answers[0]["detail"] == "network is unreachable"
+
+
+def test_what_fails_is_asked_again(lan: Lan) -> None:
+    process = start_module(
+        "probe_ports", inside=inside(lan), targets=[{"address": NODE4, "port": 80, "protocol": "http"}], wait=60
+    )
+    # Its question is on the wire: the port was asked before anybody listened.
+    wait_for(lambda: lan.neighbor(NODE4), "the first question")
+    with server(lan):
+        assert finish_module(process)["answers"][0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ({"address": "10.0.0.300"}, "targets[0].address 10.0.0.300 is not an IP address"),
+        ({"port": 0}, "targets[0].port 0 is not a port from 1 to 65535"),
+        ({"path": "/ HTTP/1.1\r\nX: y"}, "targets[0].path '/ HTTP/1.1\\r\\nX: y' is not a path"),
+        ({"host": "a\r\nX: y"}, "targets[0].host 'a\\r\\nX: y' is not a host name"),
+    ],
+)
+def test_bad_targets_are_refused(lan: Lan, target: dict[str, Any], message: str) -> None:
+    wanted = {"address": NODE4, "port": 80, **target}
+    result = finish_module(start_module("probe_ports", inside=inside(lan), targets=[wanted]))
+    assert result["failed"]
+    assert message in result["msg"]

@@ -1,0 +1,76 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a client asks who has an address: the way there, the frames, and what it takes for an answer."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._neighbor import Claim, checksum, read_claim
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_owners import question_frame, read_way
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports import Answer, Target, settled
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Link
+
+MAC = "02:00:00:00:00:03"
+LINKS = {
+    "eth0": Link("eth0", mac=MAC),
+    "down": Link("down", mac=MAC, flags=frozenset()),
+    "tun0": Link("tun0", ether=False),
+}
+
+
+@pytest.mark.parametrize(
+    ("route", "reason"),
+    [
+        ({"dev": "eth0", "prefsrc": "172.16.0.21"}, ""),
+        ({"dev": "eth0", "gateway": "172.16.0.254"}, "it is behind the router 172.16.0.254"),
+        ({"dev": "eth0", "via": {"family": "inet6", "host": "fe80::1"}}, "it is behind the router fe80::1"),
+        ({"type": "local", "dev": "lo"}, "this host has the address itself"),
+        ({"dev": "down"}, "down is down"),
+        ({"dev": "tun0"}, "tun0 has no ARP"),
+        ({}, "this route has no ARP"),
+    ],
+)
+def test_ways(route: dict[str, Any], reason: str) -> None:
+    way = read_way(ipaddress.ip_address("172.16.0.100"), route, LINKS)
+    assert (way.reason, way.macs, way.interface) == (reason, None, route.get("dev", ""))
+
+
+def test_a_question_by_arp_names_the_asker() -> None:
+    frame = question_frame(MAC, ipaddress.ip_address("172.16.0.21"), ipaddress.ip_address("172.16.0.100"))
+    assert frame.hex(" ", 2) == (
+        "ffff ffff ffff 0200 0000 0003 0806 0001 0800 0604 0001 0200 0000 0003 ac10 0015 0000 0000 0000 ac10 0064"
+    )
+    # Whoever hears it learns of the asker's address, and takes it for no claim of the other.
+    assert read_claim(frame) == Claim(ipaddress.ip_address("172.16.0.21"), MAC)
+
+
+def test_a_question_by_neighbour_discovery_names_the_asker() -> None:
+    frame = question_frame(MAC, ipaddress.ip_address("fd00::21"), ipaddress.ip_address("fd00::abcd:100"))
+    assert frame[:6].hex(":") == "33:33:ff:cd:01:00"
+    packet = frame[14:]
+    assert packet[8:24] == ipaddress.ip_address("fd00::21").packed
+    assert packet[40:] == (
+        b"\x87\0" + packet[42:44] + bytes(4) + ipaddress.ip_address("fd00::abcd:100").packed + b"\1\1\2\0\0\0\0\3"
+    )
+    assert checksum(packet[8:40] + b"\0\0\0\x20\0\0\0\x3a" + packet[40:]) == 0
+
+
+@pytest.mark.parametrize(
+    ("protocol", "answer", "done"),
+    [
+        ("tcp", Answer("open", ""), True),
+        ("tcp", Answer("silent", ""), False),
+        ("udp", Answer("silent", ""), True),
+        ("udp", Answer("refused", ""), False),
+        ("http", Answer("open", "", status=404), True),
+        ("http", Answer("open", "", status=503), False),
+        ("http", Answer("open", ""), False),
+    ],
+)
+def test_what_is_not_asked_again(protocol: str, answer: Answer, done: bool) -> None:
+    assert settled(Target("172.16.0.100", 80, protocol), answer) is done
