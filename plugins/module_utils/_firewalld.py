@@ -13,6 +13,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 # What a zone may hold, and how firewall-cmd calls one of them. A source comes last and goes first: from then on its
 # packets meet this zone and no other.
 KINDS = {"services": "service", "ports": "port", "rich_rules": "rich-rule", "sources": "source"}
+# firewalld writes hardware addresses in capitals, and does not find one that it read in small letters from a file.
+MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}\Z")
 
 # The values of each kind, and the content of each zone.
 Content = Dict[str, List[str]]
@@ -69,7 +71,7 @@ class Change(NamedTuple):
 def parse_entries(zones: Sequence[Mapping[str, Any]]) -> list[Entry]:
     """The items of the module's option."""
     return [
-        Entry("zones[%d].%s[%d]" % (i, kind, j), Item(zone["zone"], kind, value))
+        Entry("zones[%d].%s[%d]" % (i, kind, j), Item(zone["zone"], kind, value.upper() if MAC.match(value) else value))
         for i, zone in enumerate(zones)
         for kind in KINDS
         for j, value in enumerate(zone.get(kind) or [])
@@ -182,7 +184,7 @@ def _listed(content: Content, item: Item) -> list[str]:
 
 
 def _same(other: str, item: Item) -> bool:
-    # The running firewalld writes hardware addresses in capitals.
+    # Somebody else may have written an address in the other case.
     caseless = item.kind == "sources" and not other.startswith("ipset:")
     return other == item.value or (caseless and other.lower() == item.value.lower())
 
