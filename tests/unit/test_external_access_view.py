@@ -1,0 +1,218 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the verification reads from the API: which Services have an address, who announces it, and why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.filter.external_access_view import external_access_view
+from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import (
+    EXCLUDED,
+    NO_METALLB,
+    NODES,
+    VIP,
+    cluster,
+    endpoints,
+    event,
+    nodes_excluded,
+    only,
+    pod,
+    pool,
+    refusal,
+    service,
+    thing,
+)
+
+
+def test_view_of_a_service_that_is_announced() -> None:
+    view = external_access_view(cluster())
+    assert only(view) == {
+        "name": "default/web",
+        "addresses": [VIP],
+        "ports": [{"port": 80, "protocol": "http"}],
+        "endpoints": 1,
+        "endpoint_nodes": ["worker1"],
+        "local": False,
+        "source_ranges": [],
+        "pool": "public",
+        "protocols": ["layer2"],
+        "announcers": ["worker1"],
+        "pending": None,
+        "unannounced": None,
+    }
+    assert view["metallb"] == {"installed": True, "controller": "", "class": ""}
+    assert view["targets"]["client"] == [{"address": VIP, "port": 80, "protocol": "http", "path": "/", "host": ""}]
+    assert view["targets"]["addresses"] == sorted([VIP, *NODES.values()])
+    assert len(view["targets"]["node"]) == 6
+    assert {"address": NODES["worker2"], "port": 7946, "protocol": "udp"} in view["targets"]["node"]
+
+
+def test_what_is_not_asked() -> None:
+    alone = cluster(Pod=[pod("speaker", "worker1")], Service=[service("web")])
+    targets = external_access_view(alone)["targets"]
+    assert targets == {"node": [], "client": [], "addresses": []}
+
+
+@pytest.mark.parametrize(
+    ("port", "protocol"),
+    [
+        ({"port": 80}, "http"),
+        ({"port": 8080, "protocol": "TCP"}, "http"),
+        ({"port": 80, "name": "https-web"}, "tcp"),
+        ({"port": 80, "appProtocol": "https"}, "tcp"),
+        ({"port": 443}, "tcp"),
+        ({"port": 5432, "name": "httpd"}, "tcp"),
+        ({"port": 3000, "name": "http"}, "http"),
+        ({"port": 3000, "name": "http-web"}, "http"),
+        ({"port": 3000, "appProtocol": "http"}, "http"),
+        ({"port": 80, "protocol": "UDP"}, "udp"),
+        ({"port": 53, "protocol": "SCTP"}, "sctp"),
+    ],
+)
+def test_how_a_port_is_asked(port: dict[str, Any], protocol: str) -> None:
+    entry = only(external_access_view(cluster(Service=[service("web", VIP, ports=[port])])))
+    assert entry["ports"] == [{"port": port["port"], "protocol": protocol}]
+
+
+NO_ADDRESS = {"ServiceL2Status": [], "Event": [refusal("no available IPs")]}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "cause", "remedy"),
+    [
+        (NO_METALLB, "no load balancer gives out addresses in this cluster", "the role metallb"),
+        (
+            {"Service": [service(loadBalancerClass="cloud")]},
+            "its loadBalancerClass is cloud, and MetalLB serves Services without one",
+            "no loadBalancerClass",
+        ),
+        (
+            {"Pod": [pod("controller", "worker1", "--lb-class=home")]},
+            "its loadBalancerClass is not set, and MetalLB serves home",
+            "the loadBalancerClass home",
+        ),
+        (
+            {
+                "Pod": [
+                    pod(
+                        "controller",
+                        "worker1",
+                        conditions=[],
+                        containerStatuses=[{"state": {"waiting": {"reason": "ImagePullBackOff"}}}],
+                    )
+                ]
+            },
+            "MetalLB's controller, which gives out the addresses, does not run: ImagePullBackOff",
+            "kubectl describe pod",
+        ),
+        ({"Pod": [pod("speaker", "worker1")]}, "does not run: there is no pod of it", ""),
+        ({"IPAddressPool": []}, "there is no IPAddressPool", "role metallb_pool"),
+        (NO_ADDRESS, "no pool has an address for it: public (172.16.0.100-172.16.0.101) is used up", "add addresses"),
+        (
+            {**NO_ADDRESS, "IPAddressPool": [pool(autoAssign=False)]},
+            "public gives addresses only to those who ask for them",
+            "",
+        ),
+        (
+            {**NO_ADDRESS, "IPAddressPool": [pool(serviceAllocation={"namespaces": ["a", "b"]}), pool("second")]},
+            "public is for the namespaces a, b; second (172.16.0.100-172.16.0.101) is used up",
+            "",
+        ),
+        (
+            {**NO_ADDRESS, "IPAddressPool": [pool(serviceAllocation={"serviceSelectors": [{}]})]},
+            "is used up, or its selectors leave the Service out",
+            "",
+        ),
+        (
+            {**NO_ADDRESS, "Service": [service(annotations={"metallb.universe.tf/address-pool": "gold"})]},
+            "public is not the pool that it asks for, gold",
+            "",
+        ),
+        (
+            {"Event": [refusal('["10.0.0.1"] is not allowed in config')]},
+            'MetalLB refuses what it asks for: ["10.0.0.1"] is not allowed in config',
+            "public (172.16.0.100-172.16.0.101)",
+        ),
+        ({"Event": [refusal('unknown pool "gold"')]}, 'refuses what it asks for: unknown pool "gold"', "public ("),
+        (
+            {"Event": [refusal("no available IPs"), refusal("port 80 is in use", at="2026-01-02T00:00:00Z")]},
+            "MetalLB refuses it: port 80 is in use",
+            "",
+        ),
+        (
+            {"Event": [event("of another controller", source={"component": "x"}), event("Assigned IP", kind="Normal")]},
+            "MetalLB has not said why",
+            "the log of MetalLB's controller",
+        ),
+        ({"Event": [refusal("\x1b]0;evil\x07\nline")]}, "\\x1b]0;evil\\x07 line", ""),
+    ],
+)
+def test_why_a_service_is_pending(kinds: dict[str, Any], cause: str, remedy: str) -> None:
+    entry = only(external_access_view(cluster(**{"Service": [service()], **kinds})))
+    assert entry["addresses"] == []
+    assert cause in entry["pending"]["cause"]
+    assert remedy in entry["pending"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "cause"),
+    [
+        (NO_METALLB, "MetalLB gave it the address, and is not installed any more"),
+        ({"EndpointSlice": [endpoints(ready=False)]}, "it has no endpoint that is ready"),
+        ({"L2Advertisement": [thing("x", spec={"ipAddressPools": ["other"]})]}, "no advertisement covers its pool"),
+        (
+            {"Pod": [pod("controller", "worker1"), pod("speaker", "worker2", conditions=[])]},
+            "no speaker of MetalLB runs: Running, not ready on worker2",
+        ),
+        ({"Node": nodes_excluded()}, "all nodes with a speaker have the label " + EXCLUDED),
+        (
+            {
+                "Service": [service("web", VIP, externalTrafficPolicy="Local")],
+                "EndpointSlice": [endpoints("elsewhere")],
+            },
+            "none of its endpoints is on a node that announces addresses: control1, worker1, worker2",
+        ),
+        # Nothing speaks against it.
+        ({}, None),
+        ({"EndpointSlice": [endpoints(ready=None)]}, None),
+        ({"L2Advertisement": [thing("x")]}, None),
+        ({"L2Advertisement": [thing("x", spec={"ipAddressPoolSelectors": [{}]})]}, None),
+        ({"L2Advertisement": [], "BGPAdvertisement": [thing("x", spec={})]}, None),
+        ({"Node": nodes_excluded(), "Pod": [pod("speaker", "worker1", "--ignore-exclude-lb")]}, None),
+        ({"Service": [service("web", VIP, externalTrafficPolicy="Local")]}, None),
+    ],
+)
+def test_why_an_address_is_not_announced(kinds: dict[str, Any], cause: str | None) -> None:
+    found = only(external_access_view(cluster(**{"ServiceL2Status": [], **kinds})))["unannounced"]
+    assert (found is None) == (cause is None)
+    assert cause is None or cause in found["cause"]
+
+
+def test_announcers_from_events() -> None:
+    """MetalLB's own word counts more; without it the last event does."""
+    said = 'announcing from node "%s" with protocol "%s"'
+    events = [
+        event(said % ("worker2", "layer2"), "Normal", "2026-01-02T00:00:00Z", reason="nodeAssigned"),
+        event(said % ("control1", "layer2"), "Normal", "2026-01-01T00:00:00Z", reason="nodeAssigned"),
+        event(said % ("worker1", "bgp"), "Normal", "2026-01-03T00:00:00Z", reason="nodeAssigned"),
+    ]
+    assert only(external_access_view(cluster(Event=events)))["announcers"] == ["worker1"]
+    assert only(external_access_view(cluster(Event=events, ServiceL2Status=[])))["announcers"] == ["worker2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("web", "external_access_services[0] web is not in the cluster: write NAMESPACE/NAME of a Service"),
+        ("default/kubernetes", "external_access_services[0] default/kubernetes is of the type ClusterIP"),
+    ],
+)
+def test_services_that_cannot_be_looked_at(name: str, message: str) -> None:
+    view = external_access_view(cluster(), [name, "default/web"])
+    (said,) = view["refused"]
+    assert message in said
+    assert only(view)["name"] == "default/web"
