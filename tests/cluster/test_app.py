@@ -160,11 +160,13 @@ def test_a_load_balancer_that_nobody_serves(web: Cluster) -> None:
 
 def test_clients_notice_no_rollout(web: Cluster) -> None:
     """A client that asks all the time is answered, while all pods are replaced."""
+    # Long enough for every node to know of a pod's end, on a machine whose processors are busy.
+    app(web, app_drain=20)
     loop = "while :; do curl -sS --fail --max-time 5 -o /dev/null http://%s:%d/hostname || exit 1; done"
     asking = subprocess.Popen(["ip", "netns", "exec", "cluster-client", "sh", "-c", loop % (NODES[0], NODE_PORT)])
     try:
         before = names(web, "pod")
-        assert changed(app(web, app_env={"GENERATION": 2}))
+        assert changed(app(web, app_drain=20, app_env={"GENERATION": 2}))
         wait_for("the pods of before are gone", lambda: not set(before) & set(names(web, "pod")))
         assert asking.poll() is None
     finally:
