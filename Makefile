@@ -86,6 +86,9 @@ unit integration kernel nodes cluster sanity molecule: ## one part of `make test
 	@tools/setup test
 	@$(RUN_TESTS) $@
 
+# Built ahead of the tests, which show no progress of it.
+cluster: cluster-images
+
 bench: ## measure loading times; prints ratios of one run
 	@tools/setup test
 	@$(AS_ROOT) .venv/bin/python tools/bench.py

@@ -38,7 +38,6 @@ class Part(NamedTuple):
     root -- must run as root; by sudo for everybody else
     limit -- seconds after which it is ended and counts as failed
     beside -- it keeps one processor busy and no more, and runs beside the parts that are not so
-    ahead -- a command that fills a cache for it, run beside the parts before it; what fails there is met here again
     """
 
     name: str
@@ -47,7 +46,6 @@ class Part(NamedTuple):
     root: bool = False
     limit: float = 300
     beside: bool = False
-    ahead: tuple[str, ...] = ()
 
 
 class Counts(NamedTuple):
@@ -96,15 +94,7 @@ SLOW = (
     ),
     Part("demo", ("tools/demo-test",), root=True),
     Part("demo-ja", ("tools/demo-test", "ja"), root=True),
-    Part(
-        "cluster",
-        ("pytest", "-v", "tests/cluster"),
-        needs="go",
-        root=True,
-        limit=3600,
-        # It compiles for twenty minutes the first time, while kernels of our own keep one processor busy.
-        ahead=("nice", "-n", "10", "tools/cluster-binaries"),
-    ),
+    Part("cluster", ("pytest", "-v", "tests/cluster"), needs="go", root=True, limit=3600),
 )
 
 # Run by name alone: its length on a busy machine is not known well enough yet to be a part of every test run.
@@ -212,10 +202,6 @@ def run_in_turn(parts: list[Part]) -> dict[str, Counts]:
 
 def run_slow(parts: list[Part]) -> dict[str, Counts]:
     """Run parts in turn, live, and those that are for another processor in turn beside them."""
-    for part in parts:
-        if part.ahead and shutil.which(part.needs):
-            argv = command(part._replace(argv=part.ahead), Path(os.devnull))
-            subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     beside = [part for part in parts if part.beside]
     others = [part for part in parts if not part.beside]
     if not others or (os.cpu_count() or 1) < 2:

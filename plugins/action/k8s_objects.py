@@ -6,42 +6,32 @@ documentation for what it does, and module_utils/_k8s_objects.py for how it know
 
 from __future__ import annotations
 
-import base64
 import itertools
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_objects as objects
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import ACCESS, K8sAction
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "definitions": {"type": "list", "elements": "dict", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "field_manager": {"type": "str", "default": "homelab.loadbalancer"},
+    "field_manager": {"type": "str", "default": objects.MANAGER},
     "force_conflicts": {"type": "bool", "default": False},
-    "kubeconfig": {"type": "str", "default": ""},
-    "context": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 120},
+    **ACCESS,
 }
+KIND = "CustomResourceDefinition"
 ESTABLISHED = {"type": "Established", "status": "True"}
 
 
-class ActionModule(ActionBase):
+class ActionModule(K8sAction):
     """Plans by a dry run of all objects, so that nothing is applied when one of them is refused."""
-
-    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        self._vars = task_vars or {}
-        self._options = self.validate_argument_spec(ARGUMENTS)[1]
-        try:
-            definitions = objects.parse_definitions(self._options["definitions"], "definitions")
-        except InputError as error:
-            raise AnsibleActionFail(str(error)) from error
+        definitions = self._begin(ARGUMENTS, task_vars)
         if not definitions:
             about = self._run_module("kubernetes.core.k8s_cluster_info", {}, check_mode=True)
             version = about["version"]["server"]["kubernetes"]["gitVersion"]
@@ -79,9 +69,9 @@ class ActionModule(ActionBase):
                 options = {"propagationPolicy": policy}
                 self._ask(list(group), check_mode=False, wait=True, delete_options=options)
             return
-        kinds = [entry for entry in definitions if entry["kind"] == "CustomResourceDefinition"]
+        kinds = [entry for entry in definitions if entry["kind"] == KIND]
         self._ask(kinds, check_mode=False, wait=True, wait_condition=ESTABLISHED)
-        self._ask([entry for entry in definitions if entry not in kinds], check_mode=False)
+        self._ask([entry for entry in definitions if entry["kind"] != KIND], check_mode=False)
 
     def _ask(self, definitions: list[dict[str, Any]], check_mode: bool, **more: Any) -> list[dict[str, Any]]:
         """Let kubernetes.core.k8s apply or remove the objects, all of them in one go."""
@@ -95,40 +85,7 @@ class ActionModule(ActionBase):
         arguments.update(wait_timeout=self._options["timeout"], wait_sleep=1)
         return objects.answers_of(self._run_module("kubernetes.core.k8s", arguments, check_mode))
 
-    def _run_module(self, name: str, arguments: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-        """Run a module of kubernetes.core, and fail with what the user can do when it does not work."""
-        access = {key: self._options[key] for key in ("kubeconfig", "context") if self._options[key]}
-        task = self._task
-        saved = task.check_mode, task.diff, task.no_log
-        # Secrets do not belong into the system's log, to which a module writes its arguments.
-        task.check_mode, task.diff, task.no_log = check_mode, True, True
-        try:
-            returned: dict[str, Any] = self._execute_module(name, {**arguments, **access}, task_vars=self._vars)
-        finally:
-            task.check_mode, task.diff, task.no_log = saved
-        if returned.get("failed"):
-            raise AnsibleActionFail(objects.failure(_said(returned), self._server(), self._kubeconfig))
-        return returned
-
-    @property
-    def _kubeconfig(self) -> str:
-        return self._options["kubeconfig"] or "~/.kube/config"
-
-    def _server(self) -> str:
-        """The API server's address, for messages, as far as the kubeconfig tells it."""
-        read = self._execute_module("ansible.builtin.slurp", {"src": self._kubeconfig}, task_vars=self._vars)
-        try:
-            return objects.server_of(yaml.safe_load(base64.b64decode(read["content"])), self._options["context"])
-        except (KeyError, ValueError, yaml.YAMLError):
-            return ""
-
 
 def _deletion(definition: dict[str, Any]) -> str:
     """How to delete an object."""
     return "Foreground" if definition["apiVersion"].startswith(("apps/", "batch/")) else "Background"
-
-
-def _said(returned: dict[str, Any]) -> str:
-    """Why a module failed. Where it did so by an exception, ansible-core before 2.19 has its text elsewhere."""
-    event = getattr(returned.get("exception"), "event", None)
-    return str(returned.get("msg") if event is None else event.msg) + str(returned.get("module_stderr", ""))

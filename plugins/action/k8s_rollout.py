@@ -12,18 +12,15 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.homelab.loadbalancer.plugins.action.k8s_objects import ActionModule as K8sAction
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_rollout as rollout
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import full_name, view
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import parse_definitions
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import ACCESS, K8sAction
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "definitions": {"type": "list", "elements": "dict", "required": True},
     "addresses": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 300},
-    "kubeconfig": {"type": "path", "default": ""},
-    "context": {"type": "str", "default": ""},
+    **ACCESS,
 }
 INTERVAL = 1.0  # seconds between looks
 
@@ -32,13 +29,8 @@ class ActionModule(K8sAction):
     """Waits, and when that fails gathers what explains it."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super(K8sAction, self).run(tmp, task_vars)
-        self._vars = task_vars or {}
-        self._options = self.validate_argument_spec(ARGUMENTS)[1]
-        try:
-            definitions = parse_definitions(self._options["definitions"], "definitions")
-        except InputError as error:
-            raise AnsibleActionFail(str(error)) from error
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        definitions = self._begin(ARGUMENTS, task_vars)
         wanted = rollout.awaited(definitions, self._options["addresses"])
         lives = [] if self._task.check_mode else self._wait(wanted)
         addresses = {

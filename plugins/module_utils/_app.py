@@ -29,6 +29,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values i
     parse_texts,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import (
     PROTOCOLS,
     parse_address,
@@ -39,9 +40,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
 
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 TRAFFIC_POLICIES = ("Cluster", "Local")
-# The labels by which an application's objects and pods are found.
+# The label by which an application's objects and pods are found, beside that of the project.
 LABEL_NAME = "app.kubernetes.io/name"
-LABEL_MANAGER = "app.kubernetes.io/managed-by"
 
 PORT_KEYS = ("port", "target_port", "name", "protocol", "node_port")
 PROBE_TYPES = ("tcp", "http", "exec", "none")
@@ -242,7 +242,7 @@ def _resources(raw: Any, where: str) -> dict[str, dict[str, str]]:
 
 def _labels(raw: Any, where: str) -> dict[str, str]:
     labels = parse_labels(raw, where)
-    for key in (LABEL_NAME, LABEL_MANAGER):
+    for key in (LABEL_NAME, MANAGED_BY):
         if key in labels:
             raise InputError("%s.%s cannot be set: the application's objects are found by it" % (where, key))
     return labels

@@ -13,9 +13,9 @@ import hashlib
 import json
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import LABEL_MANAGER, LABEL_NAME, App, Probe
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import LABEL_NAME, App, Probe
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
 
-MANAGER = "homelab.loadbalancer"
 ADDRESSES = "metallb.io/loadBalancerIPs"
 CHECKSUM = "homelab.loadbalancer/config-checksum"
 # What the Pod Security Standard `restricted` asks for, and a read-only root file system.
@@ -52,7 +52,7 @@ def _object(
 
 
 def _selector(app: App) -> dict[str, str]:
-    return {LABEL_NAME: app.name, LABEL_MANAGER: MANAGER}
+    return {LABEL_NAME: app.name, MANAGED_BY: MANAGER}
 
 
 def _filled(**fields: Any) -> dict[str, Any]:

@@ -21,6 +21,10 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list
 
+# The label by which the roles know the objects that they made.
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "homelab.loadbalancer"
+
 # What the API server keeps for itself, and what controllers report: no part of a declaration.
 _BOOKKEEPING = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 _BODY = re.compile(r"""b(?P<quote>['"]).*(?P=quote)""", re.DOTALL)

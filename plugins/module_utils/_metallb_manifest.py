@@ -9,9 +9,13 @@ import copy
 from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import parse_definitions
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
+    MANAGED_BY,
+    MANAGER,
+    parse_definitions,
+)
 
-LABELS = {"app.kubernetes.io/managed-by": "homelab.loadbalancer", "app.kubernetes.io/part-of": "metallb"}
+LABELS = {MANAGED_BY: MANAGER, "app.kubernetes.io/part-of": "metallb"}
 # What we applied, so that an upgrade and a removal know it whatever the manifest has become.
 RECORD = "homelab-loadbalancer-metallb"
 

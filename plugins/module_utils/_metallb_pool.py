@@ -14,6 +14,7 @@ import re
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_ranges import Range, parse_range
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
     check_keys,
@@ -22,7 +23,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
     parse_number,
 )
 
-LABELS = {"app.kubernetes.io/managed-by": "homelab.loadbalancer"}
+LABELS = {MANAGED_BY: MANAGER}
 PREFIX = "metallb_pool_"  # of the role's variables, as messages name them
 SECRET_PREFIX = "bgp-peer-"  # noqa: S105 -- the name of an object
 COMMUNITIES = "homelab-loadbalancer"  # the one object that holds all of them

@@ -21,6 +21,7 @@ author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
+  - homelab.loadbalancer.kubernetes
 attributes:
   check_mode:
     support: full
@@ -33,8 +34,6 @@ attributes:
       - The values of Secrets are not shown.
   idempotent:
     support: full
-requirements:
-  - The Python package kubernetes >= 24.2.0 on the host
 options:
   definitions:
     description:
@@ -61,16 +60,6 @@ options:
         the other manager.
     type: bool
     default: false
-  kubeconfig:
-    description:
-      - The kubeconfig on the host. Without one, what M(kubernetes.core.k8s) finds by itself.
-    type: str
-    default: ''
-  context:
-    description:
-      - The context of the kubeconfig. Without one, its current context.
-    type: str
-    default: ''
   timeout:
     description:
       - How many seconds to wait for a CustomResourceDefinition to be established, and for each object to be gone.

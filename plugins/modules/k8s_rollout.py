@@ -21,6 +21,7 @@ author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
+  - homelab.loadbalancer.kubernetes
 attributes:
   check_mode:
     support: full
@@ -32,8 +33,6 @@ attributes:
       - It changes nothing.
   idempotent:
     support: full
-requirements:
-  - The Python package kubernetes >= 24.2.0 on the host
 options:
   definitions:
     description:
@@ -52,16 +51,6 @@ options:
       - How many seconds to wait for all of them.
     type: int
     default: 300
-  kubeconfig:
-    description:
-      - The kubeconfig on the host. Without one, what M(kubernetes.core.k8s_info) finds by itself.
-    type: path
-    default: ''
-  context:
-    description:
-      - The context of the kubeconfig. Without one, its current context.
-    type: str
-    default: ''
 seealso:
   - module: homelab.loadbalancer.k8s_objects
 """

@@ -8,16 +8,34 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-import time
 from pathlib import Path
-from typing import Any, Callable, TypeVar
+from typing import Any
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, ansible_playbook
 
 INVENTORY = "inventories/cluster"
+IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.53"
 FOLDER = "/var/lib/homelab-loadbalancer/cluster"
-T = TypeVar("T")
+
+
+def web_app(namespace: str, **variables: Any) -> dict[str, Any]:
+    """The role `app` with two pods that answer HTTP with their names, in a namespace that goes with them."""
+    return {
+        "role": "app",
+        "app_name": "web",
+        "app_namespace": namespace,
+        "app_manifests": [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}],
+        "app_image": IMAGE,
+        "app_replicas": 2,
+        "app_args": ["netexec", "--http-port=8080"],
+        "app_ports": [{"port": 80, "target_port": 8080}],
+        "app_service_type": "LoadBalancer",
+        # The image names no user.
+        "app_security_context": {"runAsUser": 65532},
+        "app_readiness_probe": {"type": "http", "path": "/healthz", "interval": 1},
+        **variables,
+    }
 
 
 class Cluster:
@@ -85,15 +103,6 @@ class Cluster:
 
 def recap(output: str) -> dict[str, int]:
     """How many tasks changed something, by host."""
-    return {host: int(count) for host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", output, re.MULTILINE)}
-
-
-def wait_for(what: str, condition: Callable[[], T], timeout: float = 60) -> T:
-    """Ask until the answer is true, and return it."""
-    end = time.monotonic() + timeout
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < end, "%s: not within %g s" % (what, timeout)
-        time.sleep(0.2)
+    found = {host: int(count) for host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", output, re.MULTILINE)}
+    assert found, output
+    return found

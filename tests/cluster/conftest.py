@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import in_repository
 from ansible_collections.homelab.loadbalancer.tests.nodes.nodes_lab import own_network
 
 
@@ -21,19 +21,16 @@ def cluster(root: Path) -> Iterator[Cluster]:
     """The project's cluster, running. Nothing is left of it, unless it was there before."""
     if os.geteuid() != 0:
         pytest.skip("not root: run `make cluster`, or pytest by sudo")
-    os.environ["PATH"] = "%s:%s" % (Path(sys.executable).parent, os.environ.get("PATH", ""))
-    home = Path.cwd()
-    os.chdir(root)
-    lab = Cluster()
-    before = own_network()
-    stood = lab.traces() != []
-    try:
-        lab.playbook("cluster_lab")
+    with in_repository(root):
+        lab = Cluster()
+        before = own_network()
+        stood = lab.traces() != []
+        try:
+            lab.playbook("cluster_lab")
+            assert own_network() == before
+            yield lab
+        finally:
+            if not stood:
+                lab.remove()
+        assert stood or lab.traces() == []
         assert own_network() == before
-        yield lab
-    finally:
-        if not stood:
-            lab.remove()
-        os.chdir(home)
-    assert stood or lab.traces() == []
-    assert own_network() == before

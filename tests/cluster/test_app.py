@@ -11,30 +11,22 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap, wait_for
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap, web_app
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
-IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.53"
 NODES = ("172.16.0.11", "172.16.0.12", "172.16.0.13")
 NODE_PORT = 30810
-WEB: dict[str, Any] = {
-    "app_name": "web",
-    "app_image": IMAGE,
-    "app_namespace": "app-test",
-    "app_manifests": [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "app-test"}}],
-    "app_replicas": 2,
-    "app_args": ["netexec", "--http-port=8080"],
-    "app_ports": [{"port": 80, "target_port": 8080, "node_port": NODE_PORT}],
-    "app_service_type": "NodePort",
-    # The image names no user.
-    "app_security_context": {"runAsUser": 65532},
-    "app_readiness_probe": {"type": "http", "path": "/healthz", "interval": 1},
-    "app_timeout": 90,
-}
+WEB = web_app(
+    "app-test",
+    app_service_type="NodePort",
+    app_ports=[{"port": 80, "target_port": 8080, "node_port": NODE_PORT}],
+    app_timeout=90,
+)
 
 
 def app(cluster: Cluster, *options: str, rc: int = 0, **variables: Any) -> str:
     """Run the role and return what it printed."""
-    return cluster.roles({"role": "app", **WEB, **variables}, options=options, rc=rc)
+    return cluster.roles({**WEB, **variables}, options=options, rc=rc)
 
 
 def changed(output: str) -> bool:
@@ -100,7 +92,7 @@ def test_files_reach_the_program_and_their_change_replaces_the_pods(web: Cluster
     before = names(web, "pod")
     assert not changed(app(web, app_config={"greeting": "one"}))
     assert changed(app(web, app_config={"greeting": "two"}))
-    wait_for("the pods of before are gone", lambda: not set(before) & set(names(web, "pod")))
+    wait_for(lambda: not set(before) & set(names(web, "pod")), "the pods of before are gone")
     # A program that prints the file and ends.
     reader = ["mounttest", "--file_content=/etc/web/greeting"]
     assert "three" in app(web, rc=2, app_config={"greeting": "three"}, app_args=reader, app_timeout=10)
@@ -117,7 +109,7 @@ def test_an_image_that_does_not_exist(web: Cluster) -> None:
     assert set(before) <= set(names(web, "pod"))
     assert {hostname(web, node) for node in NODES} <= {name.split("/")[1] for name in before}
     assert changed(app(web))
-    wait_for("only the pods of before are there", lambda: names(web, "pod") == before)
+    wait_for(lambda: names(web, "pod") == before, "only the pods of before are there")
 
 
 def test_an_image_that_would_run_as_root(web: Cluster) -> None:
@@ -167,7 +159,7 @@ def test_clients_notice_no_rollout(web: Cluster) -> None:
     try:
         before = names(web, "pod")
         assert changed(app(web, app_drain=20, app_env={"GENERATION": 2}))
-        wait_for("the pods of before are gone", lambda: not set(before) & set(names(web, "pod")))
+        wait_for(lambda: not set(before) & set(names(web, "pod")), "the pods of before are gone")
         assert asking.poll() is None
     finally:
         asking.kill()

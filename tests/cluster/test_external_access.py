@@ -12,7 +12,8 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap, wait_for
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap, web_app
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 NODES = ("control1", "worker1", "worker2")
 
@@ -67,19 +68,7 @@ class Outside:
 def outside(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     """Two pods that answer, behind a Service of the type LoadBalancer. No MetalLB yet."""
     made = Outside(cluster, tmp_path_factory.mktemp("outside"))
-    app = {
-        "role": "app",
-        "app_name": "web",
-        "app_image": "registry.k8s.io/e2e-test-images/agnhost:2.53",
-        "app_namespace": "outside",
-        "app_manifests": [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "outside"}}],
-        "app_replicas": 2,
-        "app_args": ["netexec", "--http-port=8080"],
-        "app_ports": [{"port": 80, "target_port": 8080}],
-        "app_service_type": "LoadBalancer",
-        "app_security_context": {"runAsUser": 65532},
-        "app_readiness_probe": {"type": "http", "path": "/healthz", "interval": 1},
-    }
+    app = web_app("outside")
     try:
         cluster.roles(app)
         yield made
@@ -146,7 +135,7 @@ def test_with_metallb_and_open_ports_all_is_proved(metallb: Outside) -> None:
     metallb.cluster.roles({"role": "firewalld_ports"}, hosts="kubernetes")
     try:
         # Speakers that have just found each other may still hand the address over while it is looked at.
-        wait_for("all is proved", lambda: proved(*metallb.look()), timeout=240)
+        wait_for(lambda: proved(*metallb.look()), "all is proved", limit=240)
     finally:
         metallb.cluster.roles({"role": "firewalld_ports", "firewalld_ports_state": "absent"}, hosts="kubernetes")
 

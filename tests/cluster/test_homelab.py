@@ -7,30 +7,19 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any, Iterator
+from typing import Iterator
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap, wait_for
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap, web_app
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 NODES = ("control1", "worker1", "worker2")
 VIP = "172.16.0.100"
 ROUTED_VIP = "172.20.0.1"
 NODE_PORT = 30080
-WEB: dict[str, Any] = {
-    "role": "app",
-    "app_name": "web",
-    "app_namespace": "homelab",
-    "app_manifests": [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "homelab"}}],
-    "app_image": "registry.k8s.io/e2e-test-images/agnhost:2.53",
-    "app_replicas": 2,
-    "app_args": ["netexec", "--http-port=8080"],
-    "app_ports": [{"port": 80, "target_port": 8080, "node_port": NODE_PORT}],
-    "app_service_type": "LoadBalancer",
-    "app_security_context": {"runAsUser": 65532},
-    "app_readiness_probe": {"type": "http", "path": "/healthz", "interval": 1},
-}
+WEB = web_app("homelab", app_ports=[{"port": 80, "target_port": 8080, "node_port": NODE_PORT}])
 CURL = ("curl", "--silent", "--show-error", "--fail", "--connect-timeout", "1", "--max-time", "2")
 
 
@@ -70,7 +59,7 @@ def test_node_ports_answer_on_every_node(homelab: Cluster) -> None:
 
 
 def test_the_address_answers_from_one_node(homelab: Cluster) -> None:
-    wait_for("the VIP", lambda: answers(homelab).startswith("web-"))
+    wait_for(lambda: answers(homelab).startswith("web-"), "the VIP")
     assert announcer(homelab) in NODES
     pods = {answers(homelab) for dummy in range(60)}
     assert len(pods) == 2  # by chance only one: 2 ** -59
@@ -97,36 +86,36 @@ def test_the_other_proxy_mode(homelab: Cluster) -> None:
 
     try:
         use("iptables", "nftables")
-        wait_for("kube-proxy", lambda: all("table ip kube-proxy" in tables(node) for node in NODES))
-        wait_for("the VIP", lambda: answers(homelab).startswith("web-"))
+        wait_for(lambda: all("table ip kube-proxy" in tables(node) for node in NODES), "kube-proxy")
+        wait_for(lambda: answers(homelab).startswith("web-"), "the VIP")
         assert "KUBE-SVC" not in homelab.node("worker1", "iptables-save", "-t", "nat")
     finally:
         use("nftables", "iptables")
-    wait_for("the VIP", lambda: answers(homelab).startswith("web-"))
+    wait_for(lambda: answers(homelab).startswith("web-"), "the VIP")
 
 
-def test_a_dead_node_loses_the_address(homelab: Cluster) -> None:
-    """The node that answers loses power; how long the client waits is printed."""
-    name = wait_for("one announcer", lambda: announcer(homelab))
+def test_a_node_that_is_cut_off_loses_the_address(homelab: Cluster) -> None:
+    """The cable of the node that answers is pulled; how long the client waits is printed."""
+    name = wait_for(lambda: announcer(homelab), "one announcer")
     assert name != "control1"
     left = next(node for node in ("worker1", "worker2") if node != name)
-    # Pods of the dead node are found out by its lease; only the announcement is timed here.
+    # Pods of a node that is gone are found out by its lease; only the announcement is timed here.
     homelab.kubectl("-n", "homelab", "scale", "deployment/web", "--replicas=0")
     homelab.kubectl("cordon", name)
     homelab.kubectl("-n", "homelab", "scale", "deployment/web", "--replicas=1")
     homelab.kubectl("-n", "homelab", "rollout", "status", "deployment/web", "--timeout=60s")
-    wait_for("the VIP", lambda: answers(homelab))
+    wait_for(lambda: answers(homelab), "the VIP")
     try:
         start = time.monotonic()
         run(["ip", "-n", "cluster-switch", "link", "set", name + ".eth0", "down"])
-        wait_for("the VIP", lambda: answers(homelab), timeout=90)
-        print("the VIP answers %.1f s after its node lost power" % (time.monotonic() - start))
+        wait_for(lambda: answers(homelab), "the VIP", limit=90)
+        print("the VIP answers %.1f s after its node was cut off" % (time.monotonic() - start))
         assert announcer(homelab) == left
     finally:
         run(["ip", "-n", "cluster-switch", "link", "set", name + ".eth0", "up"])
         homelab.kubectl("uncordon", name)
     homelab.kubectl("wait", "--for=condition=Ready", "node/" + name, "--timeout=60s")
-    wait_for("one announcer", lambda: announcer(homelab))
+    wait_for(lambda: announcer(homelab), "one announcer")
 
 
 @pytest.fixture
@@ -172,12 +161,12 @@ def test_bgp(router: Cluster) -> None:
     try:
         output = router.roles(routed)
         assert "of the lab" not in output
-        wait_for("the VIP", lambda: answers(router, ROUTED_VIP).startswith("web-"))
-        wait_for("both ways", lambda: len(re.findall(r"via 172\.16\.0\.1[23] ", routes())) == 2)
+        wait_for(lambda: answers(router, ROUTED_VIP).startswith("web-"), "the VIP")
+        wait_for(lambda: len(re.findall(r"via 172\.16\.0\.1[23] ", routes())) == 2, "both ways")
         assert not any(recap(router.roles(routed)).values())
         learned = router.node("router", "birdc", "show", "route", "for", ROUTED_VIP, "all")
         assert "(64512,100)" in learned
     finally:
         router.roles({"role": "metallb_pool", "metallb_pool_allow_moves": True})
-    wait_for("the route's end", lambda: "via" not in routes())
-    wait_for("the first VIP", lambda: answers(router).startswith("web-"))
+    wait_for(lambda: "via" not in routes(), "the route's end")
+    wait_for(lambda: answers(router).startswith("web-"), "the first VIP")

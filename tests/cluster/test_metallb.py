@@ -14,7 +14,8 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import FOLDER, Cluster, recap, wait_for
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import FOLDER, IMAGE, Cluster, recap
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 VIP = "172.16.0.100"
 BEFORE, NOW = "0.14.9", "0.15.2"
@@ -23,7 +24,7 @@ POD = {
     "containers": [
         {
             "name": "web",
-            "image": "registry.k8s.io/e2e-test-images/agnhost:2.53",
+            "image": IMAGE,
             "args": ["netexec", "--http-port=8080"],
         }
     ]
@@ -109,13 +110,13 @@ class Visitor:
 
     def __enter__(self) -> Visitor:
         self.thread.start()
-        wait_for("an answer", lambda: self.answered)
+        wait_for(lambda: self.answered, "an answer")
         return self
 
     def __exit__(self, *exception: object) -> None:
         seen = len(self.answered)
         try:
-            wait_for("an answer after it", lambda: len(self.answered) > seen)
+            wait_for(lambda: len(self.answered) > seen, "an answer after it")
         finally:
             self.stop.set()
             self.thread.join()
@@ -139,7 +140,7 @@ def installed(cluster: Cluster) -> Iterator[Cluster]:
         assert everything(cluster) == before
         made = cluster.roles(*fresh)
         assert recap(predicted) == recap(made)
-        wait_for("the VIP", lambda: answer(cluster))
+        wait_for(lambda: answer(cluster), "the VIP")
         yield cluster
         # Under a Service that still wants an address.
         output = flat(cluster.roles(metallb(metallb_state="absent")))
@@ -213,10 +214,10 @@ def test_a_pool_is_renamed_when_its_services_may_move(installed: Cluster) -> Non
     assert any(recap(predicted).values())
     listed = [entry["metadata"]["name"] for entry in installed.objects("ipaddresspools", "-A")]
     assert listed == ["renamed"]
-    wait_for("the VIP", lambda: answer(installed, address(installed) or VIP))
+    wait_for(lambda: answer(installed, address(installed) or VIP), "the VIP")
     assert not any(recap(installed.roles(renamed)).values())
     installed.roles(pools(metallb_pool_allow_moves=True))
-    wait_for("the VIP", lambda: answer(installed, address(installed) or VIP))
+    wait_for(lambda: answer(installed, address(installed) or VIP), "the VIP")
 
 
 def test_pools_of_others_stay(installed: Cluster) -> None:

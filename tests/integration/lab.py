@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import re
-from typing import Any
+import sys
+from pathlib import Path
+from typing import Any, Iterator
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_apply import apply
@@ -20,6 +23,19 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state 
 # Ansible insists on UTF-8.
 ENVIRONMENT = {"ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"}
 _numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def in_repository(root: Path) -> Iterator[None]:
+    """Work as a user who has called `make`: in the repository's folder, with its programs on PATH."""
+    home, path = Path.cwd(), os.environ.get("PATH", "")
+    os.chdir(root)
+    os.environ["PATH"] = "%s:%s" % (Path(sys.executable).parent, path)
+    try:
+        yield
+    finally:
+        os.chdir(home)
+        os.environ["PATH"] = path
 
 
 def ansible_playbook(inventory: str, playbook: str, options: tuple[str, ...], rc: int, values: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence, TypeVar
 
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
@@ -32,6 +32,8 @@ MODULES = "ansible_collections.homelab.loadbalancer.plugins.modules."
 BACKENDS = ("nft", "legacy")
 FAMILIES = ("ipv4", "ipv6")
 CLONE_NEWNET = 0x40000000
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -97,12 +99,13 @@ def finish_module(process: subprocess.Popen[str]) -> dict[str, Any]:
     return result
 
 
-def wait_for(condition: Callable[[], Any], what: str, limit: float = 60) -> None:
-    """Until a condition holds; a machine under load may take long, and no test is about how long."""
+def wait_for(condition: Callable[[], T], what: str, limit: float = 60) -> T:
+    """Until a condition holds; returns what it said. A machine under load may take long: no test is about how long."""
     end = time.monotonic() + limit
-    while not condition():
+    while not (said := condition()):
         assert time.monotonic() < end, "in vain: " + what
         time.sleep(0.02)
+    return said
 
 
 def run_at_boot(commands: list[str], inside: Sequence[str] = ()) -> None:

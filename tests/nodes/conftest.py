@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import in_repository
 from ansible_collections.homelab.loadbalancer.tests.nodes.nodes_lab import NodesLab, own_network
 
 
@@ -20,17 +20,14 @@ def nodes(root: Path) -> Iterator[NodesLab]:
     """The project's nodes, running. A test that breaks one brings it back by the playbook. Nothing is left of them."""
     if os.geteuid() != 0:
         pytest.skip("not root: run `make nodes`, or pytest by sudo")
-    os.environ["PATH"] = "%s:%s" % (Path(sys.executable).parent, os.environ.get("PATH", ""))
-    home = Path.cwd()
-    os.chdir(root)
-    lab = NodesLab()
-    before = own_network()
-    try:
-        lab.playbook("nodes")
+    with in_repository(root):
+        lab = NodesLab()
+        before = own_network()
+        try:
+            lab.playbook("nodes")
+            assert own_network() == before
+            yield lab
+        finally:
+            lab.remove()
+        assert lab.traces() == []
         assert own_network() == before
-        yield lab
-    finally:
-        lab.remove()
-        os.chdir(home)
-    assert lab.traces() == []
-    assert own_network() == before
