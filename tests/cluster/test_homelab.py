@@ -65,6 +65,12 @@ def test_the_address_answers_from_one_node(homelab: Cluster) -> None:
     assert len(pods) == 2  # by chance only one: 2 ** -59
 
 
+def test_nodes_keep_to_their_own_cgroups(homelab: Cluster) -> None:
+    """A path beginning with `/..` would be of the machine."""
+    for node in NODES:
+        assert "/.." not in homelab.node(node, "cat", "/proc/1/cgroup")
+
+
 def test_second_run_changes_nothing(homelab: Cluster) -> None:
     output = homelab.playbook("metallb")
     changed = recap(output)
