@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_objects as objects
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import ACCESS, K8sAction
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import K8sAction
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "definitions": {"type": "list", "elements": "dict", "required": True},
@@ -20,7 +20,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "field_manager": {"type": "str", "default": objects.MANAGER},
     "force_conflicts": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 120},
-    **ACCESS,
 }
 KIND = "CustomResourceDefinition"
 ESTABLISHED = {"type": "Established", "status": "True"}
@@ -31,12 +30,8 @@ class ActionModule(K8sAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        definitions = self._begin(ARGUMENTS, task_vars)
-        if not definitions:
-            about = self._run_module("kubernetes.core.k8s_cluster_info", {}, check_mode=True)
-            version = about["version"]["server"]["kubernetes"]["gitVersion"]
-            return {**result, "changed": False, "server": about["connection"]["host"], "version": version}
-
+        self._begin(ARGUMENTS, task_vars)
+        definitions = self._definitions()
         check_mode = self._task.check_mode
         present = self._options["state"] == "present"
         if not present:

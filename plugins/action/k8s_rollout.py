@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks kubernetes.core.k8s_info until workloads have rolled out; see the module's documentation for what it does, and
+"""Reads the cluster until workloads have rolled out; see the module's documentation for what it does, and
 module_utils/_k8s_rollout.py for how it knows that they have, and why not."""
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from ansible.errors import AnsibleActionFail
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_rollout as rollout
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import full_name, view
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import ACCESS, K8sAction
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import K8sAction
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "definitions": {"type": "list", "elements": "dict", "required": True},
     "addresses": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 300},
-    **ACCESS,
 }
 INTERVAL = 1.0  # seconds between looks
 
@@ -30,8 +29,8 @@ class ActionModule(K8sAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        definitions = self._begin(ARGUMENTS, task_vars)
-        wanted = rollout.awaited(definitions, self._options["addresses"])
+        self._begin(ARGUMENTS, task_vars)
+        wanted = rollout.awaited(self._definitions(), self._options["addresses"])
         lives = [] if self._task.check_mode else self._wait(wanted)
         addresses = {
             "%s/%s" % (live["metadata"]["namespace"], live["metadata"]["name"]): rollout.addresses_of(live)
@@ -45,11 +44,11 @@ class ActionModule(K8sAction):
         start = time.monotonic()
         complete: list[dict[str, Any]] = []
         while wanted:
-            lives = [self._live(entry) for entry in wanted]
+            lives = self._lives(wanted)
             complete += [live for live in lives if not rollout.unfinished(live)]
             pending = [(entry, live) for entry, live in zip(wanted, lives) if rollout.unfinished(live)]
             wanted, lives = [entry for entry, dummy in pending], [live for dummy, live in pending]
-            found = [rollout.troubles(self._pods(live)) for live in lives]
+            found = [rollout.troubles(pods) for pods in self._pods(lives)]
             waited = time.monotonic() - start
             late = waited > self._options["timeout"]
             if lives and (late or any(map(self._hopeless, lives, found))):
@@ -61,16 +60,14 @@ class ActionModule(K8sAction):
         """Whether waiting is of no use, as far as that can be known: of Deployments only."""
         if live["kind"] != "Deployment" or not rollout.hopeless([live], troubles):
             return False
-        selectors = rollout.selectors_of(live)
-        sets = self._info("apps/v1", "ReplicaSet", live["metadata"]["namespace"], label_selectors=selectors)
-        return rollout.hopeless(*rollout.present(live, sets, troubles))
+        return rollout.hopeless(*rollout.present(live, self._info(_of(live, "ReplicaSet", "apps/v1")), troubles))
 
     def _report(
         self, lives: list[dict[str, Any]], found: list[list[rollout.Trouble]], waited: float, late: bool
     ) -> str:
         lines = []
         for live, troubles in zip(lives, found):
-            events = self._info("v1", "Event", live["metadata"]["namespace"])
+            events = self._info({"kind": "Event", "namespace": live["metadata"]["namespace"]})
             logs = {
                 (trouble.pod, trouble.container): self._log(trouble)
                 for trouble in troubles[: rollout.MAX_PODS]
@@ -85,28 +82,47 @@ class ActionModule(K8sAction):
         """Why a Service has no address, and what to do."""
         objects: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
         objects.update(Service=[service], Event=events)
-        objects["IPAddressPool"] = self._info("metallb.io/v1beta1", "IPAddressPool", None)
-        # As MetalLB's manifests label its pods, and as its Helm chart does.
-        for label in ("app=metallb", "app.kubernetes.io/name=metallb"):
-            objects["Pod"] += self._info("v1", "Pod", None, label_selectors=[label])
+        # MetalLB's pods, as its manifests label them, and as its Helm chart does.
+        labels = ("app=metallb", "app.kubernetes.io/name=metallb")
+        pools, *pods = self._read(
+            [
+                {"api_version": "metallb.io/v1beta1", "kind": "IPAddressPool"},
+                *({"kind": "Pod", "label_selectors": [label]} for label in labels),
+            ]
+        )
+        objects["IPAddressPool"] = pools["resources"]
+        objects["Pod"] = [pod for answer in pods for pod in answer["resources"]]
         pending: dict[str, str] = view(objects, [full_name(service)], [])["services"][0]["pending"]
         return pending
 
-    def _live(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """The object as it is in the cluster; as it is declared when somebody has removed it since."""
-        metadata = entry["metadata"]
-        found = self._info(entry["apiVersion"], entry["kind"], metadata.get("namespace"), name=metadata["name"])
-        return found[0] if found else {**entry, "metadata": {**metadata, "generation": 1}}
+    def _lives(self, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The objects as they are in the cluster; as they are declared when somebody has removed them since."""
+        queries = [
+            {
+                "api_version": entry["apiVersion"],
+                "kind": entry["kind"],
+                "namespace": entry["metadata"].get("namespace"),
+                "name": entry["metadata"]["name"],
+            }
+            for entry in wanted
+        ]
+        return [
+            answer["resources"][0]
+            if answer["resources"]
+            else {**entry, "metadata": {**entry["metadata"], "generation": 1}}
+            for entry, answer in zip(wanted, self._read(queries))
+        ]
 
-    def _pods(self, live: dict[str, Any]) -> list[dict[str, Any]]:
-        selectors = rollout.selectors_of(live)
-        if not selectors:
-            return []
-        return self._info("v1", "Pod", live["metadata"]["namespace"], label_selectors=selectors)
+    def _pods(self, lives: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        """The pods of each object. A Service has none here."""
+        queries = [_of(live, "Pod", "v1") if rollout.selectors_of(live) else None for live in lives]
+        asked = [query for query in queries if query]
+        answers = iter(self._read(asked) if asked else [])
+        return [next(answers)["resources"] if query else [] for query in queries]
 
-    def _info(self, api_version: str, kind: str, namespace: str | None, **more: Any) -> list[dict[str, Any]]:
-        arguments = {"api_version": api_version, "kind": kind, "namespace": namespace, **more}
-        resources: list[dict[str, Any]] = self._run_module("kubernetes.core.k8s_info", arguments, False)["resources"]
+    def _info(self, query: dict[str, Any]) -> list[dict[str, Any]]:
+        """What one query finds."""
+        resources: list[dict[str, Any]] = self._read([query])[0]["resources"]
         return resources
 
     def _log(self, trouble: rollout.Trouble) -> list[str]:
@@ -121,3 +137,10 @@ class ActionModule(K8sAction):
             return list(self._run_module("kubernetes.core.k8s_log", arguments, False)["log_lines"])
         except AnsibleActionFail:
             return []
+
+
+def _of(live: dict[str, Any], kind: str, api_version: str) -> dict[str, Any]:
+    """A query for the objects that a workload's labels choose."""
+    selectors = rollout.selectors_of(live)
+    namespace = live["metadata"]["namespace"]
+    return {"kind": kind, "api_version": api_version, "namespace": namespace, "label_selectors": selectors}

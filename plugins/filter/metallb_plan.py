@@ -18,9 +18,8 @@ description:
 positional: _input
 options:
   _input:
-    description: The documents of the manifest, or none for a removal.
-    type: list
-    elements: dict
+    description: The text of the manifest, empty for a removal.
+    type: str
     required: true
   record:
     description: The record of what was applied before, as it stands in the cluster. Empty when there is none.
@@ -44,7 +43,7 @@ options:
 EXAMPLES = r"""
 - name: See what is to be applied
   ansible.builtin.debug:
-    msg: "{{ manifest | from_yaml_all | homelab.loadbalancer.metallb_plan }}"
+    msg: "{{ manifest | homelab.loadbalancer.metallb_plan }}"
   vars:
     manifest: "{{ lookup('ansible.builtin.file', 'metallb-native.yaml') }}"
 """
@@ -57,8 +56,9 @@ _value:
   type: dict
 """
 
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
+import yaml
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _metallb_manifest as manifest
@@ -66,7 +66,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 
 
 def metallb_plan(
-    documents: Iterable[Any],
+    text: str,
     record: str = "",
     load_balancer_class: str = "",
     node_selector: Mapping[str, str] | None = None,
@@ -74,11 +74,14 @@ def metallb_plan(
 ) -> dict[str, list[dict[str, Any]]]:
     """What to apply and what to remove."""
     recorded = manifest.read_record(record)
-    given = [entry for entry in documents if entry is not None]
-    if not given:
+    if not text:
         return {"apply": [], "remove": recorded, "settle": []}
     try:
-        wanted = manifest.adjust(given, load_balancer_class, node_selector, tolerations)
+        # Read here, since Ansible's own containers take seconds for so many values.
+        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        wanted = manifest.adjust(documents, load_balancer_class, node_selector, tolerations)
+    except yaml.YAMLError as error:
+        raise AnsibleFilterError("metallb_manifest is no YAML: %s" % error) from error
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
     # The namespace comes first, and the record right after it: what is applied is on record before.

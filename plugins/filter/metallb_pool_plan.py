@@ -21,7 +21,7 @@ options:
     required: true
   looked_up:
     description:
-      - The results of M(kubernetes.core.k8s_info) in a loop whose items have C(kind).
+      - What M(homelab.loadbalancer.k8s_read) found.
     type: list
     elements: dict
     default: []
@@ -78,12 +78,12 @@ def metallb_pool_plan(
     allow_moves: bool = False,
 ) -> dict[str, Any]:
     """What to do, and why it may not be done."""
-    cluster = {entry["item"]["kind"]: entry.get("resources") or [] for entry in looked_up}
+    cluster = {entry["kind"]: entry["resources"] for entry in looked_up}
     try:
         plan = _metallb_cluster.plan(declared, cluster, namespace, gateways, allow_moves)
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
-    missing = [entry["item"]["kind"] for entry in looked_up if not entry.get("api_found", True)]
+    missing = [entry["kind"] for entry in looked_up if not entry["api_found"]]
     return {**plan._asdict(), "missing": missing}
 
 

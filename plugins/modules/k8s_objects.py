@@ -39,7 +39,6 @@ options:
     description:
       - The objects, each with C(apiVersion), C(kind) and C(metadata.name). They are applied in this order, but for
         CustomResourceDefinitions, which come first and are awaited; they are removed in the opposite order.
-      - With an empty list the API server is only asked whether it answers.
     type: list
     elements: dict
     required: true
@@ -75,28 +74,13 @@ EXAMPLES = r"""
         kind: ConfigMap
         metadata: {name: greeting, namespace: default}
         data: {text: hello}
-
-- name: See that the API server answers, before anything else
-  homelab.loadbalancer.k8s_objects:
-    definitions: []
-    kubeconfig: /etc/kubernetes/admin.conf
 """
 
 RETURN = r"""
 changes:
   description: What was done, or would be in check mode.
-  returned: when there are definitions
+  returned: success
   type: list
   elements: str
   sample: [create ConfigMap default/greeting]
-server:
-  description: The address of the API server.
-  returned: without definitions
-  type: str
-  sample: https://192.168.10.1:6443
-version:
-  description: Its version.
-  returned: without definitions
-  type: str
-  sample: v1.33.13
 """

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the action plugins for Kubernetes share: they let modules of kubernetes.core reach the API server."""
+"""What the action plugins for Kubernetes share: they let modules reach the API server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_objects as objects
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 
-# The options by which a module of kubernetes.core finds the API server.
+# The options by which modules find the API server.
 ACCESS: dict[str, dict[str, Any]] = {
     "kubeconfig": {"type": "str", "default": ""},
     "context": {"type": "str", "default": ""},
@@ -23,21 +23,30 @@ ACCESS: dict[str, dict[str, Any]] = {
 
 
 class K8sAction(ActionBase):
-    """Runs modules of kubernetes.core on the host of the task."""
+    """Runs modules that ask the API server, on the host of the task."""
 
     _supports_check_mode = True
 
-    def _begin(self, arguments: dict[str, dict[str, Any]], task_vars: dict[str, Any] | None) -> list[dict[str, Any]]:
-        """Check the task's options, and return the objects that it names."""
+    def _begin(self, arguments: dict[str, dict[str, Any]], task_vars: dict[str, Any] | None) -> None:
+        """Check the task's options."""
         self._vars = task_vars or {}
-        self._options = self.validate_argument_spec(arguments)[1]
+        self._options = self.validate_argument_spec({**arguments, **ACCESS})[1]
+
+    def _definitions(self) -> list[dict[str, Any]]:
+        """The objects that the task names."""
         try:
             return objects.parse_definitions(self._options["definitions"], "definitions")
         except InputError as error:
             raise AnsibleActionFail(str(error)) from error
 
+    def _read(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What homelab.loadbalancer.k8s_read finds, an answer to each query."""
+        returned = self._run_module("homelab.loadbalancer.k8s_read", {"queries": queries}, check_mode=False)
+        found: list[dict[str, Any]] = returned["found"]
+        return found
+
     def _run_module(self, name: str, arguments: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-        """Run a module of kubernetes.core, and fail with what the user can do when it does not work."""
+        """Run a module that asks the API server, and fail with what the user can do when it does not work."""
         access = {key: self._options[key] for key in ("kubeconfig", "context") if self._options[key]}
         task = self._task
         saved = task.check_mode, task.diff, task.no_log

@@ -308,10 +308,7 @@ def test_removal_goes_backwards_and_only_workloads_wait_for_their_pods() -> None
     assert all(more["wait"] for check, more in plugin.asked if not check)
 
 
-def test_an_empty_list_asks_for_the_server() -> None:
-    about = {
-        "connection": {"host": "https://one:6443"},
-        "version": {"server": {"kubernetes": {"gitVersion": "v1.33.13"}}},
-    }
-    result = Runs([about], definitions=[]).run()
-    assert result == {"changed": False, "server": "https://one:6443", "version": "v1.33.13"}
+def test_an_empty_list_changes_nothing() -> None:
+    plugin = Runs([], definitions=[])
+    assert plugin.run() == {"changed": False, "changes": [], "diff": []}
+    assert plugin.asked == []

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -51,15 +50,18 @@ def by_name(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {entry["metadata"]["name"]: entry for entry in objects}
 
 
+def text(documents: list[Any]) -> str:
+    written: str = yaml.safe_dump_all(documents)
+    return written
+
+
 def record(objects: list[dict[str, Any]]) -> str:
-    text: str = by_name(objects)["homelab-loadbalancer-metallb"]["data"]["objects"]
-    return text
+    found: str = by_name(objects)["homelab-loadbalancer-metallb"]["data"]["objects"]
+    return found
 
 
 def test_the_manifest_stays_but_for_labels_and_what_its_controller_writes() -> None:
-    given = copy.deepcopy(MANIFEST)
-    made = metallb_plan(given)["apply"]
-    assert given == MANIFEST
+    made = metallb_plan(text(MANIFEST))["apply"]
     found = by_name(made)
     assert list(found)[:2] == ["metallb-system", "homelab-loadbalancer-metallb"]
     assert all(entry["metadata"]["labels"]["app.kubernetes.io/part-of"] == "metallb" for entry in made)
@@ -75,7 +77,10 @@ def test_the_manifest_stays_but_for_labels_and_what_its_controller_writes() -> N
 def test_options_of_the_pods() -> None:
     found = by_name(
         metallb_plan(
-            MANIFEST, load_balancer_class="lab/metallb", node_selector={"edge": "yes"}, tolerations=[{"key": "edge"}]
+            text(MANIFEST),
+            load_balancer_class="lab/metallb",
+            node_selector={"edge": "yes"},
+            tolerations=[{"key": "edge"}],
         )["apply"]
     )
     pods = {name: found[name]["spec"]["template"]["spec"] for name in ("controller", "speaker")}
@@ -85,6 +90,11 @@ def test_options_of_the_pods() -> None:
                                   "containers": pods["controller"]["containers"]}  # fmt: skip
     assert pods["speaker"]["nodeSelector"] == {"kubernetes.io/os": "linux", "edge": "yes"}
     assert pods["speaker"]["tolerations"] == [{"key": "cp"}, {"key": "edge"}]
+
+
+def test_what_is_no_yaml_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="metallb_manifest is no YAML: "):
+        metallb_plan("a: b: c")
 
 
 @pytest.mark.parametrize(
@@ -97,25 +107,25 @@ def test_options_of_the_pods() -> None:
 )
 def test_what_is_no_manifest_is_refused(documents: list[Any], message: str) -> None:
     with pytest.raises(AnsibleFilterError) as caught:
-        metallb_plan(documents)
+        metallb_plan(text(documents))
     assert message in str(caught.value)
 
 
 def test_an_upgrade_removes_what_is_in_the_manifest_no_more() -> None:
-    before = metallb_plan([*MANIFEST, EXTRA])
+    before = metallb_plan(text([*MANIFEST, EXTRA]))
     assert (before["remove"], before["settle"]) == ([], [])
-    after = metallb_plan(MANIFEST, record=record(before["apply"]))
+    after = metallb_plan(text(MANIFEST), record=record(before["apply"]))
     # An upgrade that is cut short finds what to remove the next time.
     assert after["remove"] == [EXTRA]
     assert sorted(record(after["apply"]).splitlines()) == sorted(record(before["apply"]).splitlines())
     assert record(after["apply"]).endswith("v1 ConfigMap metallb-system frr\n")
-    assert record(after["settle"]) == record(metallb_plan(MANIFEST)["apply"])
-    assert metallb_plan(MANIFEST, record=record(after["settle"]))["remove"] == []
+    assert record(after["settle"]) == record(metallb_plan(text(MANIFEST))["apply"])
+    assert metallb_plan(text(MANIFEST), record=record(after["settle"]))["remove"] == []
 
 
 def test_a_removal_needs_no_manifest() -> None:
-    applied = metallb_plan(MANIFEST)["apply"]
-    removed = metallb_plan([None], record=record(applied))
+    applied = metallb_plan(text(MANIFEST))["apply"]
+    removed = metallb_plan("", record=record(applied))
     assert (removed["apply"], removed["settle"]) == ([], [])
     assert [(entry["kind"], entry["metadata"]["name"]) for entry in removed["remove"]] == [
         ("Namespace", "metallb-system"),
@@ -124,7 +134,7 @@ def test_a_removal_needs_no_manifest() -> None:
         ("DaemonSet", "speaker"),
         ("ValidatingWebhookConfiguration", "m"),
     ]
-    assert metallb_plan([])["remove"] == []
+    assert metallb_plan("")["remove"] == []
 
 
 KUBEADM = """\
