@@ -77,8 +77,8 @@ def metallb_plan(
     if not text:
         return {"apply": [], "remove": recorded, "settle": []}
     try:
-        # Read here, since Ansible's own containers take seconds for so many values.
-        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        # Read here, since Ansible's own containers take seconds for so many values. Its strings are no plain ones, either.
+        documents = list(yaml.load_all(str(text), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
         wanted = manifest.adjust(documents, load_balancer_class, node_selector, tolerations)
     except yaml.YAMLError as error:
         raise AnsibleFilterError("metallb_manifest is no YAML: %s" % error) from error

@@ -45,17 +45,6 @@ def hostname(cluster: Cluster, node: str) -> str:
     return cluster.client("curl", "-sS", "--fail", "--max-time", "5", "http://%s:%d/hostname" % (node, NODE_PORT))
 
 
-@pytest.fixture
-def web(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster, in which the application runs. Nothing of it is left."""
-    try:
-        app(cluster)
-        yield cluster
-    finally:
-        app(cluster, app_state="absent")
-        assert cluster.kubectl("get", "namespace", "app-test", "--ignore-not-found") == ""
-
-
 def test_from_nothing_to_nothing(cluster: Cluster) -> None:
     predicted = app(cluster, "--check", "--diff")
     assert changed(predicted)
@@ -75,6 +64,24 @@ def test_from_nothing_to_nothing(cluster: Cluster) -> None:
     assert not changed(app(cluster, app_state="absent"))
 
 
+@pytest.fixture(scope="module")
+def namespace(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, in which nothing of the application is left."""
+    try:
+        yield cluster
+    finally:
+        app(cluster, app_state="absent")
+        assert cluster.kubectl("get", "namespace", "app-test", "--ignore-not-found") == ""
+
+
+@pytest.fixture
+def web(namespace: Cluster) -> Cluster:
+    """The cluster, in which the application runs as it is declared, whatever a test before has made of it."""
+    app(namespace)
+    wait_for(lambda: len(names(namespace, "pod")) == WEB["app_replicas"], "the pods of before are gone")
+    return namespace
+
+
 def test_what_is_not_declared_any_more_goes_and_what_is_not_ours_stays(web: Cluster) -> None:
     web.kubectl("create", "configmap", "web", "-n", "app-test", "--from-literal=of=others")
     web.kubectl("annotate", "deployment", "web", "-n", "app-test", "example.org/note=mine")
@@ -85,6 +92,7 @@ def test_what_is_not_declared_any_more_goes_and_what_is_not_ours_stays(web: Clus
     # Not by absent, either; the namespace, which is declared, is left out here.
     app(web, app_state="absent", app_manifests=[])
     assert names(web) == ["configmap/web"]
+    web.kubectl("delete", "configmap", "web", "-n", "app-test")
 
 
 def test_files_reach_the_program_and_their_change_replaces_the_pods(web: Cluster) -> None:

@@ -92,6 +92,13 @@ def test_options_of_the_pods() -> None:
     assert pods["speaker"]["tolerations"] == [{"key": "cp"}, {"key": "edge"}]
 
 
+def test_the_text_may_be_of_a_class_of_ansibles() -> None:
+    class Tagged(str):
+        pass
+
+    assert metallb_plan(Tagged(text(MANIFEST))) == metallb_plan(text(MANIFEST))
+
+
 def test_what_is_no_yaml_is_refused() -> None:
     with pytest.raises(AnsibleFilterError, match="metallb_manifest is no YAML: "):
         metallb_plan("a: b: c")
