@@ -78,16 +78,13 @@ cluster-down: ## remove the cluster with all its data
 check: setup ## lint, types and unit tests
 	@$(RUN_TESTS) check
 
-test: ## every test but those of the cluster
+test: ## every test
 	@tools/setup test
 	@$(RUN_TESTS) test
 
 unit integration kernel nodes cluster sanity molecule: ## one part of `make test` alone
 	@tools/setup test
 	@$(RUN_TESTS) $@
-
-# Built ahead of the tests, which show no progress of it.
-cluster: cluster-images
 
 bench: ## measure loading times; prints ratios of one run
 	@tools/setup test

@@ -4,7 +4,7 @@
 """Run the parts of `make check` or `make test` and count their tests.
 
     tools/run_tests.py check              lint, types and unit tests, side by side
-    tools/run_tests.py test               everything but the cluster
+    tools/run_tests.py test               everything
     tools/run_tests.py NAME...            only the named parts
 
 The last line printed is `N passed, N failed, N skipped`. The exit code is 1 when anything failed. With CI=true in
@@ -13,6 +13,7 @@ the environment a skipped test counts as failed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -37,7 +38,8 @@ class Part(NamedTuple):
     needs -- a program without which the part is skipped
     root -- must run as root; by sudo for everybody else
     limit -- seconds after which it is ended and counts as failed
-    beside -- it keeps one processor busy and no more, and runs beside the parts that are not so
+    beside -- it runs in a second row, beside the parts that are not so
+    ahead -- a command that fills a cache for it, begun with the first part; what fails there is met here again
     """
 
     name: str
@@ -46,6 +48,7 @@ class Part(NamedTuple):
     root: bool = False
     limit: float = 300
     beside: bool = False
+    ahead: tuple[str, ...] = ()
 
 
 class Counts(NamedTuple):
@@ -87,18 +90,31 @@ SLOW = (
         limit=2400,
         beside=True,
     ),
-    Part("nodes", ("pytest", "-v", "tests/nodes"), needs="linux.uml", root=True, limit=3600, beside=True),
+    Part("nodes", ("pytest", "-v", "tests/nodes"), needs="linux.uml", root=True, limit=3600),
     *(
-        Part("molecule-" + name, ("tools/molecule", "test", "-s", name), needs="podman", root=True, limit=900)
+        Part(
+            "molecule-" + name,
+            ("tools/molecule", "test", "-s", name),
+            needs="podman",
+            root=True,
+            limit=900,
+            beside=True,
+        )
         for name in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
     ),
     Part("demo", ("tools/demo-test",), root=True),
     Part("demo-ja", ("tools/demo-test", "ja"), root=True),
-    Part("cluster", ("pytest", "-v", "tests/cluster"), needs="go", root=True, limit=3600),
+    # After molecule: root has too few inotify instances for both.
+    Part(
+        "cluster",
+        ("pytest", "-v", "tests/cluster"),
+        needs="go",
+        root=True,
+        limit=3600,
+        beside=True,
+        ahead=("nice", "tools/cluster-binaries"),
+    ),
 )
-
-# Run by name alone: its length on a busy machine is not known well enough yet to be a part of every test run.
-ON_REQUEST = {"cluster"}
 
 
 def count(results: Path) -> Counts:
@@ -201,14 +217,19 @@ def run_in_turn(parts: list[Part]) -> dict[str, Counts]:
 
 
 def run_slow(parts: list[Part]) -> dict[str, Counts]:
-    """Run parts in turn, live, and those that are for another processor in turn beside them."""
+    """Run parts in turn, live, and those of the second row in turn beside them."""
     beside = [part for part in parts if part.beside]
     others = [part for part in parts if not part.beside]
-    if not others or (os.cpu_count() or 1) < 2:
-        return run_in_turn(parts)
-    for part in beside:
-        print("==> %s, beside the others: %s" % (part.name, " ".join(part.argv)), flush=True)
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    with contextlib.ExitStack() as stack:
+        for part in parts:
+            if part.ahead and shutil.which(part.needs):
+                argv = command(part._replace(argv=part.ahead), Path(os.devnull))
+                stack.enter_context(subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL))
+        if not others or (os.cpu_count() or 1) < 2:
+            return run_in_turn(parts)
+        for part in beside:
+            print("==> %s, beside the others: %s" % (part.name, " ".join(part.argv)), flush=True)
+        pool = stack.enter_context(ThreadPoolExecutor(max_workers=1))
         second = pool.submit(run_side_by_side, beside, 1)
         done = run_in_turn(others)
         return {**done, **second.result()}
@@ -219,7 +240,7 @@ def main(names: list[str]) -> int:
     known = {part.name for part in CHECK + SLOW}
     tiers = {
         "check": {part.name for part in CHECK},
-        "test": known - ON_REQUEST,
+        "test": known,
         "molecule": {name for name in known if name.startswith("molecule-")},
     }
     wanted: set[str] = set()

@@ -80,12 +80,13 @@ def test_every_part_that_is_a_program_of_ours_exists() -> None:
 
 
 def test_a_part_runs_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of two waits for the file of the other, so that neither would end alone."""
+    """Each of two waits for the file of the other, so that neither would end alone; a third fills a cache ahead."""
 
     def part(name: str, other: str, beside: bool) -> Part:
-        code = "touch %s; until [ -e %s ]; do sleep 0.01; done" % (name, other)
+        code = "touch %s; until [ -e %s ] && [ -e ahead ]; do sleep 0.01; done" % (name, other)
         argv = ("sh", "-c", "cd %s; %s" % (tmp_path, code))
-        return Part(name, argv, limit=60, beside=beside)
+        ahead = ("touch", str(tmp_path / "ahead")) if beside else ()
+        return Part(name, argv, needs="sh", limit=60, beside=beside, ahead=ahead)
 
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     done = run_tests.run_slow([part("one", "two", True), part("two", "one", False)])
