@@ -249,10 +249,12 @@ def _why_several(address: str, nodes: Sequence[str], split: bool) -> tuple[str, 
     cause = "%s is answered for by several nodes at once: %s" % (address, ", ".join(nodes))
     if split:
         return cause + ", whose speakers do not hear each other", "open the ports that are named above"
+    # MetalLB's internal/speakerlist looks for new members every five minutes, and asks them to join every minute.
     return (
         cause,
-        "with kube-proxy in ipvs mode set strictARP (the role metallb does); else take the address off the nodes' own "
-        "links",
+        "speakers for which 7946 was opened just now find each other within six minutes, or at once by kubectl rollout "
+        "restart daemonset speaker; with kube-proxy in ipvs mode set strictARP (the role metallb does); else take the "
+        "address off the nodes' own links",
     )
 
 

@@ -134,7 +134,10 @@ def proved(said: str, checks: list[dict[str, str]]) -> bool:
 def test_with_metallb_and_open_ports_all_is_proved(metallb: Outside) -> None:
     metallb.cluster.roles({"role": "firewalld_ports"}, hosts="kubernetes")
     try:
-        # Speakers that have just found each other may still hand the address over while it is looked at.
+        # They would look for each other anew within six minutes.
+        for verb in ("restart", "status"):
+            metallb.cluster.kubectl("-n", "metallb-system", "rollout", verb, "daemonset/speaker")
+        # While they do, they may still hand the address over.
         wait_for(lambda: proved(*metallb.look()), "all is proved", limit=240)
     finally:
         metallb.cluster.roles({"role": "firewalld_ports", "firewalld_ports_state": "absent"}, hosts="kubernetes")

@@ -147,7 +147,7 @@ def test_a_client_that_is_a_node() -> None:
             client(MACS["worker1"], MACS["worker2"]),
             (),
             "02:00:00:00:00:0c (worker1), 02:00:00:00:00:0d (worker2)",
-            "answered for by several nodes at once: worker1, worker2: with kube-proxy in ipvs mode set strictARP",
+            "answered for by several nodes at once: worker1, worker2: speakers for which 7946",
         ),
         (
             client(MACS["worker1"], STRANGER),
