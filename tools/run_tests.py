@@ -82,14 +82,7 @@ CHECK = (
 SLOW = (
     Part("sanity", ("tools/sanity",), limit=600),
     Part("integration", ("pytest", "-v", "tests/integration"), root=True, limit=1800),
-    Part(
-        "kernel",
-        ("tools/kernel", "pytest", "-v", "tests/kernel"),
-        needs="linux.uml",
-        root=True,
-        limit=2400,
-        beside=True,
-    ),
+    Part("kernel", ("tools/kernel", "pytest", "-v", "tests/kernel"), needs="linux.uml", root=True, limit=2400),
     Part("nodes", ("pytest", "-v", "tests/nodes"), needs="linux.uml", root=True, limit=3600),
     *(
         Part(

@@ -77,7 +77,7 @@ def metallb_plan(
     if not text:
         return {"apply": [], "remove": recorded, "settle": []}
     try:
-        # Read here, since Ansible's own containers take seconds for so many values. Its strings are no plain ones, either.
+        # Read here, since Ansible's own containers take seconds for so many values. Its strings are no plain ones.
         documents = list(yaml.load_all(str(text), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
         wanted = manifest.adjust(documents, load_balancer_class, node_selector, tolerations)
     except yaml.YAMLError as error:

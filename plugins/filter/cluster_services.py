@@ -1,0 +1,95 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: cluster_services
+short_description: The Services of a Kubernetes cluster as lb_services
+version_added: 0.1.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Makes of Services and EndpointSlices what the roles P(homelab.loadbalancer.iptables_lb#role) and
+    P(homelab.loadbalancer.ipvs_lb#role) carry. Endpoints are chosen as kube-proxy chooses them.
+  - Headless Services, those of the type ExternalName and those of another proxy are left out. What else cannot be
+    carried over is named.
+positional: _input
+options:
+  _input:
+    description:
+      - What M(homelab.loadbalancer.k8s_read) found of all Services, EndpointSlices and Nodes.
+    type: list
+    elements: dict
+    required: true
+  node:
+    description: The name in the cluster of the node that is to carry them. Empty for a host outside the cluster.
+    type: str
+    default: ''
+  namespaces:
+    description: Services of which namespaces to carry. Empty is all.
+    type: list
+    elements: str
+    default: []
+  carry:
+    description: What of them to carry.
+    type: list
+    elements: str
+    choices: [cluster_ips, external_ips, load_balancer_ips, node_ports]
+    default: [cluster_ips, external_ips, load_balancer_ips, node_ports]
+"""
+
+EXAMPLES = r"""
+- name: Look at the Services of a cluster
+  homelab.loadbalancer.k8s_read:
+    queries:
+      - kind: Service
+      - {kind: EndpointSlice, api_version: discovery.k8s.io/v1}
+      - kind: Node
+  register: seen
+
+- name: Write them down as lb_services
+  ansible.builtin.copy:
+    content: "{{ {'lb_services': (seen.found | homelab.loadbalancer.cluster_services).services} | to_nice_yaml }}"
+    dest: lb_services.yml
+    mode: "0644"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - C(services), the list as the option O(homelab.loadbalancer.iptables_services#module:services) describes it, and
+      C(remarks), sentences that name what it lacks.
+  type: dict
+"""
+
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _cluster_services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+
+
+def cluster_services(
+    looked_up: Sequence[Mapping[str, Any]],
+    node: str = "",
+    namespaces: Sequence[str] = (),
+    carry: Sequence[str] = _cluster_services.CARRY,
+) -> dict[str, Any]:
+    """The declaration, and what it lacks."""
+    cluster = {entry["kind"]: entry["resources"] for entry in looked_up}
+    try:
+        found = _cluster_services.carried(cluster, _cluster_services.Scope(node, tuple(namespaces), tuple(carry)))
+    except InputError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return {"services": found.services, "remarks": [printable(remark) for remark in found.remarks]}
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        return {"cluster_services": cluster_services}

@@ -1,0 +1,145 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The zone that the role `coredns_zone` declares: its records, checked, and those that HTTPRoutes name.
+
+Everything here is pure. The Corefile that serves a zone is in `_coredns_corefile`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import zlib
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_address
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, parse_number
+
+PREFIX = "coredns_zone_"  # of the role's variables, as messages name them
+MAX_TTL = 86400  # seconds
+
+_LABEL = r"[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?"
+_NAME = re.compile(r"(?=.{1,253}\Z)(\*\.)?%s(\.%s)*\Z" % (_LABEL, _LABEL))
+# A name that ends so, without being in the zone, was meant in full.
+_TOP_LEVEL = ("arpa", "com", "example", "invalid", "lan", "local", "localdomain", "net", "org")
+
+
+class Record(NamedTuple):
+    """The addresses of a name."""
+
+    name: str  # in full, without the last dot; `*.` first is a wildcard
+    addresses: tuple[str, ...]
+    ttl: int  # seconds
+
+
+class Zone(NamedTuple):
+    """A checked zone."""
+
+    name: str
+    ttl: int  # seconds: of the names without one of their own, and of what is said of names that are not there
+    records: tuple[Record, ...]
+
+    @property
+    def serial(self) -> int:
+        """The SOA's serial number, made of the content: it changes when that does, and only then."""
+        return zlib.crc32(repr(tuple(self)).encode()) or 1
+
+
+def parse_zone(
+    name: Any, ttl: Any, records: Any, routes: Sequence[Mapping[str, Any]], gateways: Sequence[Mapping[str, Any]]
+) -> Zone:
+    """Check a zone, and complete it with the host names of HTTPRoutes, where no record has them.
+
+    routes, gateways -- those of the cluster, as its API server shows them
+    Raises InputError, which names the entry.
+    """
+    zone = parse_name(name)
+    ttl = parse_number(ttl, 0, MAX_TTL, PREFIX + "ttl", "a number of seconds")
+    declared: dict[str, Record] = {}
+    places: dict[str, str] = {}
+    for index, entry in enumerate(parse_list(records, PREFIX + "records")):
+        place = "%srecords[%d]" % (PREFIX, index)
+        record = _record(entry, zone, ttl, place)
+        if record.name in declared:
+            first = places[record.name]
+            raise InputError(
+                "%s.name %s is already that of %s: give all addresses there" % (place, entry["name"], first)
+            )
+        declared[record.name], places[record.name] = record, place
+    routed = _routed(routes, gateways)
+    found = {host: Record(host, tuple(routed[host]), ttl) for host in routed if in_zone(host, zone)}
+    return Zone(zone, ttl, tuple(sorted({**found, **declared}.values())))
+
+
+def parse_name(raw: Any) -> str:
+    """Check the name of a zone."""
+    name = raw.lower().rstrip(".") if isinstance(raw, str) else ""
+    if not _NAME.match(name) or "*" in name:
+        raise InputError("%sname %s is not the name of a zone: write it like k8s.local" % (PREFIX, raw))
+    return name
+
+
+def in_zone(name: str, zone: str) -> bool:
+    """Whether a name is the zone's own, or below it."""
+    return ("." + name).endswith("." + zone)
+
+
+def _record(raw: Any, zone: str, ttl: int, where: str) -> Record:
+    check_keys(raw, ("name", "addresses", "ttl"), ("name", "addresses"), where)
+    addresses = parse_list(raw["addresses"], where + ".addresses")
+    if not addresses:
+        raise InputError("%s.addresses is empty: give at least one" % where)
+    parsed = [parse_address(entry, "%s.addresses[%d]" % (where, i))[0] for i, entry in enumerate(addresses)]
+    given = raw.get("ttl")
+    ttl = ttl if given is None else parse_number(given, 0, MAX_TTL, where + ".ttl", "a number of seconds")
+    return Record(_full_name(raw["name"], zone, where + ".name"), tuple(dict.fromkeys(parsed)), ttl)
+
+
+def _full_name(raw: Any, zone: str, where: str) -> str:
+    """A name in full: as it is written where that is in the zone, else below the zone."""
+    name = raw.lower() if isinstance(raw, str) else ""
+    absolute = name.endswith(".")
+    full = zone if name == "@" else name[:-1] if absolute else name
+    if not in_zone(full, zone):
+        if absolute or ("." in name and name.rpartition(".")[2] in (*_TOP_LEVEL, zone.rpartition(".")[2])):
+            raise InputError("%s %s is outside the zone %s: names in it end with .%s" % (where, raw, zone, zone))
+        full = "%s.%s" % (full, zone)
+    if not _NAME.match(full):
+        raise InputError(
+            "%s %s is not a host name: use letters, digits, inner hyphens and dots, and * as the first label alone"
+            % (where, raw)
+        )
+    return full
+
+
+def _routed(routes: Sequence[Mapping[str, Any]], gateways: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """By host name of HTTPRoutes the addresses of their Gateways. What is no host name or address is left out."""
+    known = {(entry["metadata"]["namespace"], entry["metadata"]["name"]): entry for entry in gateways}
+    found: dict[str, set[str]] = {}
+    for route in routes:
+        spec = route.get("spec") or {}
+        for parent in spec.get("parentRefs") or []:
+            namespace = parent.get("namespace") or route["metadata"]["namespace"]
+            gateway = known.get((namespace, parent["name"])) if parent.get("kind", "Gateway") == "Gateway" else None
+            addresses = set(_addresses(gateway)) if gateway else set()
+            if gateway and addresses:
+                for host in spec.get("hostnames") or _listened(gateway, parent.get("sectionName")):
+                    if _NAME.match(host):
+                        found.setdefault(host, set()).update(addresses)
+    return {host: sorted(addresses) for host, addresses in found.items()}
+
+
+def _addresses(gateway: Mapping[str, Any]) -> Iterator[str]:
+    for entry in (gateway.get("status") or {}).get("addresses") or []:
+        try:
+            yield str(ipaddress.ip_address(entry.get("value")))
+        except ValueError:
+            continue  # a host name
+
+
+def _listened(gateway: Mapping[str, Any], section: str | None) -> list[str]:
+    """The host names of a Gateway's listeners, which a route without its own has."""
+    listeners = (gateway.get("spec") or {}).get("listeners") or []
+    return [entry["hostname"] for entry in listeners if entry.get("hostname") and section in (None, entry.get("name"))]

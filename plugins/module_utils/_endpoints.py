@@ -1,0 +1,140 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role `endpoints` declares, checked: Services without a selector, and who stands behind them.
+
+Everything here is pure. What a declaration means in a cluster is in `_endpoints_plan`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, NamedTuple
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import (
+    parse_label,
+    parse_labels,
+    parse_name,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import PROTOCOLS, parse_address
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
+    check_keys,
+    parse_boolean,
+    parse_list,
+    parse_number,
+)
+
+WHERE = "endpoints_services"  # the role's variable, as messages name it
+KEYS = ("name", "namespace", "addresses", "selector", "ports", "manage_service")
+PORT_KEYS = ("name", "port", "target_port", "protocol")
+
+
+class Port(NamedTuple):
+    """A port of the Service, and the one of the endpoints behind it."""
+
+    name: str  # empty where it is the only one and has none
+    port: int
+    target: int
+    protocol: str  # tcp | udp | sctp
+
+    def __str__(self) -> str:
+        return ("%s %d/%s" % (self.name, self.port, self.protocol)).strip()
+
+
+class Declared(NamedTuple):
+    """A checked entry: either addresses or a selector is given."""
+
+    where: str  # how messages call it
+    name: str
+    namespace: str
+    addresses: tuple[tuple[str, str], ...]  # each with its family, ipv4 | ipv6
+    selector: dict[str, str]
+    ports: tuple[Port, ...]
+    manage_service: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What the Service is known by in the cluster."""
+        return self.namespace, self.name
+
+
+def parse_endpoints(raw: Any) -> list[Declared]:
+    """Check the entries. Raises InputError, which names the first wrong one."""
+    entries: list[Declared] = []
+    for index, entry in enumerate(parse_list(raw, WHERE)):
+        found = _entry(entry, "%s[%d]" % (WHERE, index))
+        for other in entries:
+            if other.key == found.key:
+                raise InputError(
+                    "%s declares Service %s/%s, which %s has already: merge them"
+                    % (found.where, *found.key, other.where)
+                )
+        entries.append(found)
+    return entries
+
+
+def _entry(raw: Any, where: str) -> Declared:
+    check_keys(raw, KEYS, ("name", "ports"), where)
+    if (raw.get("addresses") is None) == (raw.get("selector") is None):
+        raise InputError("%s needs one of addresses and selector, and not both" % where)
+    selector = parse_labels(raw.get("selector") or {}, where + ".selector")
+    if raw.get("addresses") is None and not selector:
+        raise InputError("%s.selector is empty, and would choose every pod: name at least one label" % where)
+    namespace = raw.get("namespace")
+    return Declared(
+        where,
+        parse_name(raw["name"], where + ".name"),
+        "default" if namespace is None else parse_label(namespace, where + ".namespace"),
+        _addresses(raw.get("addresses") or [], where + ".addresses"),
+        selector,
+        _ports(raw["ports"], where + ".ports"),
+        parse_boolean(raw.get("manage_service"), where + ".manage_service"),
+    )
+
+
+def _addresses(raw: Any, where: str) -> tuple[tuple[str, str], ...]:
+    """The addresses in the kernel's own spelling. What the API server would refuse is refused here."""
+    seen: dict[str, int] = {}
+    found = []
+    for index, entry in enumerate(parse_list(raw, where)):
+        place = "%s[%d]" % (where, index)
+        address, family = parse_address(entry, place)
+        if ipaddress.ip_address(address).is_link_local:
+            raise InputError("%s %s is a link-local address: no other network reaches it" % (place, entry))
+        first = seen.setdefault(address, index)
+        if first != index:
+            raise InputError("%s %s stands already in %s[%d]" % (place, entry, where, first))
+        found.append((address, family))
+    return tuple(found)
+
+
+def _ports(raw: Any, where: str) -> tuple[Port, ...]:
+    entries = parse_list(raw, where)
+    ports = [_port(entry, "%s[%d]" % (where, index), len(entries)) for index, entry in enumerate(entries)]
+    if not ports:
+        raise InputError("%s is empty: give at least one port" % where)
+    taken: dict[tuple[Any, ...], int] = {}
+    for index, port in enumerate(ports):
+        for key in (("name", port.name), ("port", port.port, port.protocol)):
+            first = taken.setdefault(key, index)
+            if first != index:
+                raise InputError("%s[%d].%s %s is already that of %s[%d]" % (where, index, *key[:2], where, first))
+    return tuple(ports)
+
+
+def _port(raw: Any, where: str, count: int) -> Port:
+    check_keys(raw, PORT_KEYS, ("port",), where)
+    protocol = raw.get("protocol") or "tcp"
+    if protocol not in PROTOCOLS:
+        raise InputError("%s.protocol %s is not one of %s" % (where, protocol, ", ".join(PROTOCOLS)))
+    name = raw.get("name") or ""
+    if name:
+        parse_label(name, where + ".name")
+    elif count > 1:
+        raise InputError("%s.name is missing: where there are several ports, each has a name" % where)
+    port = parse_number(raw["port"], 1, 65535, where + ".port", "a port")
+    target = raw.get("target_port")
+    if target is not None:
+        target = parse_number(target, 1, 65535, where + ".target_port", "a port")
+    return Port(name, port, target or port, protocol)

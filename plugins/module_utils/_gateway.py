@@ -1,0 +1,222 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gateways of the Gateway API: what a user may declare, checked and brought to one spelling.
+
+The rules are those of gateway.networking.k8s.io/v1, of which the API server tells the broken one only by a regular
+expression, and those of the two controllers, which would tell it in the status of a Gateway that is changed already.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _app_values as values
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, parse_number
+
+# Where Traefik answers the kubelet.
+TRAEFIK_PORT = 9000
+# Ports of a controller's own in the pods that serve the listeners.
+RESERVED = {
+    "nginx": {8081: "answers the kubelet", 9113: "shows its metrics"},
+    "traefik": {TRAEFIK_PORT: "answers the kubelet"},
+}
+HOSTNAME = re.compile(r"(?=.{1,253}\Z)(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+_HOSTNAME = "a host name: write it like www.example.org or *.example.org, in lower case"
+_GATEWAY = ("name", "namespace", "listeners", "address", "labels", "annotations")
+_LISTENER = ("name", "protocol", "port", "hostname", "tls", "from", "selector")
+_TLS = ("secret", "certificate_file", "key_file")
+
+
+class Files(NamedTuple):
+    """Paths of a certificate and its key on the control node."""
+
+    certificate: str
+    key: str
+
+
+class Listener(NamedTuple):
+    """Where a Gateway takes connections."""
+
+    where: str  # how messages call it
+    name: str
+    protocol: str  # HTTP | HTTPS
+    port: int
+    hostname: str  # empty: any
+    secret: str  # of the certificate, also where it comes from files
+    files: Files | None
+    routes: dict[str, Any]  # from which namespaces, as Kubernetes has it
+
+
+class Gateway(NamedTuple):
+    """A Gateway and the addresses it is to have."""
+
+    where: str
+    name: str
+    namespace: str
+    listeners: list[Listener]
+    addresses: list[str]  # empty: any
+    labels: dict[str, str]
+    annotations: dict[str, str]
+
+    @property
+    def key(self) -> str:
+        return "%s/%s" % (self.namespace, self.name)
+
+
+def parse_gateways(raw: Any, controller: str, namespace: str, where: str = "gateway_gateways") -> list[Gateway]:
+    """Check declared Gateways.
+
+    controller -- nginx or traefik
+    namespace -- of Gateways that name none
+    Raises InputError, which names the entry.
+    """
+    gateways = [
+        _gateway(entry, controller, namespace, "%s[%d]" % (where, index))
+        for index, entry in enumerate(parse_list(raw, where))
+    ]
+    if not gateways:
+        raise InputError("%s is empty: declare a Gateway, or remove the controller by gateway_state: absent" % where)
+    _check_unique([(gateway.key, gateway.where) for gateway in gateways], "is declared twice, by %s as well")
+    if controller == "traefik":
+        _check_shared(gateways)
+    return gateways
+
+
+def _gateway(raw: Any, controller: str, namespace: str, where: str) -> Gateway:
+    check_keys(raw, _GATEWAY, ("name", "listeners"), where)
+    name = values.parse_name(raw["name"], where + ".name")
+    listeners = [
+        _listener(entry, controller, name, "%s.listeners[%d]" % (where, index))
+        for index, entry in enumerate(parse_list(raw["listeners"], where + ".listeners"))
+    ]
+    if not listeners:
+        raise InputError("%s.listeners is empty: a Gateway has one at least, such as {name: http, port: 80}" % where)
+    _check_unique([(entry.name, entry.where + ".name") for entry in listeners], "is the name of %s, too")
+    _check_ports(listeners)
+    return Gateway(
+        where,
+        name,
+        values.parse_label(raw.get("namespace") or namespace, where + ".namespace"),
+        listeners,
+        _addresses(raw.get("address") or [], where + ".address"),
+        values.parse_labels(raw.get("labels") or {}, where + ".labels"),
+        values.parse_annotations(raw.get("annotations") or {}, where + ".annotations"),
+    )
+
+
+def _listener(raw: Any, controller: str, gateway: str, where: str) -> Listener:
+    check_keys(raw, _LISTENER, ("name", "port"), where)
+    name = values.parse_label(raw["name"], where + ".name")
+    protocol = raw.get("protocol") or "HTTP"
+    if protocol not in ("HTTP", "HTTPS"):
+        raise InputError("%s.protocol %s is neither HTTP nor HTTPS" % (where, protocol))
+    port = parse_number(raw["port"], 1, 65535, where + ".port", "a port")
+    if port in RESERVED[controller]:
+        why = RESERVED[controller][port]
+        raise InputError("%s.port %d cannot be served: %s %s there. Choose another" % (where, port, controller, why))
+    secret, files = _tls(raw.get("tls"), protocol, "%s-%s" % (gateway, name), where + ".tls")
+    hostname = _hostname(raw.get("hostname") or "", where + ".hostname")
+    return Listener(where, name, protocol, port, hostname, secret, files, _routes(raw, where))
+
+
+def _tls(raw: Any, protocol: str, made: str, where: str) -> tuple[str, Files | None]:
+    """The name of the Secret, which is `made` where the certificate comes from files, and those."""
+    if protocol == "HTTP":
+        if raw:
+            raise InputError("%s belongs to HTTPS: leave it out, or set protocol: HTTPS" % where)
+        return "", None
+    if not raw:
+        raise InputError(
+            "%s is missing: HTTPS needs {secret: NAME} or {certificate_file: PATH, key_file: PATH}" % where
+        )
+    check_keys(raw, _TLS, (), where)
+    if raw.get("secret"):
+        if raw.get("certificate_file") or raw.get("key_file"):
+            raise InputError("%s names a secret and files: leave one of them out" % where)
+        return values.parse_subdomain(raw["secret"], where + ".secret"), None
+    check_keys(raw, _TLS, ("certificate_file", "key_file"), where)
+    return made + "-tls", Files(str(raw["certificate_file"]), str(raw["key_file"]))
+
+
+def _hostname(raw: Any, where: str) -> str:
+    if not raw:
+        return ""
+    if re.match(r"[0-9.]+\Z", str(raw)):
+        raise InputError("%s %s is an IP address, and not a host name: leave it out to serve any name" % (where, raw))
+    return values.parse_pattern(raw, HOSTNAME, where, _HOSTNAME)
+
+
+def _routes(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Whose routes may attach."""
+    source, selector = raw.get("from") or "same", raw.get("selector")
+    if source not in ("all", "same", "selector"):
+        raise InputError("%s.from %s is none of all, same, selector" % (where, source))
+    if (source == "selector") != bool(selector):
+        raise InputError(
+            "%s.selector and from: selector belong together: write {from: selector, selector: {matchLabels: {...}}}"
+            % where
+        )
+    routes: dict[str, Any] = {"from": source.capitalize()}
+    if selector:
+        routes["selector"] = values.parse_mapping(selector, where + ".selector")
+    return routes
+
+
+def _addresses(raw: Any, where: str) -> list[str]:
+    found = []
+    for text in [raw] if isinstance(raw, str) else parse_list(raw, where):
+        try:
+            found.append(ipaddress.ip_address(str(text)))
+        except ValueError:
+            raise InputError("%s %s is not an IP address" % (where, text)) from None
+    if len({address.version for address in found}) != len(found):
+        raise InputError("%s has two addresses of one family: a Gateway has one of each at most" % where)
+    return [str(address) for address in found]
+
+
+def _check_unique(found: Sequence[tuple[str, str]], what: str) -> None:
+    seen: dict[str, str] = {}
+    for key, where in found:
+        if key in seen:
+            raise InputError("%s %s %s" % (where, key, what % seen[key]))
+        seen[key] = where
+
+
+def _check_ports(listeners: Sequence[Listener]) -> None:
+    """Of listeners that share a port, a connection must tell which one is meant."""
+    _check_unique(
+        [("%d of %s" % (entry.port, entry.hostname or "any host"), entry.where + ".port") for entry in listeners],
+        "is served by %s, too: give one of them another hostname or port",
+    )
+    protocols: dict[int, Listener] = {}
+    for entry in listeners:
+        first = protocols.setdefault(entry.port, entry)
+        if first.protocol != entry.protocol:
+            raise InputError(
+                "%s.port %d cannot be served: it is %s there and %s by %s. Choose another"
+                % (entry.where, entry.port, entry.protocol, first.protocol, first.where)
+            )
+
+
+def _check_shared(gateways: Sequence[Gateway]) -> None:
+    """Traefik serves all Gateways by the same ports and has one address."""
+    protocols: dict[int, Listener] = {}
+    fixed = [gateway for gateway in gateways if gateway.addresses]
+    for gateway in gateways:
+        for entry in gateway.listeners:
+            first = protocols.setdefault(entry.port, entry)
+            if first.protocol != entry.protocol:
+                raise InputError(
+                    "%s.port %d cannot be served: Traefik serves all Gateways by the same ports, and %s has %s there"
+                    % (entry.where, entry.port, first.where, first.protocol)
+                )
+    for gateway in fixed:
+        if gateway.addresses != fixed[0].addresses:
+            raise InputError(
+                "%s.address %s is not that of %s: Traefik has one address for all Gateways of a class. Set the same, "
+                "or leave it out" % (gateway.where, ", ".join(gateway.addresses), fixed[0].where)
+            )

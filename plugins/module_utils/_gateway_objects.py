@@ -1,0 +1,233 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The objects of declared Gateways, and those by which Traefik serves them."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway import TRAEFIK_PORT, Gateway
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
+
+LABELS = {MANAGED_BY: MANAGER, "app.kubernetes.io/part-of": "gateway"}
+GATEWAY_API = "gateway.networking.k8s.io/v1"
+# How MetalLB is asked for an address.
+ADDRESSES = "metallb.io/loadBalancerIPs"
+TRAEFIK = "traefik"
+_INSTANCE = "app.kubernetes.io/instance"
+_SELECTOR = {"app.kubernetes.io/name": TRAEFIK}
+_RBAC = "rbac.authorization.k8s.io"
+# What Traefik reads and writes for the standard kinds of the Gateway API, and no more.
+_RULES: list[dict[str, list[str]]] = [
+    {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"]},
+    {"apiGroups": [""], "resources": ["configmaps", "secrets", "services"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+    {
+        "apiGroups": ["gateway.networking.k8s.io"],
+        "resources": [
+            "backendtlspolicies",
+            "gatewayclasses",
+            "gateways",
+            "grpcroutes",
+            "httproutes",
+            "referencegrants",
+        ],
+        "verbs": ["get", "list", "watch"],
+    },
+    {
+        "apiGroups": ["gateway.networking.k8s.io"],
+        "resources": [
+            "backendtlspolicies/status",
+            "gatewayclasses/status",
+            "gateways/status",
+            "grpcroutes/status",
+            "httproutes/status",
+        ],
+        "verbs": ["update"],
+    },
+]
+
+
+def namespace_object(name: str) -> dict[str, Any]:
+    return _object("v1", "Namespace", name, "")
+
+
+def gateway_objects(
+    gateways: Sequence[Gateway], gateway_class: str, controller: str, files: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The Gateways, after the Secrets with their certificates.
+
+    files -- the texts of certificates and keys by their paths
+    """
+    made = []
+    for gateway in gateways:
+        made += [
+            _object(
+                "v1",
+                "Secret",
+                listener.secret,
+                gateway.namespace,
+                type="kubernetes.io/tls",
+                data={
+                    "tls.crt": _base64(files[listener.files.certificate]),
+                    "tls.key": _base64(files[listener.files.key]),
+                },
+            )
+            for listener in gateway.listeners
+            if listener.files
+        ]
+    return made + [_gateway(gateway, gateway_class, controller) for gateway in gateways]
+
+
+def traefik_objects(
+    gateways: Sequence[Gateway], gateway_class: str, namespace: str, version: str
+) -> list[dict[str, Any]]:
+    """Traefik in its namespace, with an entry point for each port of the listeners."""
+    # Of this class only: several may run in a cluster, each with an address of its own.
+    chosen = {_INSTANCE: gateway_class}
+    cluster_name = "homelab-loadbalancer-gateway-" + gateway_class
+    ports = sorted({listener.port for gateway in gateways for listener in gateway.listeners})
+    addresses = next((gateway.addresses for gateway in gateways if gateway.addresses), [])
+    role = {"apiGroup": _RBAC, "kind": "ClusterRole", "name": cluster_name}
+    subject = {"kind": "ServiceAccount", "name": TRAEFIK, "namespace": namespace}
+    return [
+        _object("v1", "ServiceAccount", TRAEFIK, namespace, automountServiceAccountToken=False),
+        _object(_RBAC + "/v1", "ClusterRole", cluster_name, "", rules=_RULES),
+        _object(_RBAC + "/v1", "ClusterRoleBinding", cluster_name, "", roleRef=role, subjects=[subject]),
+        _object(
+            GATEWAY_API,
+            "GatewayClass",
+            gateway_class,
+            "",
+            labels=chosen,
+            spec={"controllerName": "traefik.io/gateway-controller"},
+        ),
+        _deployment(ports, gateway_class, namespace, version),
+        _object(
+            "v1",
+            "Service",
+            TRAEFIK,
+            namespace,
+            annotations={ADDRESSES: ",".join(addresses)} if addresses else {},
+            spec={
+                "type": "LoadBalancer",
+                # Traefik sees, and tells the applications, the client's address.
+                "externalTrafficPolicy": "Local",
+                **({"ipFamilyPolicy": "RequireDualStack"} if len(addresses) > 1 else {}),
+                "selector": _SELECTOR,
+                "ports": [{"name": "port%d" % port, "port": port, "targetPort": port} for port in ports],
+            },
+        ),
+    ]
+
+
+def _gateway(gateway: Gateway, gateway_class: str, controller: str) -> dict[str, Any]:
+    spec: dict[str, Any] = {"gatewayClassName": gateway_class, "listeners": []}
+    if controller == "nginx" and gateway.addresses:
+        # NGINX Gateway Fabric makes a Service for each Gateway, and takes these over to it.
+        spec["infrastructure"] = {"annotations": {ADDRESSES: ",".join(gateway.addresses)}}
+    for listener in gateway.listeners:
+        entry: dict[str, Any] = {"name": listener.name, "port": listener.port, "protocol": listener.protocol}
+        if listener.hostname:
+            entry["hostname"] = listener.hostname
+        if listener.secret:
+            entry["tls"] = {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": listener.secret}]}
+        entry["allowedRoutes"] = {"namespaces": listener.routes}
+        spec["listeners"].append(entry)
+    return _object(
+        GATEWAY_API,
+        "Gateway",
+        gateway.name,
+        gateway.namespace,
+        labels=gateway.labels,
+        annotations=gateway.annotations,
+        spec=spec,
+    )
+
+
+def _deployment(ports: Sequence[int], gateway_class: str, namespace: str, version: str) -> dict[str, Any]:
+    ping: dict[str, Any] = {"httpGet": {"path": "/ping", "port": TRAEFIK_PORT}}
+    container = {
+        "name": TRAEFIK,
+        "image": "docker.io/library/traefik:v" + version,
+        "imagePullPolicy": "IfNotPresent",
+        "args": _arguments(ports, gateway_class, namespace),
+        "ports": [{"containerPort": port} for port in ports],
+        "readinessProbe": {**ping, "periodSeconds": 1},
+        "livenessProbe": {**ping, "periodSeconds": 10},
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        # Bodies that are too big for the memory.
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a folder of the container
+    }
+    pod = {
+        "serviceAccountName": TRAEFIK,
+        "automountServiceAccountToken": True,
+        "containers": [container],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            # Ports such as 80 without being root.
+            "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
+        },
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+    }
+    spec = {
+        "replicas": 1,
+        "selector": {"matchLabels": _SELECTOR},
+        # The one of before goes on serving until the new one is ready.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "template": {"metadata": {"labels": {**LABELS, **_SELECTOR}}, "spec": pod},
+    }
+    return _object("apps/v1", "Deployment", TRAEFIK, namespace, spec=spec)
+
+
+def _arguments(ports: Sequence[int], gateway_class: str, namespace: str) -> list[str]:
+    provider = "--providers.kubernetesgateway."
+    arguments = [
+        "--global.checknewversion=false",
+        "--global.sendanonymoususage=false",
+        "--entrypoints.traefik.address=:%d" % TRAEFIK_PORT,
+        "--ping=true",
+        "--providers.kubernetesgateway=true",
+        "%slabelselector=%s=%s" % (provider, _INSTANCE, gateway_class),
+        "%sstatusaddress.service.namespace=%s" % (provider, namespace),
+        "%sstatusaddress.service.name=%s" % (provider, TRAEFIK),
+    ]
+    for port in ports:
+        # A pod that is to stop serves on until the nodes know of it.
+        arguments += [
+            "--entrypoints.port%d.address=:%d" % (port, port),
+            "--entrypoints.port%d.transport.lifecycle.requestacceptgracetimeout=5s" % port,
+        ]
+    return arguments
+
+
+def _object(
+    version: str,
+    kind: str,
+    name: str,
+    namespace: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+    **fields: Any,
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name, "labels": {**(labels or {}), **LABELS}}
+    if namespace:
+        metadata["namespace"] = namespace
+    if annotations:
+        metadata["annotations"] = dict(annotations)
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

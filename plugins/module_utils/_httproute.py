@@ -1,0 +1,313 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role `httproute` declares, checked, and as HTTPRoutes have it (sigs.k8s.io/gateway-api, apis/v1).
+
+Everything here is pure. What a declaration means for Gateways and Services is in `_httproute_cluster`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, NamedTuple
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import (
+    parse_label,
+    parse_name,
+    parse_subdomain,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_values import (
+    parse_header_changes,
+    parse_header_matches,
+    parse_hostname,
+    parse_methods,
+    parse_path_match,
+    parse_url_path,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, parse_number
+
+ROUTES = "httproute_routes"  # how messages call the list
+
+ROUTE_KEYS = ("name", "namespace", "gateways", "hostnames", "rules")
+GATEWAY_KEYS = ("name", "namespace", "listener")
+RULE_KEYS = (
+    "paths", "headers", "methods", "backends", "redirect", "rewrite", "request_headers", "response_headers", "timeout",
+)  # fmt: skip
+BACKEND_KEYS = ("service", "namespace", "port", "weight")
+REDIRECT_KEYS = ("scheme", "hostname", "port", "path", "prefix", "status")
+REWRITE_KEYS = ("hostname", "path", "prefix")
+SCHEMES = ("http", "https")
+STATUSES = (301, 302)
+MOST_WEIGHT = 1000000
+MOST_SECONDS = 86400
+
+# The features by which a GatewayClass says that its controller takes a part of a rule; the other parts are core.
+FEATURES = {
+    "methods": "HTTPRouteMethodMatching",
+    "redirect.scheme": "HTTPRouteSchemeRedirect",
+    "redirect.port": "HTTPRoutePortRedirect",
+    "redirect.path": "HTTPRoutePathRedirect",
+    "redirect.prefix": "HTTPRoutePathRedirect",
+    "rewrite.hostname": "HTTPRouteHostRewrite",
+    "rewrite.path": "HTTPRoutePathRewrite",
+    "rewrite.prefix": "HTTPRoutePathRewrite",
+    "response_headers": "HTTPRouteResponseHeaderModification",
+    "timeout": "HTTPRouteRequestTimeout",
+}
+
+
+class GatewayRef(NamedTuple):
+    """A Gateway, or one listener of it, that a route asks to serve it."""
+
+    where: str  # how messages call it
+    namespace: str
+    name: str
+    listener: str  # empty: all that take the route
+
+
+class Backend(NamedTuple):
+    """The port of a Service."""
+
+    where: str
+    namespace: str
+    service: str
+    port: int
+
+
+class Rule(NamedTuple):
+    """Which requests, and what becomes of them."""
+
+    where: str
+    spec: dict[str, Any]  # as the HTTPRoute has it
+    backends: list[Backend]
+    features: list[tuple[str, str]]  # what the controller must know, each with how messages call the place
+    scheme: str  # to which a redirect goes that changes nothing else; empty: there is none such
+
+
+class Route(NamedTuple):
+    """A checked route."""
+
+    where: str
+    namespace: str
+    name: str
+    gateways: list[GatewayRef]
+    hostnames: list[str]
+    rules: list[Rule]
+
+
+def parse_routes(raw: Any) -> list[Route]:
+    """Check the declared routes. Raises InputError, which names the first wrong entry."""
+    routes: list[Route] = []
+    for index, entry in enumerate(parse_list(raw, ROUTES)):
+        route = _route(entry, "%s[%d]" % (ROUTES, index))
+        for other in routes:
+            if (route.namespace, route.name) == (other.namespace, other.name):
+                raise InputError("%s.name %s is already that of %s" % (route.where, route.name, other.where))
+        routes.append(route)
+    return routes
+
+
+def route_spec(route: Route) -> dict[str, Any]:
+    """The spec of the HTTPRoute."""
+    parents = [
+        {"namespace": ref.namespace, "name": ref.name, **({"sectionName": ref.listener} if ref.listener else {})}
+        for ref in route.gateways
+    ]
+    return _filled(parentRefs=parents, hostnames=route.hostnames, rules=[rule.spec for rule in route.rules])
+
+
+def _route(raw: Any, where: str) -> Route:
+    check_keys(raw, ROUTE_KEYS, ("name", "gateways", "rules"), where)
+    namespace = parse_label(raw.get("namespace") or "default", where + ".namespace")
+    hostnames = [
+        parse_hostname(entry, "%s.hostnames[%d]" % (where, index), wildcard=True)
+        for index, entry in enumerate(parse_list(raw.get("hostnames") or [], where + ".hostnames"))
+    ]
+    for index, hostname in enumerate(hostnames):
+        if hostname in hostnames[:index]:
+            raise InputError("%s.hostnames[%d] %s is there twice" % (where, index, hostname))
+    rules = _entries(raw["rules"], where + ".rules", "give at least one, such as {backends: [web]}")
+    return Route(
+        where,
+        namespace,
+        parse_subdomain(raw["name"], where + ".name"),
+        _gateways(raw["gateways"], namespace, where + ".gateways"),
+        hostnames,
+        [_rule(entry, namespace, place) for place, entry in rules],
+    )
+
+
+def _gateways(raw: Any, namespace: str, where: str) -> list[GatewayRef]:
+    refs: list[GatewayRef] = []
+    for place, entry in _entries(raw, where, "name the Gateway that is to serve the route"):
+        given = entry if isinstance(entry, dict) else {"name": entry}
+        check_keys(given, GATEWAY_KEYS, ("name",), place)
+        ref = GatewayRef(
+            place,
+            parse_label(given.get("namespace") or namespace, place + ".namespace"),
+            parse_subdomain(given["name"], place + ".name"),
+            parse_subdomain(given["listener"], place + ".listener") if given.get("listener") else "",
+        )
+        for other in refs:
+            same = (ref.namespace, ref.name) == (other.namespace, other.name)
+            if same and (not ref.listener or not other.listener or ref.listener == other.listener):
+                raise InputError(
+                    "%s names the Gateway of %s again: give each another listener, or name it once"
+                    % (place, other.where)
+                )
+        refs.append(ref)
+    return refs
+
+
+def _rule(raw: Any, namespace: str, where: str) -> Rule:
+    check_keys(raw, RULE_KEYS, (), where)
+    given = {key: value for key, value in raw.items() if value not in (None, [], {})}
+    made = {key: parse(given[key], "%s.%s" % (where, key)) for key, parse in _PARSERS.items() if key in given}
+    backends, refs = _backends(given.get("backends") or [], namespace, where + ".backends")
+    _refuse_what_does_not_fit(given, where)
+    filters = [{"type": kind, field: made[key]} for key, kind, field in _FILTERS if made.get(key)]
+    spec = _filled(
+        matches=_matches(made),
+        filters=filters,
+        backendRefs=refs,
+        timeouts={"request": "%ds" % made["timeout"]} if "timeout" in made else {},
+    )
+    return Rule(where, spec, backends, _features(given, where), _only_scheme(given))
+
+
+def _matches(made: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each of the paths with each of the methods, and with all of the headers."""
+    return [
+        match
+        for path in made.get("paths") or [None]
+        for method in made.get("methods") or [None]
+        for match in [_filled(path=path, method=method, headers=made.get("headers"))]
+        if match
+    ]
+
+
+def _backends(raw: Any, namespace: str, where: str) -> tuple[list[Backend], list[dict[str, Any]]]:
+    """The Services, and the same as the HTTPRoute has them."""
+    backends: list[Backend] = []
+    refs: list[dict[str, Any]] = []
+    for index, entry in enumerate(parse_list(raw, where)):
+        place = "%s[%d]" % (where, index)
+        given = {"service": entry} if isinstance(entry, str) else entry
+        check_keys(given, BACKEND_KEYS, ("service",), place)
+        values = {key: value for key, value in given.items() if value is not None}
+        backend = Backend(
+            place,
+            parse_label(values.get("namespace") or namespace, place + ".namespace"),
+            parse_name(values["service"], place + ".service"),
+            parse_number(values.get("port", 80), 1, 65535, place + ".port", "a port"),
+        )
+        weight = parse_number(values.get("weight", 1), 0, MOST_WEIGHT, place + ".weight")
+        ref = {"name": backend.service, "port": backend.port, "weight": weight}
+        backends.append(backend)
+        refs.append({**ref, "namespace": backend.namespace} if backend.namespace != namespace else ref)
+    if refs and not any(ref["weight"] for ref in refs):
+        raise InputError("%s have all the weight 0: no request would be answered" % where)
+    return backends, refs
+
+
+def _refuse_what_does_not_fit(given: Mapping[str, Any], where: str) -> None:
+    """Raises InputError for parts of a rule that are right each by itself."""
+    if "redirect" in given:
+        for key in ("backends", "rewrite", "timeout"):
+            if key in given:
+                raise InputError(
+                    "%s has redirect and %s: a redirect reaches no Service, give one of them" % (where, key)
+                )
+    elif "backends" not in given:
+        raise InputError("%s has neither backends nor redirect: say what becomes of its requests" % where)
+    paths = given.get("paths") or []
+    one_prefix = len(paths) == 1 and (not isinstance(paths[0], dict) or "prefix" in paths[0])
+    for key in ("redirect", "rewrite"):
+        if "prefix" in (given.get(key) or {}) and not (one_prefix and len(given.get("methods") or []) < 2):
+            raise InputError(
+                "%s.%s.prefix replaces the prefix of the rule's path: give exactly one path, a prefix, and one method "
+                "at most" % (where, key)
+            )
+
+
+def _only_scheme(given: Mapping[str, Any]) -> str:
+    """The scheme of a redirect that changes nothing else. A header may tell it from the request that it leads to."""
+    redirect = given.get("redirect") or {}
+    return "" if set(redirect) - {"scheme", "status"} or "headers" in given else str(redirect.get("scheme", ""))
+
+
+def _features(given: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
+    found = []
+    for path, feature in FEATURES.items():
+        key, dot, part = path.partition(".")
+        if key in given and (not dot or part in given[key]):
+            found.append(("%s.%s" % (where, path), feature))
+    return found
+
+
+def _redirect(raw: Any, where: str) -> dict[str, Any]:
+    check_keys(raw, REDIRECT_KEYS, (), where)
+    made = _rewrite({key: raw[key] for key in REWRITE_KEYS if key in raw}, where)
+    for key, choices in (("scheme", SCHEMES), ("status", STATUSES)):
+        if raw.get(key) is not None and raw[key] not in choices:
+            raise InputError("%s.%s %s is not one of %s" % (where, key, raw[key], ", ".join(map(str, choices))))
+    if raw.get("port") is not None:
+        made["port"] = parse_number(raw["port"], 1, 65535, where + ".port", "a port")
+    made.update(_filled(scheme=raw.get("scheme")))
+    if not made:
+        raise InputError("%s leads to where the request came from: give one of %s" % (where, ", ".join(REDIRECT_KEYS)))
+    return {**made, "statusCode": raw.get("status") or 302}
+
+
+def _rewrite(raw: Any, where: str) -> dict[str, Any]:
+    """Other host and path, as a redirect and a rewrite both have them."""
+    check_keys(raw, REWRITE_KEYS, (), where)
+    made: dict[str, Any] = {}
+    if raw.get("hostname") is not None:
+        made["hostname"] = parse_hostname(raw["hostname"], where + ".hostname")
+    if raw.get("path") is not None and raw.get("prefix") is not None:
+        raise InputError("%s has path and prefix: give one of them" % where)
+    for key, field in (("path", "replaceFullPath"), ("prefix", "replacePrefixMatch")):
+        if raw.get(key) is not None:
+            path = parse_url_path(raw[key], "%s.%s" % (where, key))
+            made["path"] = {"type": field[0].upper() + field[1:], field: path}
+    return made
+
+
+def _timeout(raw: Any, where: str) -> int:
+    return parse_number(raw, 1, MOST_SECONDS, where, "a number of seconds")
+
+
+def _paths(raw: Any, where: str) -> list[dict[str, str]]:
+    return [parse_path_match(entry, "%s[%d]" % (where, index)) for index, entry in enumerate(parse_list(raw, where))]
+
+
+def _entries(raw: Any, where: str, remedy: str) -> list[tuple[str, Any]]:
+    """The entries of a list that is not empty, each with how messages call it."""
+    entries = [("%s[%d]" % (where, index), entry) for index, entry in enumerate(parse_list(raw, where))]
+    if not entries:
+        raise InputError("%s is empty: %s" % (where, remedy))
+    return entries
+
+
+def _filled(**fields: Any) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value}
+
+
+_PARSERS: dict[str, Callable[[Any, str], Any]] = {
+    "paths": _paths,
+    "headers": parse_header_matches,
+    "methods": parse_methods,
+    "redirect": _redirect,
+    "rewrite": _rewrite,
+    "request_headers": parse_header_changes,
+    "response_headers": parse_header_changes,
+    "timeout": _timeout,
+}
+# In the order in which they stand in the rule.
+_FILTERS = (
+    ("request_headers", "RequestHeaderModifier", "requestHeaderModifier"),
+    ("response_headers", "ResponseHeaderModifier", "responseHeaderModifier"),
+    ("redirect", "RequestRedirect", "requestRedirect"),
+    ("rewrite", "URLRewrite", "urlRewrite"),
+)

@@ -1,0 +1,251 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the routes of the role `httproute` mean in a cluster: for its Gateways, its Services and other routes.
+
+Everything here is pure: it judges objects that were looked up before. Which listener takes which route is as in
+sigs.k8s.io/gateway-api, apis/v1/gateway_types.go (Listener, AllowedRoutes) and apis/v1/httproute_types.go (Hostnames).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence, Tuple
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute import (
+    Backend,
+    GatewayRef,
+    Route,
+    parse_routes,
+    route_spec,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_listeners import (
+    admits,
+    listeners_of,
+    meet,
+    selects,
+    serves_routes,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER, name_of
+
+# The label by which one declaration is told from another in the same cluster.
+PART_OF = "app.kubernetes.io/part-of"
+GROUP = "gateway.networking.k8s.io"
+VERSIONS = {"ReferenceGrant": GROUP + "/v1beta1", "HTTPRoute": GROUP + "/v1"}
+
+_WITHOUT_API = "the cluster does not know %s: install the Gateway API and a controller first, by the role gateway"
+
+# The objects of the cluster by their kinds, namespaces (empty where there is none) and names.
+Cluster = Mapping[Tuple[str, str, str], Mapping[str, Any]]
+
+
+class Plan(NamedTuple):
+    """What is to be done, in this order, and what speaks against it."""
+
+    apply: list[dict[str, Any]]
+    remove: list[dict[str, Any]]  # what is ours and is declared no more
+    faults: list[str]  # why nothing of this may be done
+    unmet: list[str]  # the same, for want of something that another task of the play may bring in a real run
+    notes: list[str]  # parts of rules of which the controller does not say that it knows them
+
+
+def plan(declared: Any, cluster: Cluster, part_of: str, missing: Sequence[str] = ()) -> Plan:
+    """Compare the declared routes with the cluster.
+
+    cluster -- all Namespaces, Services, GatewayClasses, Gateways, HTTPRoutes and ReferenceGrants
+    part_of -- the name of the declaration: what has another one is not ours
+    missing -- the kinds among them that the cluster does not know
+    Raises InputError for what is wrong in the declaration by itself.
+    """
+    routes = parse_routes(declared)
+    labels = {MANAGED_BY: MANAGER, PART_OF: parse_label(part_of, "httproute_part_of")}
+    wanted = [*_grants(routes, labels), *((route.where, _route(route, labels)) for route in routes)]
+    declared_keys = {_key(obj) for dummy, obj in wanted}
+    live = {key: obj for key, obj in cluster.items() if key[0] in VERSIONS}
+    ours = {key for key, obj in live.items() if selects({"matchLabels": labels}, obj["metadata"].get("labels") or {})}
+    remove = [_object(*key, {}) for key in sorted(ours - declared_keys, reverse=True)]
+    faults = [
+        "%s is the %s, which is there and is not of this declaration: choose another name, remove that one, or set "
+        "httproute_part_of to its label %s" % (where, name_of(obj), PART_OF)
+        for where, obj in wanted
+        if _key(obj) in live and _key(obj) not in ours
+    ]
+    unmet = [fault for route in routes for fault in _unmet(route, cluster)]
+    if routes and missing:
+        unmet = [_WITHOUT_API % ", ".join(missing)]
+    notes = list(dict.fromkeys(note for route in routes for note in _unknown_features(route, cluster)))
+    return Plan([obj for dummy, obj in wanted], remove, faults, unmet, notes)
+
+
+def hostnames(declared: Any, cluster: Cluster) -> dict[str, list[str]]:
+    """The addresses of the Gateways at which each host name of the routes is served."""
+    found: dict[str, list[str]] = {}
+    for route in parse_routes(declared):
+        for ref in route.gateways:
+            gateway = cluster.get(("Gateway", ref.namespace, ref.name)) or {}
+            listed = (gateway.get("status") or {}).get("addresses") or []
+            addresses = [str(entry["value"]) for entry in listed if entry.get("type", "IPAddress") == "IPAddress"]
+            for listener in _takers(route, ref, gateway, cluster):
+                for name in route.hostnames or [""]:
+                    both = meet(listener.get("hostname") or "", name)
+                    if both:
+                        found[both] = sorted({*found.get(both, ()), *addresses})
+    return found
+
+
+def by_name(looked_up: Sequence[Mapping[str, Any]]) -> Cluster:
+    """What homelab.loadbalancer.k8s_read found, so that it is gone through once."""
+    return {
+        (str(entry["kind"]), str(obj["metadata"].get("namespace") or ""), str(obj["metadata"]["name"])): obj
+        for entry in looked_up
+        for obj in entry["resources"]
+    }
+
+
+def _grants(routes: Sequence[Route], labels: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
+    """What lets routes send requests to Services of other namespaces; each with the first entry that asks for it."""
+    needed: dict[tuple[str, str], list[Backend]] = {}
+    for route in routes:
+        for rule in route.rules:
+            for backend in rule.backends:
+                if backend.namespace != route.namespace:
+                    needed.setdefault((backend.namespace, route.namespace), []).append(backend)
+    grants = []
+    for (namespace, source), backends in needed.items():
+        services = sorted({backend.service for backend in backends})
+        spec = {
+            "from": [{"group": GROUP, "kind": "HTTPRoute", "namespace": source}],
+            "to": [{"group": "", "kind": "Service", "name": service} for service in services],
+        }
+        grant = _object("ReferenceGrant", namespace, "%s-from-%s" % (labels[PART_OF], source), labels)
+        grants.append((backends[0].where, {**grant, "spec": spec}))
+    return grants
+
+
+def _route(route: Route, labels: Mapping[str, str]) -> dict[str, Any]:
+    return {**_object("HTTPRoute", route.namespace, route.name, labels), "spec": route_spec(route)}
+
+
+def _object(kind: str, namespace: str, name: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name, "namespace": namespace}
+    if labels:
+        metadata["labels"] = dict(labels)
+    return {"apiVersion": VERSIONS[kind], "kind": kind, "metadata": metadata}
+
+
+def _key(obj: Mapping[str, Any]) -> tuple[str, str, str]:
+    return (str(obj["kind"]), str(obj["metadata"].get("namespace", "")), str(obj["metadata"]["name"]))
+
+
+def _unmet(route: Route, cluster: Cluster) -> Iterator[str]:
+    """What is missing to a route in the cluster."""
+    missing = [fault for ref in route.gateways for fault in _gateway_faults(route, ref, cluster)]
+    yield from missing
+    if not missing:
+        yield from _hostname_faults(route, cluster)
+        yield from _loops(route, cluster)
+    for rule in route.rules:
+        for backend in rule.backends:
+            yield from _backend_faults(backend, cluster)
+
+
+def _gateway_faults(route: Route, ref: GatewayRef, cluster: Cluster) -> Iterator[str]:
+    """Why a Gateway, or the listener that was asked for, cannot take the route at all."""
+    full = "%s/%s" % (ref.namespace, ref.name)
+    gateway = cluster.get(("Gateway", ref.namespace, ref.name))
+    if not gateway:
+        known = ["%s/%s" % key[1:] for key in cluster if key[0] == "Gateway"]
+        yield "%s is the Gateway %s, which is not there: make it by the role gateway, or name one that is (%s)" % (
+            ref.where, full, ", ".join(known) or "there is none",
+        )  # fmt: skip
+        return
+    asked = listeners_of(gateway, ref.listener)
+    if not asked:
+        yield "%s.listener %s is not there: the Gateway %s has %s" % (
+            ref.where, ref.listener, full, ", ".join(entry["name"] for entry in listeners_of(gateway)),
+        )  # fmt: skip
+    elif not any(map(serves_routes, asked)):
+        yield "%s is the Gateway %s, which takes no HTTPRoutes%s: name a listener of the protocol HTTP or HTTPS" % (
+            ref.where, full, " at its listener " + ref.listener if ref.listener else "",
+        )  # fmt: skip
+    elif not _takers(route, ref, gateway, cluster):
+        yield (
+            "%s is the Gateway %s, which takes no routes of the namespace %s: let its listener take them (from: all in "
+            "the role gateway), or put the route into a namespace that it takes" % (ref.where, full, route.namespace)
+        )
+
+
+def _hostname_faults(route: Route, cluster: Cluster) -> Iterator[str]:
+    """Host names that no listener takes, and Gateways that take none of the host names."""
+    idle = []
+    served: set[str] = set()
+    for ref in route.gateways:
+        takers = _takers(route, ref, cluster.get(("Gateway", ref.namespace, ref.name)) or {}, cluster)
+        taken = {
+            name for name in route.hostnames for entry in takers if meet(entry.get("hostname") or "", name) is not None
+        }
+        offered = ", ".join("%s for %s" % (entry["name"], entry.get("hostname") or "all names") for entry in takers)
+        served |= taken
+        idle += [] if taken or not route.hostnames else [(ref, offered)]
+    for index, name in enumerate(route.hostnames):
+        if name not in served:
+            yield "%s.hostnames[%d] %s is taken by no listener of its gateways: give one this hostname, or none" % (
+                route.where, index, name,
+            )  # fmt: skip
+    for ref, offered in idle:
+        yield "%s takes none of the hostnames of the route: the Gateway %s/%s has the listeners %s" % (
+            ref.where, ref.namespace, ref.name, offered,
+        )  # fmt: skip
+
+
+def _loops(route: Route, cluster: Cluster) -> Iterator[str]:
+    """Redirects to the scheme at which the request came, which a browser follows until it gives up."""
+    for rule in route.rules:
+        for ref in route.gateways if rule.scheme else ():
+            gateway = cluster.get(("Gateway", ref.namespace, ref.name)) or {}
+            for listener in _takers(route, ref, gateway, cluster):
+                if listener["protocol"].lower() == rule.scheme and _meets(listener, route):
+                    yield "%s.redirect leads requests at the listener %s of %s back to it: name the other one there" % (
+                        rule.where, listener["name"], ref.where,
+                    )  # fmt: skip
+
+
+def _backend_faults(backend: Backend, cluster: Cluster) -> Iterator[str]:
+    """A Service, or a port of it, that is not there."""
+    full = "%s/%s" % (backend.namespace, backend.service)
+    service = cluster.get(("Service", backend.namespace, backend.service))
+    if not service:
+        yield "%s is the Service %s, which is not there: make it first, or name another one" % (backend.where, full)
+        return
+    ports = [entry["port"] for entry in service["spec"].get("ports") or [] if entry.get("protocol", "TCP") == "TCP"]
+    if backend.port not in ports:
+        yield "%s.port %d is not one of the Service %s, which has %s" % (
+            backend.where, backend.port, full, ", ".join(map(str, ports)) or "no tcp port",
+        )  # fmt: skip
+
+
+def _unknown_features(route: Route, cluster: Cluster) -> Iterator[str]:
+    """Parts of rules that may have no effect, as far as the GatewayClass lists what its controller knows."""
+    for ref in route.gateways:
+        gateway = cluster.get(("Gateway", ref.namespace, ref.name)) or {"spec": {}}
+        name = str(gateway["spec"].get("gatewayClassName", ""))
+        found = cluster.get(("GatewayClass", "", name)) or {}
+        known = [entry.get("name") for entry in (found.get("status") or {}).get("supportedFeatures") or []]
+        for rule in route.rules:
+            for where, feature in rule.features if known else ():
+                if feature not in known:
+                    yield "%s may have no effect: the GatewayClass %s does not list %s" % (where, name, feature)
+
+
+def _takers(route: Route, ref: GatewayRef, gateway: Mapping[str, Any], cluster: Cluster) -> list[Mapping[str, Any]]:
+    """The listeners that take routes of the kind and the namespace, whatever their host names."""
+    space = cluster.get(("Namespace", "", route.namespace))
+    return [
+        entry
+        for entry in listeners_of(gateway, ref.listener)
+        if serves_routes(entry) and admits(entry, ref.namespace, route.namespace, space)
+    ]
+
+
+def _meets(listener: Mapping[str, Any], route: Route) -> bool:
+    return any(meet(listener.get("hostname") or "", name) is not None for name in route.hostnames or [""])

@@ -1,0 +1,123 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values as HTTPRoutes take them, checked before anything is sent; `where` is how messages call the place.
+
+The rules are those of the Gateway API (sigs.k8s.io/gateway-api, config/crd/standard and apis/v1), and where it leaves
+things open those of DNS (RFC 1035) and HTTP (RFC 9110).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import (
+    parse_mapping,
+    parse_pattern,
+    parse_text,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+PATH_TYPES = {"prefix": "PathPrefix", "exact": "Exact", "regex": "RegularExpression"}
+HEADER_CHANGES = ("set", "add", "remove")
+
+_HOSTNAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*\Z")
+_PATH = re.compile(r"(?=.{1,1024}\Z)(?!.*(//|/\.\.?(/|\Z)|%2[fF]))/([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*\Z")
+_HEADER = re.compile(r"[-A-Za-z0-9!#$%&'*+.^_`|~]{1,256}\Z")
+_LONGEST_VALUE = 4096  # characters
+
+
+def parse_hostname(raw: Any, where: str, wildcard: bool = False) -> str:
+    """Check the name of a host. With `wildcard` it may begin with `*.`, which stands for one label or several."""
+    what = "a host name: use lower-case letters, digits and inner hyphens in labels with dots between, 63 at most each"
+    if wildcard:
+        what += ", the first may be *"
+    name = raw[2:] if wildcard and isinstance(raw, str) and raw.startswith("*.") else raw
+    if not isinstance(name, str) or not _HOSTNAME.match(name):
+        raise InputError("%s %s is not %s" % (where, raw, what))
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return str(raw)
+    raise InputError("%s %s is an address: an HTTPRoute knows hosts by their names" % (where, raw))
+
+
+def parse_url_path(raw: Any, where: str) -> str:
+    """Check the path of a URL."""
+    return parse_pattern(
+        raw, _PATH, where, "a path: begin with a slash, write special characters as %20, and no //, . or .. as a part"
+    )
+
+
+def parse_path_match(raw: Any, where: str) -> dict[str, str]:
+    """Which paths: a text is a prefix, by whole parts, so that /api takes /api/v1 and not /apix."""
+    if not isinstance(raw, dict):
+        raw = {"prefix": raw}
+    check_keys(raw, tuple(PATH_TYPES), (), where)
+    if len(raw) != 1:
+        raise InputError("%s must have exactly one of the keys %s" % (where, ", ".join(PATH_TYPES)))
+    ((kind, value),) = raw.items()
+    parse = _regex if kind == "regex" else parse_url_path
+    return {"type": PATH_TYPES[kind], "value": parse(value, where)}
+
+
+def parse_header_matches(raw: Any, where: str) -> list[dict[str, str]]:
+    """Which headers, by their names: a text is the whole value, `{regex: TEXT}` an expression."""
+    return [_header_match(name, value, where) for name, value in parse_mapping(raw, where).items()]
+
+
+def parse_methods(raw: Any, where: str) -> list[str]:
+    """Check a list of HTTP methods."""
+    for index, entry in enumerate(parse_list(raw, where)):
+        if entry not in METHODS:
+            raise InputError("%s[%d] %s is not one of %s" % (where, index, entry, ", ".join(METHODS)))
+    return list(raw)
+
+
+def parse_header_changes(raw: Any, where: str) -> dict[str, Any]:
+    """What becomes of headers, as a filter of an HTTPRoute has it."""
+    check_keys(raw, HEADER_CHANGES, (), where)
+    made: dict[str, Any] = {}
+    for key in ("set", "add"):
+        place = "%s.%s" % (where, key)
+        changes = parse_mapping(raw.get(key) or {}, place)
+        if changes:
+            made[key] = [{"name": _name(name, place), "value": _value(changes[name], place, name)} for name in changes]
+    removed = parse_list(raw.get("remove") or [], where + ".remove")
+    if removed:
+        made["remove"] = [_name(name, "%s.remove[%d]" % (where, index)) for index, name in enumerate(removed)]
+    return made
+
+
+def _header_match(name: Any, value: Any, where: str) -> dict[str, str]:
+    _name(name, where)
+    if not isinstance(value, dict):
+        return {"type": "Exact", "name": name, "value": _value(value, where, name)}
+    place = "%s.%s" % (where, name)
+    check_keys(value, ("regex",), ("regex",), place)
+    return {"type": "RegularExpression", "name": name, "value": _regex(value["regex"], place + ".regex")}
+
+
+def _name(raw: Any, where: str) -> str:
+    return parse_pattern(raw, _HEADER, where, "the name of a header: use letters, digits and - and _")
+
+
+def _value(raw: Any, where: str, name: str) -> str:
+    """A header's value. A line break in it would begin another header."""
+    text = parse_text(raw, "%s.%s" % (where, name))
+    if not text or len(text) > _LONGEST_VALUE or any(ord(character) < ord(" ") for character in text):
+        raise InputError(
+            "%s.%s is not the value of a header: one line, of 1 to %d characters" % (where, name, _LONGEST_VALUE)
+        )
+    return text
+
+
+def _regex(raw: Any, where: str) -> str:
+    """A regular expression, whose dialect is the controller's own."""
+    if not isinstance(raw, str) or not raw:
+        raise InputError("%s %s is not a regular expression: write it in quotes" % (where, raw))
+    return raw

@@ -1,0 +1,252 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role `coredns_zone` on a real cluster: what a client outside it and pods resolve, and what a removal leaves."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any, Iterator, NamedTuple
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
+
+NODES = ("172.16.0.11", "172.16.0.12", "172.16.0.13")
+NODE_PORT = 30053
+WEB, STAGING, VIP = "172.16.0.140", "172.16.0.141", "172.16.0.149"
+RECORDS = [
+    {"name": "web", "addresses": [WEB, "fd00:16::140"]},
+    {"name": "*.staging", "addresses": [STAGING], "ttl": 7},
+]
+POINTER = "140.0.16.172.in-addr.arpa"
+SOA = ["k8s.local", "SOA", 60, ""]
+
+# A resolver of its own, so that the lab needs none: it prints the code, the answers and the authority.
+RESOLVER = r"""
+import json, socket, struct, sys
+server, port, protocol, name, kind = sys.argv[1:]
+TYPES = {"A": 1, "SOA": 6, "PTR": 12, "AAAA": 28}
+labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
+query = struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + labels + struct.pack(">2H", TYPES[kind], 1)
+with socket.socket(socket.AF_INET, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM) as link:
+    link.settimeout(2)
+    link.connect((server, int(port)))
+    link.sendall(struct.pack(">H", len(query)) + query if protocol == "tcp" else query)
+    said = link.recv(4096)
+    if protocol == "tcp":
+        while len(said) < 2 or len(said) < 2 + struct.unpack(">H", said[:2])[0]:
+            said += link.recv(4096)
+        said = said[2:]
+def read(at):
+    parts = []
+    while said[at]:
+        if said[at] >= 192:
+            return ".".join([*parts, read((said[at] & 63) << 8 | said[at + 1])[0]]), at + 2
+        parts.append(said[at + 1 : at + 1 + said[at]].decode())
+        at += 1 + said[at]
+    return ".".join(parts), at + 1
+flags, dummy, answers, authority = struct.unpack(">4H", said[2:10])
+at = read(12)[1] + 4
+found = []
+for dummy in range(answers + authority):
+    owner, at = read(at)
+    number, dummy, ttl, size = struct.unpack(">2HIH", said[at : at + 10])
+    at += 10
+    family = {1: socket.AF_INET, 28: socket.AF_INET6}.get(number)
+    data = socket.inet_ntop(family, said[at : at + size]) if family else read(at)[0] if number == 12 else ""
+    found.append([owner, {value: key for key, value in TYPES.items()}.get(number), ttl, data])
+    at += size
+print(json.dumps([flags & 15, found[:answers], found[answers:]]))
+"""
+REFUSED, NXDOMAIN = 5, 3
+
+
+class Said(NamedTuple):
+    """What a server says: the code, and records as name, type, TTL and data."""
+
+    rcode: int
+    answers: list[list[Any]]
+    authority: list[list[Any]]
+
+
+def ask(
+    cluster: Cluster,
+    name: str,
+    kind: str = "A",
+    server: str = NODES[0],
+    port: int = NODE_PORT,
+    protocol: str = "udp",
+    host: str = "client",
+) -> Said:
+    """What a host of the lab is told; the code is -1 when nobody answers."""
+    said = cluster.inside(host, sys.executable, "-c", RESOLVER, server, str(port), protocol, name, kind, check=False)
+    return Said(*json.loads(said or "[-1, [], []]"))
+
+
+def zone(cluster: Cluster, *options: str, rc: int = 0, **variables: Any) -> str:
+    """Run the role and return what it printed."""
+    more = {"coredns_zone_records": RECORDS, "coredns_zone_from_routes": False, "coredns_zone_timeout": 120}
+    return cluster.roles({"role": "coredns_zone", **more, **variables}, options=options, rc=rc)
+
+
+def changed(output: str) -> bool:
+    return any(recap(output).values())
+
+
+def corefile(cluster: Cluster) -> str:
+    return cluster.kubectl("get", "configmap", "coredns", "-n", "kube-system", "-o", "jsonpath={.data.Corefile}")
+
+
+def pods(cluster: Cluster) -> list[str]:
+    return cluster.kubectl("get", "pods", "-n", "kube-system", "-l", "k8s-app=kube-dns", "-o", "name").split()
+
+
+def ours(cluster: Cluster) -> list[str]:
+    label = "app.kubernetes.io/managed-by=homelab.loadbalancer"
+    found = cluster.kubectl("get", "configmap,deployment,service", "-n", "kube-system", "-l", label, "-o", "name")
+    return sorted(found.split())
+
+
+@pytest.fixture(scope="module")
+def lab(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster without the zone, which it has neither afterwards."""
+    before = corefile(cluster)
+    assert ours(cluster) == []
+    try:
+        yield cluster
+    finally:
+        zone(cluster, coredns_zone_state="absent")
+        assert (corefile(cluster), ours(cluster)) == (before, [])
+
+
+@pytest.fixture
+def metallb(lab: Cluster) -> Iterator[Cluster]:
+    """The same with MetalLB, which is gone afterwards unless it was there."""
+    stood = lab.kubectl("get", "namespace", "metallb-system", "--ignore-not-found")
+    try:
+        if not stood:
+            lab.playbook("metallb")
+        yield lab
+    finally:
+        if not stood:
+            zone(lab, coredns_zone_state="absent")
+            lab.playbook("metallb", metallb_state="absent", firewalld_ports_state="absent")
+
+
+def resolves(cluster: Cluster, protocol: str, **where: Any) -> None:
+    """All that the zone promises, to a client."""
+    where["protocol"] = protocol
+    assert ask(cluster, "web.k8s.local", **where) == (0, [["web.k8s.local", "A", 60, WEB]], [])
+    assert ask(cluster, "web.k8s.local", "AAAA", **where).answers == [["web.k8s.local", "AAAA", 60, "fd00:16::140"]]
+    name = "url-shortener.staging.k8s.local"
+    assert ask(cluster, name, **where).answers == [[name, "A", 7, STAGING]]
+    assert ask(cluster, name, "AAAA", **where) == (0, [], [SOA])
+    assert ask(cluster, POINTER, "PTR", **where).answers == [[POINTER, "PTR", 60, "web.k8s.local"]]
+    assert ask(cluster, "none.k8s.local", **where) == (NXDOMAIN, [], [SOA])
+    # The outside gets this zone, and neither the cluster's names nor the rest of the world's.
+    for name in ("kubernetes.default.svc.cluster.local", "example.org", "1.0.16.172.in-addr.arpa"):
+        assert ask(cluster, name, **where).rcode == REFUSED
+
+
+def test_in_the_clusters_own_dns_and_back(lab: Cluster) -> None:
+    before, addresses = corefile(lab), {"host": "worker1", "port": 53}
+    (kube_dns,) = lab.kubectl(
+        "get", "service", "kube-dns", "-n", "kube-system", "-o", "jsonpath={.spec.clusterIP}"
+    ).split()
+    api = ask(lab, "kubernetes.default.svc.cluster.local", server=kube_dns, **addresses).answers
+    assert api[0][1] == "A"
+
+    predicted = zone(lab, "--check", "--diff")
+    assert changed(predicted)
+    assert "k8s.local:53" in predicted
+    assert (corefile(lab), ours(lab)) == (before, [])
+
+    assert recap(zone(lab)) == recap(predicted)
+    for protocol in ("udp", "tcp"):
+        resolves(lab, protocol)
+    for node in NODES:
+        assert ask(lab, "web.k8s.local", server=node).rcode == 0
+    # Pods resolve it, too, and all else as before.
+    assert ask(lab, "web.k8s.local", server=kube_dns, **addresses).answers[0][3] == WEB
+    assert ask(lab, "kubernetes.default.svc.cluster.local", server=kube_dns, **addresses).answers == api
+    assert corefile(lab).endswith("\n" + before)
+    assert not changed(zone(lab))
+    assert not changed(zone(lab, "--check", "--diff"))
+
+    assert changed(zone(lab, coredns_zone_records=[{"name": "web", "addresses": [STAGING]}]))
+    assert ask(lab, "web.k8s.local").answers[0][3] == STAGING
+    assert ask(lab, "url-shortener.staging.k8s.local").rcode == NXDOMAIN
+
+    assert changed(zone(lab, coredns_zone_state="absent"))
+    assert (corefile(lab), ours(lab)) == (before, [])
+    assert ask(lab, "web.k8s.local").rcode == -1
+    assert ask(lab, "web.k8s.local", server=kube_dns, **addresses).rcode != 0
+    assert ask(lab, "kubernetes.default.svc.cluster.local", server=kube_dns, **addresses).answers == api
+
+
+def test_a_corefile_that_coredns_refuses_never_reaches_it(lab: Cluster) -> None:
+    zone(lab)
+    wait_for(lambda: len(pods(lab)) == 2, "the pods of before are gone")
+    before = (corefile(lab), pods(lab), ours(lab))
+    for variables in (
+        {"coredns_zone_extra": "no-such-plugin"},
+        # It would be served twice.
+        {"coredns_zone_extra": "}\nk8s.local:1053 {\n    errors", "coredns_zone_mode": "deployment"},
+    ):
+        said = zone(lab, rc=2, coredns_zone_trial_timeout=8, **variables)
+        assert "CoreDNS does not start with the new Corefile, so nothing was changed" in re.sub(r"\s+", " ", said)
+        assert re.search(r"Unknown directive|already defined", said)
+        assert (corefile(lab), pods(lab), ours(lab)) == before
+        assert ask(lab, "web.k8s.local").answers[0][3] == WEB
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"coredns_zone_node_port": 30054},
+            "coredns_zone_node_port 30054 is already that of Service kube-system/taken",
+        ),
+        (
+            {"coredns_zone_records": [{"name": "web.example.org", "addresses": [WEB]}]},
+            "coredns_zone_records[0].name web.example.org is outside the zone k8s.local",
+        ),
+    ],
+)
+def test_what_is_refused_changes_nothing(lab: Cluster, variables: dict[str, Any], message: str) -> None:
+    lab.kubectl("create", "service", "nodeport", "taken", "-n", "kube-system", "--tcp=80", "--node-port=30054")
+    try:
+        before = (corefile(lab), ours(lab))
+        said = zone(lab, rc=2, **variables)
+        assert message in re.sub(r"\s+", " ", said)
+        assert not changed(said)
+        assert (corefile(lab), ours(lab)) == before
+    finally:
+        lab.kubectl("delete", "service", "taken", "-n", "kube-system")
+
+
+def test_as_a_deployment_of_its_own_on_a_load_balancers_address(metallb: Cluster) -> None:
+    zone(metallb)
+    own = {"coredns_zone_mode": "deployment", "coredns_zone_load_balancer": VIP}
+    print_them = {"hosts": "k8s_api", "gather_facts": False, "roles": [
+        {"role": "homelab.loadbalancer.coredns_zone", "vars": {
+            **own, "coredns_zone_records": RECORDS, "coredns_zone_from_routes": False}}],
+        "tasks": [{"ansible.builtin.assert": {"that": "coredns_zone_servers == %s" % (
+            [{"address": VIP, "port": 53}] + [{"address": node, "port": NODE_PORT} for node in NODES])}}],
+    }  # fmt: skip
+    done = metallb.play(json.dumps([print_them]))
+    assert done.rc == 0, done.out + done.err
+    assert "homelab.loadbalancer" not in corefile(metallb)
+    wait_for(lambda: ask(metallb, "web.k8s.local", server=VIP, port=53).rcode == 0, "the load balancer's address")
+    for protocol in ("udp", "tcp"):
+        resolves(metallb, protocol, server=VIP, port=53)
+        resolves(metallb, protocol)
+    label = "app.kubernetes.io/name=coredns-zone"
+    path = "jsonpath={.items[*].spec.nodeName}"
+    nodes = metallb.kubectl("get", "pods", "-n", "kube-system", "-l", label, "-o", path).split()
+    assert len(set(nodes)) == len(nodes) == 2
+    assert not changed(zone(metallb, **own))

@@ -1,0 +1,242 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role `coredns_zone` does to a cluster, and what it leaves alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._coredns_plan import Plan, plan
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER, name_of
+
+VIP = "172.16.0.100"
+COREFILE = ".:53 {\n    errors\n    kubernetes cluster.local in-addr.arpa ip6.arpa {\n    }\n    reload\n}"
+IMAGE = "registry.k8s.io/coredns/coredns:v1.12.1"
+LABELS = {"k8s-app": "kube-dns"}
+
+
+def thing(name: str, namespace: str = "kube-system", **rest: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": namespace, "resourceVersion": "7", **rest.pop("metadata", {})},
+        **rest,
+    }
+
+
+def pod_template(config: str = "coredns") -> dict[str, Any]:
+    container = {"name": "coredns", "image": IMAGE, "lifecycle": {"preStop": {}}}
+    volumes = [{"name": "config", "configMap": {"name": config}}, {"name": "other", "configMap": {"name": "other"}}]
+    return {"metadata": {"labels": LABELS}, "spec": {"containers": [container], "volumes": volumes}}
+
+
+def cluster(**kinds: Any) -> dict[str, Any]:
+    """A cluster as kubeadm makes it."""
+    address = {"type": "InternalIP", "address": "172.16.0.11"}
+    return {
+        "ConfigMap": [thing("coredns", data={"Corefile": COREFILE})],
+        "Deployment": [
+            thing("coredns", spec={"selector": {"matchLabels": LABELS}, "template": pod_template()}),
+        ],
+        "Service": [thing("kube-dns", spec={"ports": [{"port": 53}]})],
+        "Node": [thing("control1", "", status={"addresses": [{"type": "Hostname", "address": "control1"}, address]})],
+        **kinds,
+    }
+
+
+def after(made: Plan, before: dict[str, Any]) -> dict[str, Any]:
+    """The cluster when a plan was applied to it."""
+    cluster = {kind: {entry["metadata"]["name"]: entry for entry in entries} for kind, entries in before.items()}
+    for entry in made.apply:
+        standing = cluster[entry["kind"]].get(entry["metadata"]["name"], {})
+        metadata = {"resourceVersion": "8", **standing.get("metadata", {}), **entry["metadata"]}
+        kept = {"spec": standing["spec"]} if name_of(entry) == "Deployment kube-system/coredns" else {}
+        cluster[entry["kind"]][entry["metadata"]["name"]] = {**standing, **entry, **kept, "metadata": metadata}
+    for entry in made.remove:
+        del cluster[entry["kind"]][entry["metadata"]["name"]]
+    return {kind: list(entries.values()) for kind, entries in cluster.items()}
+
+
+def declared(**variables: Any) -> dict[str, Any]:
+    return {
+        "state": "present",
+        "name": "k8s.local",
+        "mode": "cluster",
+        "records": [{"name": "web", "addresses": [VIP]}],
+        "ttl": 60,
+        "node_port": 30053,
+        "load_balancer": False,
+        "image": "",
+        "replicas": 2,
+        "extra": "",
+        **variables,
+    }
+
+
+def names(objects: list[dict[str, Any]]) -> list[str]:
+    return [name_of(entry).replace("kube-system/", "") for entry in objects]
+
+
+def only(made: Plan, name: str) -> dict[str, Any]:
+    (found,) = [entry for entry in made.apply if name_of(entry).replace("kube-system/", "") == name]
+    return found
+
+
+def test_mode_cluster() -> None:
+    made = plan(declared(), cluster())
+    assert names(made.apply) == ["ConfigMap coredns", "Deployment coredns", "Service coredns-zone"]
+    assert made.remove == []
+    config = only(made, "ConfigMap coredns")
+    assert config["data"]["Corefile"].endswith("\n" + COREFILE)
+    assert "k8s.local:53,\nk8s.local:1053 {" in config["data"]["Corefile"]
+    assert config["metadata"]["resourceVersion"] == "7"
+    assert MANAGED_BY not in config["metadata"].get("labels", {})
+    spec = only(made, "Service coredns-zone")["spec"]
+    assert (spec["type"], spec["selector"]) == ("NodePort", LABELS)
+    assert [(port["protocol"], port["port"], port["targetPort"], port["nodePort"]) for port in spec["ports"]] == [
+        ("UDP", 53, 1053, 30053),
+        ("TCP", 53, 1053, 30053),
+    ]
+    assert made.nodes == [{"address": "172.16.0.11", "port": 30053}]
+
+
+def test_mode_deployment() -> None:
+    made = plan(declared(mode="deployment"), cluster())
+    assert names(made.apply) == ["ConfigMap coredns-zone", "Deployment coredns-zone", "Service coredns-zone"]
+    spec = only(made, "Deployment coredns-zone")["spec"]
+    container = spec["template"]["spec"]["containers"][0]
+    assert (spec["replicas"], container["image"]) == (2, IMAGE)
+    assert only(made, "Service coredns-zone")["spec"]["selector"] == spec["selector"]["matchLabels"]
+    text = only(made, "ConfigMap coredns-zone")["data"]["Corefile"]
+    assert re.findall(r"^\S+:\d+", text, re.MULTILINE) == ["k8s.local:1053", "100.0.16.172.in-addr.arpa:1053"]
+
+
+@pytest.mark.parametrize("mode", ["cluster", "deployment"])
+def test_the_trial_is_a_pod_that_serves_nobody(mode: str) -> None:
+    made = plan(declared(mode=mode), cluster())
+    config, deployment = made.trial
+    assert names(made.trial) == ["ConfigMap coredns-zone-trial", "Deployment coredns-zone-trial"]
+    assert config["data"] == made.apply[0]["data"]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for entry in made.apply:
+        selector = entry.get("spec", {}).get("selector")
+        assert not selector or not selector.items() <= labels.items()
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["volumes"][0]["configMap"]["name"] == "coredns-zone-trial"
+    assert "lifecycle" not in pod["containers"][0]
+    # The one it was made of is as before.
+    assert plan(declared(mode=mode), cluster()) == made
+
+
+@pytest.mark.parametrize("mode", ["cluster", "deployment"])
+def test_a_second_run_has_nothing_to_try_and_applies_the_same(mode: str) -> None:
+    first = plan(declared(mode=mode), cluster())
+    second = plan(declared(mode=mode), after(first, cluster()))
+    assert (second.trial, second.remove) == ([], [])
+    assert [entry.get("data") or entry.get("spec") for entry in second.apply] == [
+        entry.get("data") or entry.get("spec") for entry in first.apply
+    ]
+
+
+@pytest.mark.parametrize("mode", ["cluster", "deployment"])
+def test_a_removal_leaves_what_was_there(mode: str) -> None:
+    standing = after(plan(declared(mode=mode), cluster()), cluster())
+    made = plan(declared(state="absent", records=["not", "looked", "at"]), standing)
+    left = after(made, standing)
+    assert {kind: [name_of({**entry, "kind": kind}) for entry in entries] for kind, entries in left.items()} == {
+        kind: [name_of({**entry, "kind": kind}) for entry in entries] for kind, entries in cluster().items()
+    }
+    assert left["ConfigMap"][0]["data"] == {"Corefile": COREFILE}
+    assert (made.trial, made.nodes, made.addresses) == ([], [], [])
+    assert plan(declared(state="absent"), left) == Plan([], [], [], [], [])
+
+
+def test_from_one_mode_to_the_other_and_back() -> None:
+    own = after(plan(declared(mode="deployment"), cluster()), cluster())
+    made = plan(declared(), own)
+    assert sorted(names(made.remove)) == ["ConfigMap coredns-zone", "Deployment coredns-zone"]
+    back = plan(declared(mode="deployment"), after(made, own))
+    assert only(back, "ConfigMap coredns")["data"]["Corefile"] == COREFILE
+    assert "spec" not in only(back, "Deployment coredns")
+    assert back.remove == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "annotation", "addresses"),
+    [
+        (True, "LoadBalancer", None, []),
+        ("true", "LoadBalancer", None, []),
+        (VIP, "LoadBalancer", VIP, [VIP]),
+        ([VIP, "FD00::1"], "LoadBalancer", VIP + ",fd00::1", [VIP, "fd00::1"]),
+        ("false", "NodePort", None, []),
+    ],
+)
+def test_a_load_balancer(raw: Any, kind: str, annotation: Any, addresses: list[str]) -> None:
+    made = plan(declared(load_balancer=raw), cluster())
+    service = only(made, "Service coredns-zone")
+    assert service["spec"]["type"] == kind
+    assert service["metadata"].get("annotations", {}).get("metallb.io/loadBalancerIPs") == annotation
+    assert made.addresses == addresses
+
+
+def test_no_way_from_outside() -> None:
+    made = plan(declared(node_port=0), cluster())
+    assert only(made, "Service coredns-zone")["spec"]["type"] == "ClusterIP"
+    assert (made.addresses, made.nodes) == ([], [])
+
+
+OTHERS_PORT = thing("web", "default", spec={"ports": [{"port": 80, "nodePort": 30053}]})
+OTHERS_ADDRESS = thing("web", "default", status={"loadBalancer": {"ingress": [{"ip": VIP}]}})
+
+
+@pytest.mark.parametrize(
+    ("variables", "kinds", "message"),
+    [
+        ({}, {"Service": [OTHERS_PORT]}, "coredns_zone_node_port 30053 is already that of Service default/web: "),
+        ({"node_port": 70000}, {}, "coredns_zone_node_port 70000 is not a port, or 0 for none, from 0 to 65535"),
+        ({"load_balancer": VIP}, {"Service": [OTHERS_ADDRESS]},
+         "coredns_zone_load_balancer 172.16.0.100 is already the address of Service default/web: "),
+        ({"load_balancer": "yes"}, {}, "coredns_zone_load_balancer yes is not an IP address"),
+        ({"load_balancer": []}, {}, "coredns_zone_load_balancer is empty: "),
+        ({"name": "cluster.local"}, {}, "coredns_zone_name cluster.local would hide names of the zone cluster.local"),
+        ({"name": "local"}, {}, "coredns_zone_name local would hide names of the zone cluster.local"),
+        ({"name": "svc.cluster.local"}, {}, "coredns_zone_name svc.cluster.local would hide names of the zone"),
+        ({"extra": "# END homelab.loadbalancer coredns_zone"}, {}, "coredns_zone_extra has a line that marks"),
+        ({"mode": "deployment", "image": "Not An Image"}, {}, "coredns_zone_image Not An Image is not an image"),
+        ({"mode": "deployment"}, {"Deployment": []}, "coredns_zone_image is empty, and the cluster has no CoreDNS"),
+        ({}, {"Deployment": []}, "the cluster has no Deployment and ConfigMap kube-system/coredns with a Corefile: "),
+        ({}, {"ConfigMap": [thing("coredns")]}, "the cluster has no Deployment and ConfigMap kube-system/coredns"),
+        ({}, {"ConfigMap": [thing("coredns-zone")]}, "ConfigMap kube-system/coredns-zone is not of this role: "),
+    ],
+)  # fmt: skip
+def test_what_is_refused(variables: dict[str, Any], kinds: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match="^" + re.escape(message)):
+        plan(declared(**variables), cluster(**kinds))
+
+
+@pytest.mark.parametrize(
+    "head", ["k8s.local {", "k8s.local:53 {", "a.org:53, K8s.local. {", "dns://k8s.local:5353 {", "k8s.local,\na.org {"]
+)
+def test_a_zone_that_somebody_else_serves(head: str) -> None:
+    corefile = {"Corefile": COREFILE + "\n" + head + "\n    hosts\n}\n"}
+    with pytest.raises(InputError, match=r"^coredns_zone_name k8s\.local has a server block of somebody else"):
+        plan(declared(), cluster(ConfigMap=[thing("coredns", data=corefile)]))
+
+
+@pytest.mark.parametrize("head", ["k8s.localdomain {", "dev.k8s.local:53 {", "# k8s.local {", "k8sxlocal {"])
+def test_a_zone_that_nobody_else_serves(head: str) -> None:
+    corefile = {"Corefile": COREFILE + "\n" + head + "\n    forward k8s.local 10.0.0.1 {\n    }\n}\n"}
+    assert plan(declared(), cluster(ConfigMap=[thing("coredns", data=corefile)])).trial
+
+
+def test_what_is_ours_is_in_nobodys_way() -> None:
+    labels = {"labels": {MANAGED_BY: MANAGER}}
+    status = {"loadBalancer": {"ingress": [{"ip": VIP}]}}
+    ours = thing("coredns-zone", metadata=labels, spec={"ports": [{"nodePort": 30053}]}, status=status)
+    assert plan(declared(load_balancer=True), cluster(Service=[ours])).addresses == [VIP]
+    elsewhere = {**OTHERS_PORT, "metadata": {"name": "coredns-zone", "namespace": "default"}}
+    with pytest.raises(InputError, match="Service default/coredns-zone"):
+        plan(declared(), cluster(Service=[elsewhere]))

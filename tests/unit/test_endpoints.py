@@ -1,0 +1,277 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Endpoints of Services without a selector: what may be declared, and what it means in a cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.homelab.loadbalancer.plugins.filter.endpoints_plan import endpoints_plan
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._endpoints_plan import (
+    LABELS,
+    MAX_ENDPOINTS,
+    SLICE_MANAGED_BY,
+)
+
+ENTRY = "endpoints_services[0]"
+DB: dict[str, Any] = {"name": "db", "addresses": ["172.16.0.30"], "ports": [{"port": 5432}]}
+
+
+def entry(**changes: Any) -> dict[str, Any]:
+    """The entry DB with changes; what is None is left out."""
+    return {key: value for key, value in {**DB, **changes}.items() if value is not None}
+
+
+def thing(kind: str, name: str, labels: dict[str, str] | None = None, **rest: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "default", "uid": name, "labels": labels or {}, **rest.pop("metadata", {})}
+    return {"kind": kind, "metadata": metadata, **rest}
+
+
+def service(name: str = "db", ours: bool = False, **spec: Any) -> dict[str, Any]:
+    content = {"clusterIPs": ["10.96.0.7"], "ports": [{"port": 5432, "protocol": "TCP"}], **spec}
+    return thing("Service", name, LABELS if ours else {}, spec=content)
+
+
+def endpoint_slice(name: str, of: str = "db", ours: bool = True, manager: str = "somebody") -> dict[str, Any]:
+    labels = {"kubernetes.io/service-name": of, SLICE_MANAGED_BY: manager}
+    return thing("EndpointSlice", name, {**labels, **(LABELS if ours else {})})
+
+
+def pod(name: str, *addresses: str, ready: str = "True", phase: str = "Running", **metadata: Any) -> dict[str, Any]:
+    return thing(
+        "Pod",
+        name,
+        metadata={"labels": {"app": "db", "tier": "one"}, **metadata},
+        spec={"nodeName": "worker1"},
+        status={
+            "phase": phase,
+            "podIPs": [{"ip": address} for address in addresses],
+            "conditions": [{"type": "Ready", "status": ready}],
+        },
+    )
+
+
+def plan(declared: Any, *objects: dict[str, Any]) -> dict[str, Any]:
+    kinds = ("Service", "EndpointSlice", "Pod")
+    found = [{"kind": kind, "resources": [one for one in objects if one["kind"] == kind]} for kind in kinds]
+    return endpoints_plan(declared, found)
+
+
+def names(objects: list[dict[str, Any]]) -> list[str]:
+    return ["%s %s" % (one["kind"], one["metadata"]["name"]) for one in objects]
+
+
+def test_a_host_outside_the_cluster() -> None:
+    made = plan([DB], service())
+    assert made == {
+        "apply": [
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {
+                    "name": "db-ipv4-1",
+                    "namespace": "default",
+                    "labels": {
+                        "app.kubernetes.io/managed-by": "homelab.loadbalancer",
+                        "homelab.loadbalancer/role": "endpoints",
+                        "kubernetes.io/service-name": "db",
+                        "endpointslice.kubernetes.io/managed-by": "homelab.loadbalancer",
+                    },
+                },
+                "addressType": "IPv4",
+                "ports": [{"name": "", "port": 5432, "protocol": "TCP"}],
+                "endpoints": [{"addresses": ["172.16.0.30"], "conditions": {"ready": True}}],
+            }
+        ],
+        "remove": [],
+        "faults": [],
+        "missing": [],
+        "refusing": [],
+    }
+
+
+def test_the_service_too() -> None:
+    ports = [{"name": "sql", "port": 5432}, {"name": "dns", "port": 53, "target_port": 5353, "protocol": "udp"}]
+    declared = [entry(manage_service=True, addresses=["172.16.0.30", "fd00::30"], ports=ports)]
+    first, *slices = plan(declared)["apply"]
+    assert first["spec"] == {
+        "ports": [
+            {"name": "sql", "port": 5432, "protocol": "TCP", "targetPort": 5432},
+            {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 5353},
+        ],
+        "ipFamilyPolicy": "RequireDualStack",
+    }
+    assert [one["addressType"] for one in slices] == ["IPv4", "IPv6"]
+    assert slices[0]["ports"][1] == {"name": "dns", "port": 5353, "protocol": "UDP"}
+    (only_ipv6, *dummy) = plan([entry(manage_service=True, addresses=["fd00::30"])])["apply"]
+    assert only_ipv6["spec"]["ipFamilies"] == ["IPv6"]
+
+
+@given(st.lists(st.ip_addresses().map(str), unique=True, max_size=250).filter(lambda them: not any(map(odd, them))))
+def test_every_address_is_in_one_slice_of_its_family(addresses: list[str]) -> None:
+    made = plan([entry(addresses=addresses)], service())
+    placed = []
+    for one in made["apply"]:
+        assert 0 < len(one["endpoints"]) <= MAX_ENDPOINTS
+        for endpoint in one["endpoints"]:
+            assert (":" in endpoint["addresses"][0]) == (one["addressType"] == "IPv6")
+            placed += endpoint["addresses"]
+    assert sorted(placed) == sorted(addresses)
+    assert len(set(names(made["apply"]))) == len(made["apply"])
+    assert bool(made["refusing"]) == (addresses == [])
+
+
+def odd(address: str) -> bool:
+    """Whether no endpoint may have this address, or it may be spelt in two ways."""
+    try:
+        (made,) = plan([entry(addresses=[address])], service())["apply"]
+    except AnsibleFilterError:
+        return True
+    return bool(made["endpoints"][0]["addresses"] != [address])
+
+
+def test_pods_by_their_labels() -> None:
+    declared = [entry(addresses=None, selector={"app": "db"})]
+    pods = [
+        pod("b", "10.244.1.3", "fd00:244::3", ready="False"),
+        pod("a", "10.244.1.2"),
+        pod("leaving", "10.244.1.4", deletionTimestamp="2026-01-01T00:00:00Z"),
+        pod("ended", "10.244.1.5", phase="Succeeded"),
+        pod("coming"),
+        pod("else", "10.244.1.6", labels={"app": "web"}),
+        pod("far", "10.244.1.7", namespace="far"),
+    ]
+    made = plan(declared, service(), *pods)
+    assert names(made["apply"]) == ["EndpointSlice db-ipv4-1", "EndpointSlice db-ipv6-1"]
+    found = {one["addresses"][0]: one for one in made["apply"][0]["endpoints"]}
+    assert list(found) == ["10.244.1.2", "10.244.1.3", "10.244.1.4"]
+    assert found["10.244.1.2"] == {
+        "addresses": ["10.244.1.2"],
+        "conditions": {"ready": True, "serving": True, "terminating": False},
+        "nodeName": "worker1",
+        "targetRef": {"kind": "Pod", "name": "a", "namespace": "default", "uid": "a"},
+    }
+    assert found["10.244.1.3"]["conditions"] == {"ready": False, "serving": False, "terminating": False}
+    assert found["10.244.1.4"]["conditions"] == {"ready": False, "serving": True, "terminating": True}
+    assert made["refusing"] == []
+
+
+@pytest.mark.parametrize("pods", [[], [pod("a", "10.244.1.2", ready="False")]])
+def test_nobody_is_ready(pods: list[dict[str, Any]]) -> None:
+    made = plan([entry(addresses=None, selector={"app": "db", "tier": "one"})], service(), *pods)
+    assert made["refusing"] == ["Service default/db has no ready endpoint: it refuses connections"]
+
+
+def test_what_is_declared_no_more_is_removed_and_others_stay() -> None:
+    objects = [
+        service(ours=True),
+        service("old", ours=True),
+        service("other", ports=[]),
+        thing("Service", "web", {"app.kubernetes.io/managed-by": "homelab.loadbalancer"}, spec={}),
+        endpoint_slice("db-ipv4-1"),
+        endpoint_slice("db-ipv4-2"),
+        endpoint_slice("old-ipv4-1", "old"),
+        endpoint_slice("web-abcde", "web", ours=False),
+    ]
+    # Removed in the opposite order.
+    removed = ["Service old", "EndpointSlice db-ipv4-2", "EndpointSlice old-ipv4-1"]
+    assert names(plan([entry(manage_service=True)], *objects)["remove"]) == removed
+    # A Service that the role made, and somebody else is to manage from now on.
+    assert names(plan([DB], *objects)["remove"]) == removed
+    everything = ["Service db", "Service old", "EndpointSlice db-ipv4-1", *removed[1:]]
+    assert names(plan([], *objects)["remove"]) == everything
+
+
+@pytest.mark.parametrize(
+    ("changes", "objects", "fault"),
+    [
+        ({}, [service(selector={"app": "db"})],
+         ": Service default/db has a selector, by which Kubernetes keeps its endpoints: take one of "
+         "the two away"),
+        ({"manage_service": True}, [service(ours=True, selector={"app": "db"})],
+         ": Service default/db has a selector, by which Kubernetes keeps its endpoints: take one of "
+         "the two away"),
+        ({"manage_service": True}, [service()],
+         ": Service default/db was made by somebody else: leave manage_service out, or remove it"),
+        ({}, [service(type="ExternalName")],
+         ": Service default/db is of the type ExternalName, which has no endpoints: make it one of "
+         "the type ClusterIP"),
+        ({}, [service(ports=[{"name": "sql", "port": 5432}, {"name": "dns", "port": 53, "protocol": "UDP"}])],
+         ".ports[0] 5432/tcp is no port of Service default/db, which has sql 5432/tcp, dns 53/udp: "
+         "write it as there"),
+        ({}, [service(), endpoint_slice("db-xyz", ours=False)],
+         ": Service default/db has endpoints of somebody else in EndpointSlice db-xyz, beside which "
+         "ours would be: remove it"),
+        ({}, [service(), endpoint_slice("db-xyz", ours=False, manager="endpointslicemirroring-controller.k8s.io")],
+         ": Service default/db has endpoints of somebody else in EndpointSlice db-xyz, beside which "
+         "ours would be: remove the Endpoints of that name"),
+        ({"addresses": ["10.96.0.9"]}, [service(), service("web", clusterIPs=["10.96.0.9"])],
+         ".addresses[0] 10.96.0.9 is the cluster IP of Service default/web: name what stands behind "
+         "it"),
+    ],
+)  # fmt: skip
+def test_what_the_cluster_stands_against(changes: dict[str, Any], objects: list[dict[str, Any]], fault: str) -> None:
+    assert plan([entry(**changes)], *objects)["faults"] == [ENTRY + fault]
+
+
+def test_a_service_that_is_not_there_may_come() -> None:
+    made = plan([DB])
+    assert made["faults"] == []
+    assert made["missing"] == [
+        ENTRY + ": there is no Service default/db: create it without a selector, or set manage_service: true"
+    ]
+    assert plan([entry(manage_service=True)])["missing"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "Db"}, ".name Db is not a name"),
+        ({"namespace": "a.b"}, ".namespace a.b is not a DNS label"),
+        ({"selector": {"app": "db"}}, " needs one of addresses and selector, and not both"),
+        ({"addresses": None}, " needs one of addresses and selector, and not both"),
+        ({"addresses": None, "selector": {}}, ".selector is empty, and would choose every pod"),
+        ({"addresses": None, "selector": {"app": "a b"}}, ".selector.app a b is not a label's value"),
+        ({"addresses": ["10.0.0.300"]}, ".addresses[0] 10.0.0.300 is not an IP address"),
+        ({"addresses": ["db.example.org"]}, ".addresses[0] db.example.org is not an IP address"),
+        ({"addresses": ["127.0.0.1"]}, ".addresses[0] 127.0.0.1 is a loopback address"),
+        ({"addresses": ["0.0.0.0"]}, ".addresses[0] 0.0.0.0 is the unspecified address"),
+        ({"addresses": ["::1"]}, ".addresses[0] ::1 is the loopback address"),
+        ({"addresses": ["169.254.0.1"]}, ".addresses[0] 169.254.0.1 is a link-local address"),
+        ({"addresses": ["fe80::1"]}, ".addresses[0] fe80::1 is a link-local address"),
+        ({"addresses": ["224.0.0.1"]}, ".addresses[0] 224.0.0.1 is a multicast address"),
+        ({"addresses": ["fd00::1", "fd00:0::1"]},
+         ".addresses[1] fd00:0::1 stands already in endpoints_services[0].addresses[0]"),
+        ({"addresses": "10.0.0.1"}, ".addresses must be a list, not str"),
+        ({"ports": []}, ".ports is empty: give at least one port"),
+        ({"ports": [{"port": 0}]}, ".ports[0].port 0 is not a port from 1 to 65535"),
+        ({"ports": [{"port": 1, "target_port": 70000}]}, ".ports[0].target_port 70000 is not a port"),
+        ({"ports": [{"port": 1, "protocol": "icmp"}]}, ".ports[0].protocol icmp is not one of tcp"),
+        ({"ports": [{"port": 1, "name": "a"}, {"port": 2}]}, ".ports[1].name is missing"),
+        ({"ports": [{"port": 1, "name": "a"}, {"port": 2, "name": "a"}]},
+         ".ports[1].name a is already that of endpoints_services[0].ports[0]"),
+        ({"ports": [{"port": 1, "name": "a"}, {"port": 1, "name": "b"}]},
+         ".ports[1].port 1 is already that of endpoints_services[0].ports[0]"),
+        ({"manage_service": "maybe"}, ".manage_service maybe is neither true nor false"),
+        ({"adresses": []}, ".adresses is not a known key"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(AnsibleFilterError) as caught:
+        plan([entry(**changes)], service())
+    assert str(caught.value).startswith(ENTRY + message)
+
+
+def test_a_service_is_declared_once() -> None:
+    assert plan([DB, entry(namespace="far")], service())["faults"] == []
+    with pytest.raises(AnsibleFilterError) as caught:
+        plan([DB, DB])
+    assert str(caught.value) == (
+        "endpoints_services[1] declares Service default/db, which endpoints_services[0] has already: merge them"
+    )

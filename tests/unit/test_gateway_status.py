@@ -1,0 +1,100 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether Gateways work, and what is said when they do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.filter.gateway_status import gateway_status
+
+ANY: dict[str, list[str]] = {"edge/public": []}
+
+
+def condition(kind: str, status: str = "True", message: str = "", generation: int = 2) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": "Because",
+        "message": message,
+        "observedGeneration": generation,
+    }
+
+
+WORKING = (condition("Accepted"), condition("Programmed"))
+# As Kubernetes itself has it on a new Gateway.
+NEW = (
+    {"type": "Accepted", "status": "Unknown", "reason": "Pending", "message": "Waiting for controller"},
+    {"type": "Programmed", "status": "Unknown", "reason": "Pending", "message": "Waiting for controller"},
+)
+
+
+def gateway(*conditions: dict[str, Any], addresses: tuple[str, ...] = (), **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "public", "namespace": "edge", "generation": 2},
+        "status": {
+            "conditions": list(conditions),
+            "addresses": [{"type": "IPAddress", "value": address} for address in addresses],
+            **status,
+        },
+    }
+
+
+def test_it_works() -> None:
+    found = [gateway(*WORKING, addresses=("192.0.2.1",)), {"metadata": {"name": "other", "namespace": "edge"}}]
+    assert gateway_status(found, ANY) == {"addresses": {"edge/public": ["192.0.2.1"]}, "waiting": []}
+    both = [gateway(*WORKING, addresses=("192.0.2.1", "2001:db8::1"))]
+    assert gateway_status(both, {"edge/public": ["2001:db8::1", "192.0.2.1"]})["waiting"] == []
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "said"),
+    [
+        ([], [], ["Gateway edge/public is not in the cluster"]),
+        ([gateway(*NEW)], [], ["Gateway edge/public: no controller has taken it up: see that the controller of G"]),
+        (
+            [gateway(condition("Accepted", generation=1), condition("Programmed", generation=1), addresses=("::1",))],
+            [],
+            ["Gateway edge/public: no controller has taken it up"],
+        ),
+        ([gateway(*WORKING)], [], ["Gateway edge/public: it has no address"]),
+        (
+            [gateway(*WORKING, addresses=("192.0.2.1",))],
+            ["192.0.2.2"],
+            ["Gateway edge/public: it has the address 192.0.2.1, and not 192.0.2.2"],
+        ),
+        ([gateway(condition("Accepted"))], [], ["Gateway edge/public: it is not Programmed, and its controller does"]),
+        (
+            [
+                gateway(
+                    condition("Accepted", "False", "All Listeners must be valid"),
+                    listeners=[
+                        {
+                            "name": "https",
+                            "conditions": [
+                                condition("Accepted"),
+                                condition("Conflicted", "False"),
+                                condition("ResolvedRefs", "False", "no \x1b[2Jsecret"),
+                            ],
+                        },
+                        {"name": "http", "conditions": [condition("Conflicted", "True", "taken")]},
+                    ],
+                )
+            ],
+            [],
+            [
+                "Gateway edge/public: Accepted is False (Because): All Listeners must be valid",
+                "Gateway edge/public: listener https: ResolvedRefs is False (Because): no \\x1b[2Jsecret",
+                "Gateway edge/public: listener http: Conflicted is True (Because): taken",
+            ],
+        ),
+    ],
+)
+def test_why_it_does_not_work(found: list[Any], expected: list[str], said: list[str]) -> None:
+    waiting = gateway_status(found, {"edge/public": expected})["waiting"]
+    assert len(waiting) == len(said)
+    for line, start in zip(waiting, said):
+        assert line.startswith(start)

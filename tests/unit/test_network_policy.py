@@ -1,0 +1,235 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Network policies: what may be declared, what it means to the API server, and who enforces it."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.homelab.loadbalancer.plugins.filter.network_policy_plan import network_policy_plan
+
+LABELS = {"app.kubernetes.io/managed-by": "homelab.loadbalancer"}
+BASE = {"name": "web", "namespace": "shop"}
+
+
+def looked_up(**resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What k8s_read found of a cluster, by kinds."""
+    kinds = ("NetworkPolicy", "DaemonSet", "Node")
+    return [{"kind": kind, "api_found": True, "resources": resources.get(kind, [])} for kind in kinds]
+
+
+def spec(**policy: Any) -> dict[str, Any]:
+    """What one policy is to the API server."""
+    made: dict[str, Any] = network_policy_plan([{**BASE, **policy}], looked_up())["apply"][0]["spec"]
+    return made
+
+
+def peers(*entries: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the other sides of a rule are to the API server."""
+    found: list[dict[str, Any]] = spec(ingress=[{"from": list(entries)}])["ingress"][0]["from"]
+    return found
+
+
+def refusal(policies: Any, cluster: list[dict[str, Any]] | None = None) -> str:
+    """Why policies are refused; empty when they are not."""
+    try:
+        network_policy_plan(policies, looked_up() if cluster is None else cluster)
+    except AnsibleFilterError as error:
+        return str(error)
+    return ""
+
+
+def live(name: str, namespace: str = "shop", ours: bool = True) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace, "labels": LABELS if ours else {"app": "x"}}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": {}}
+
+
+def daemon_set(name: str, ready: int = 3) -> dict[str, Any]:
+    status = {"numberReady": ready, "desiredNumberScheduled": 3}
+    return {"metadata": {"name": name, "namespace": "kube-system"}, "status": status}
+
+
+def node(version: str) -> dict[str, Any]:
+    return {"metadata": {"name": "one"}, "status": {"nodeInfo": {"kubeletVersion": version}}}
+
+
+def test_an_object_is_ours_by_its_label() -> None:
+    made = network_policy_plan([{**BASE, "ingress": "deny"}], looked_up())["apply"]
+    assert made == [
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "web", "namespace": "shop", "labels": LABELS},
+            "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({"ingress": "deny", "egress": "deny"}, {"policyTypes": ["Ingress", "Egress"]}),
+        ({"egress": "deny"}, {"policyTypes": ["Egress"]}),
+        # A rule without anything in it allows everything.
+        ({"ingress": [{}]}, {"policyTypes": ["Ingress"], "ingress": [{}]}),
+        (
+            {"egress": [{"to": [{"pods": {"app": "db"}}], "ports": [5432]}]},
+            {
+                "policyTypes": ["Egress"],
+                "egress": [
+                    {
+                        "to": [{"podSelector": {"matchLabels": {"app": "db"}}}],
+                        "ports": [{"port": 5432, "protocol": "TCP"}],
+                    }
+                ],
+            },
+        ),
+    ],
+)
+def test_directions(policy: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert spec(**policy) == {"podSelector": {}, **expected}
+
+
+def test_pods_that_it_is_for() -> None:
+    assert spec(pods={"app": "web", "tier": 1}, ingress="deny")["podSelector"] == {
+        "matchLabels": {"app": "web", "tier": "1"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "peer"),
+    [
+        ({"pods": {}}, {"podSelector": {}}),
+        ({"namespaces": {}}, {"namespaceSelector": {}}),
+        ({"namespaces": {"team": "a"}}, {"namespaceSelector": {"matchLabels": {"team": "a"}}}),
+        (
+            {"namespace": "monitoring", "pods": {"app": "probe"}},
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+                "podSelector": {"matchLabels": {"app": "probe"}},
+            },
+        ),
+        ({"network": "0.0.0.0/0"}, {"ipBlock": {"cidr": "0.0.0.0/0"}}),
+        ({"network": "172.16.0.21"}, {"ipBlock": {"cidr": "172.16.0.21/32"}}),
+        (
+            {"network": "fd00::/16", "except": ["fd00:1::/32"]},
+            {"ipBlock": {"cidr": "fd00::/16", "except": ["fd00:1::/32"]}},
+        ),
+    ],
+)
+def test_other_sides(entry: dict[str, Any], peer: dict[str, Any]) -> None:
+    assert peers(entry) == [peer]
+
+
+@pytest.mark.parametrize(
+    ("port", "expected"),
+    [
+        (80, {"port": 80, "protocol": "TCP"}),
+        ("80", {"port": 80, "protocol": "TCP"}),
+        ("metrics", {"port": "metrics", "protocol": "TCP"}),
+        ({"port": 53, "protocol": "udp"}, {"port": 53, "protocol": "UDP"}),
+        ({"port": 8000, "end_port": 8010}, {"port": 8000, "endPort": 8010, "protocol": "TCP"}),
+    ],
+)
+def test_ports(port: Any, expected: dict[str, Any]) -> None:
+    assert spec(ingress=[{"ports": [port]}])["ingress"] == [{"ports": [expected]}]
+
+
+def ingress(**rule: Any) -> dict[str, Any]:
+    return {**BASE, "ingress": [rule]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({**BASE}, "network_policy_policies[0] has neither ingress nor egress"),
+        ({"name": "web", "ingress": "deny"}, "network_policy_policies[0].namespace is missing"),
+        ({**BASE, "name": "Web", "ingress": "deny"}, "network_policy_policies[0].name Web is not"),
+        ({**BASE, "namespace": "a.b", "ingress": "deny"}, "network_policy_policies[0].namespace a.b is not"),
+        ({**BASE, "ingress": "allow"}, "network_policy_policies[0].ingress allow is neither deny nor a list"),
+        ({**BASE, "egress": []}, "network_policy_policies[0].egress is empty: write deny"),
+        ({**BASE, "pods": {"a b": "c"}, "ingress": "deny"}, "network_policy_policies[0].pods a b is not"),
+        ({**BASE, "egress": [{"from": []}]}, "network_policy_policies[0].egress[0].from is not a known key"),
+        (ingress(**{"from": []}), "network_policy_policies[0].ingress[0].from is empty"),
+        (ingress(ports=[]), "network_policy_policies[0].ingress[0].ports is empty"),
+        (ingress(ports=[0]), "network_policy_policies[0].ingress[0].ports[0].port 0 is not a port"),
+        (ingress(ports=["53/udp"]), "ports[0].port 53/udp is not a number or the name of a port"),
+        (ingress(ports=[{"port": 9, "protocol": "icmp"}]), "ports[0].protocol icmp is not one of tcp, udp, sctp"),
+        (ingress(ports=[{"port": 9, "end_port": 8}]), "ports[0].end_port 8 is not a port from 9 to 65535"),
+        (ingress(ports=[{"port": "web", "end_port": 8}]), "ports[0].end_port needs a number as port"),
+        (ingress(**{"from": [{}]}), "ingress[0].from[0] is empty: name pods"),
+        (ingress(**{"from": [{"network": "172.16.0.1/24"}]}), "from[0].network 172.16.0.1/24 has host bits set"),
+        (ingress(**{"from": [{"except": ["10.0.0.0/8"]}]}), "from[0].except needs a network"),
+        (ingress(**{"from": [{"network": "10.0.0.0/8", "pods": {}}]}), "from[0] has a network and pods"),
+        (
+            ingress(**{"from": [{"network": "10.0.0.0/8", "except": ["11.0.0.0/16"]}]}),
+            "from[0].except[0] 11.0.0.0/16 is not a part of 10.0.0.0/8",
+        ),
+        (ingress(**{"from": [{"namespace": "a", "namespaces": {}}]}), "from[0] has a namespace and labels"),
+    ],
+)
+def test_what_is_refused(policy: dict[str, Any], message: str) -> None:
+    assert message in refusal([policy])
+
+
+def test_two_of_a_name() -> None:
+    deny = {**BASE, "ingress": "deny"}
+    assert "network_policy_policies[1].name web is already that of network_policy_policies[0]" in refusal([deny, deny])
+    assert refusal([deny, {**deny, "namespace": "other"}]) == ""
+
+
+def test_what_is_ours_and_not_declared_goes() -> None:
+    cluster = looked_up(NetworkPolicy=[live("web"), live("old"), live("web", "other"), live("theirs", ours=False)])
+    plan = network_policy_plan([{**BASE, "ingress": "deny"}], cluster)
+    assert [(entry["metadata"]["namespace"], entry["metadata"]["name"]) for entry in plan["remove"]] == [
+        ("shop", "old"),
+        ("other", "web"),
+    ]
+
+
+def test_a_policy_of_others_is_not_taken_over() -> None:
+    cluster = looked_up(NetworkPolicy=[live("web", ours=False)])
+    said = refusal([{**BASE, "ingress": "deny"}], cluster)
+    assert "network_policy_policies[0] web is there in the namespace shop and is not of this role" in said
+
+
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        (
+            {"DaemonSet": [daemon_set("calico-node")]},
+            "Calico enforces them (DaemonSet kube-system/calico-node, ready on 3 of 3 nodes)",
+        ),
+        (
+            {"DaemonSet": [daemon_set("cilium-envoy"), daemon_set("cilium", 1)]},
+            "Cilium enforces them (DaemonSet kube-system/cilium, ready on 1 of 3 nodes)",
+        ),
+        ({"DaemonSet": [daemon_set("kube-router")]}, "kube-router enforces them"),
+        ({"DaemonSet": [daemon_set("antrea-agent")]}, "Antrea enforces them"),
+        ({"DaemonSet": [daemon_set("weave-net")]}, "Weave Net enforces them"),
+        ({"DaemonSet": [daemon_set("rke2-canal")]}, "Canal enforces them"),
+        ({"Node": [node("v1.33.1+k3s1")]}, "k3s enforces them, unless"),
+        ({"Node": [node("v1.33.1")], "DaemonSet": [daemon_set("kube-flannel-ds")]}, "nothing known enforces"),
+        ({"DaemonSet": [daemon_set("cilium-envoy")]}, "nothing known enforces"),
+        ({}, "nothing known enforces"),
+    ],
+)
+def test_who_enforces_them(cluster: dict[str, Any], message: str) -> None:
+    said = network_policy_plan([], looked_up(**cluster))["enforcement"]
+    assert said.startswith(message)
+
+
+@given(st.ip_addresses(v=4), st.integers(1, 32), st.integers(0, 31))
+def test_an_exception_is_a_real_part(address: Any, length: int, whole: int) -> None:
+    """What the API server takes: the exception is inside the network and smaller."""
+    part = ipaddress.ip_network((address, length), strict=False)
+    network = ipaddress.ip_network((address, whole), strict=False)
+    said = refusal([ingress(**{"from": [{"network": str(network), "except": [str(part)]}]})])
+    assert (said == "") == (part != network and part.subnet_of(network))
