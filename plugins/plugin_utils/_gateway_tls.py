@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+except ImportError:
+    pass  # where plugins are only looked at, as by ansible-doc; ansible-core itself does not run without it
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway import Files, Listener

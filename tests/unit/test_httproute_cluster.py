@@ -217,7 +217,7 @@ def test_label_selectors(selector: dict[str, Any], labels: dict[str, str], taken
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "both"),
+    ("first", "second", "both"),
     [
         ("", "", ""),
         ("", "a.b", "a.b"),
@@ -229,8 +229,8 @@ def test_label_selectors(selector: dict[str, Any], labels: dict[str, str], taken
         ("a.b", "c.b", None),
     ],
 )
-def test_host_names_meet(one: str, other: str, both: str | None) -> None:
-    assert meet(one, other) == meet(other, one) == both
+def test_host_names_meet(first: str, second: str, both: str | None) -> None:
+    assert meet(first, second) == meet(second, first) == both
 
 
 HOSTS = ["a", "b", "a.b", "b.b", "c.a.b", "b.a", "a.a.b"]
