@@ -63,6 +63,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _metallb_manifest as manifest
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record import read_record, stale
 
 
 def metallb_plan(
@@ -73,7 +74,7 @@ def metallb_plan(
     tolerations: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, list[dict[str, Any]]]:
     """What to apply and what to remove."""
-    recorded = manifest.read_record(record)
+    recorded = read_record(record)
     if not text:
         return {"apply": [], "remove": recorded, "settle": []}
     try:
@@ -86,7 +87,7 @@ def metallb_plan(
         raise AnsibleFilterError(str(error)) from error
     # The namespace comes first, and the record right after it: what is applied is on record before.
     wanted.sort(key=lambda entry: bool(entry["kind"] != "Namespace"))
-    remove = manifest.stale(recorded, wanted)
+    remove = stale(recorded, wanted)
     return {
         "apply": [wanted[0], manifest.record(wanted, recorded), *wanted[1:]],
         "remove": remove,

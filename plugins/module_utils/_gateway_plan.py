@@ -22,7 +22,11 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway_obje
     traefik_objects,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of, parse_definitions
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_manifest import read_record, stale
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record import (
+    read_record,
+    stale,
+    write_record,
+)
 
 CRD = "CustomResourceDefinition"
 RECORD = "homelab-loadbalancer-gateway"
@@ -185,11 +189,7 @@ def _record(applied: Sequence[Mapping[str, Any]], namespace: str) -> dict[str, A
     }
     first = [entry for entry in applied if entry["kind"] == "Namespace"]
     rest = [entry for entry in applied if entry["kind"] != "Namespace"]
-    lines = [
-        "%s %s %s %s\n" % (entry["apiVersion"], entry["kind"], _namespace(entry) or "-", _name(entry))
-        for entry in (*first, record, *rest)
-    ]
-    return {**record, "data": {"objects": "".join(lines)}}
+    return {**record, "data": {"objects": write_record([*first, record, *rest])}}
 
 
 def _services(gateways: Sequence[Gateway], options: Options) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects 
     MANAGER,
     parse_definitions,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record import stale, write_record
 
 LABELS = {MANAGED_BY: MANAGER, "app.kubernetes.io/part-of": "metallb"}
 # What we applied, so that an upgrade and a removal know it whatever the manifest has become.
@@ -53,30 +54,13 @@ def record(wanted: Sequence[Mapping[str, Any]], recorded: Sequence[Mapping[str, 
 
     recorded -- objects of before: an upgrade keeps them in the record until it has removed them
     """
-    lines = ["%s %s %s %s\n" % _key(entry) for entry in (*wanted, *stale(recorded, wanted))]
     namespace = next(entry["metadata"]["name"] for entry in wanted if entry["kind"] == "Namespace")
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": RECORD, "namespace": namespace, "labels": dict(LABELS)},
-        "data": {"objects": "".join(lines)},
+        "data": {"objects": write_record([*wanted, *stale(recorded, wanted)])},
     }
-
-
-def read_record(text: str) -> list[dict[str, Any]]:
-    """References to the objects that were applied, in their order, from the data of the record."""
-    found = []
-    for line in text.splitlines():
-        version, kind, namespace, name = line.split(" ")
-        metadata = {"name": name} if namespace == "-" else {"name": name, "namespace": namespace}
-        found.append({"apiVersion": version, "kind": kind, "metadata": metadata})
-    return found
-
-
-def stale(recorded: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What was applied and is wanted no more."""
-    keys = [_key(entry) for entry in wanted]
-    return [dict(entry) for entry in recorded if _key(entry) not in keys]
 
 
 def _object(entry: dict[str, Any]) -> dict[str, Any]:
@@ -103,8 +87,3 @@ def _client_configs(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _pod(entry: Mapping[str, Any]) -> dict[str, Any]:
     spec: dict[str, Any] = entry["spec"]["template"]["spec"]
     return spec
-
-
-def _key(entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    metadata = entry["metadata"]
-    return entry["apiVersion"], entry["kind"], metadata.get("namespace") or "-", metadata["name"]
