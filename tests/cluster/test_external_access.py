@@ -56,8 +56,9 @@ class Outside:
         assert set(recap(done.out).values()) == {0}
         return re.sub(r"\s+", " ", done.out), json.loads(self.file.read_text())
 
-    def faults(self, **variables: Any) -> list[str]:
-        return [check["sentence"] for check in self.look(**variables)[1] if check["cause"]]
+    def faults(self, kind: str = "", **variables: Any) -> list[str]:
+        checks = self.look(**variables)[1]
+        return [check["sentence"] for check in checks if check["cause"] and kind in check["kind"]]
 
     def apply(self, *objects: dict[str, Any], state: str = "present") -> None:
         variables = {"k8s_objects_definitions": list(objects), "k8s_objects_state": state}
@@ -106,10 +107,10 @@ def test_a_closed_port_is_found_and_named(metallb: Outside) -> None:
     for node in NODES:
         metallb.cluster.node(node, "firewall-cmd", "--add-port=7946/tcp", "--add-port=7946/udp")
     try:
-        assert [one for one in metallb.faults() if "7946" in one] == []
+        assert metallb.faults("memberlist") == []
         for protocol in ("tcp", "udp"):
             metallb.cluster.node("worker2", "firewall-cmd", "--remove-port=7946/%s" % protocol)
-            (fault,) = [one for one in metallb.faults() if "7946" in one]
+            (fault,) = metallb.faults("memberlist")
             assert fault.startswith("control1, worker1, %s 7946 of worker2: a firewall says no" % protocol)
             assert fault.endswith("open 7946/tcp and 7946/udp on worker2, for instance with the role firewalld_ports")
             metallb.cluster.node("worker2", "firewall-cmd", "--add-port=7946/%s" % protocol)
