@@ -52,6 +52,7 @@ class Outside:
             "tasks": [keep],
         }
         done = self.cluster.play(json.dumps([seen]))
+        print(done.out)  # shown when a test fails that has waited for another report
         assert done.rc == 0, done.out + done.err
         assert set(recap(done.out).values()) == {0}
         return re.sub(r"\s+", " ", done.out), json.loads(self.file.read_text())
