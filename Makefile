@@ -78,7 +78,7 @@ cluster-down: ## remove the cluster with all its data
 check: setup ## lint, types and unit tests
 	@$(RUN_TESTS) check
 
-test: ## every test
+test: ## every test but those of the cluster
 	@tools/setup test
 	@$(RUN_TESTS) test
 
