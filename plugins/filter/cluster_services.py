@@ -70,6 +70,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _cluster_services
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 
 
@@ -80,7 +81,7 @@ def cluster_services(
     carry: Sequence[str] = _cluster_services.CARRY,
 ) -> dict[str, Any]:
     """The declaration, and what it lacks."""
-    cluster = {entry["kind"]: entry["resources"] for entry in looked_up}
+    cluster = by_kind(looked_up)
     try:
         found = _cluster_services.carried(cluster, _cluster_services.Scope(node, tuple(namespaces), tuple(carry)))
     except InputError as error:

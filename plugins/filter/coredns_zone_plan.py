@@ -63,15 +63,13 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _coredns_plan
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
 
 
 def coredns_zone_plan(declared: Mapping[str, Any], looked_up: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """What to do with the cluster."""
-    cluster: dict[str, list[Mapping[str, Any]]] = {}
-    for answer in looked_up:
-        cluster.setdefault(answer["kind"], []).extend(answer["resources"])
     try:
-        return _coredns_plan.plan(declared, cluster)._asdict()
+        return _coredns_plan.plan(declared, by_kind(looked_up))._asdict()
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -53,6 +53,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _endpoints_plan
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 
 
@@ -60,7 +61,7 @@ def endpoints_plan(
     declared: Sequence[Mapping[str, Any]], looked_up: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
     """What to do, and why it may not be done."""
-    cluster = {entry["kind"]: entry["resources"] for entry in looked_up}
+    cluster = by_kind(looked_up)
     try:
         plan = _endpoints_plan.plan(declared, cluster)
     except InputError as error:

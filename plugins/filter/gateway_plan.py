@@ -82,6 +82,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import _gatew
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway import Gateway, parse_gateways
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway_tls import check_pair
 
 
@@ -98,7 +99,7 @@ def gateway_plan(
 ) -> dict[str, Any]:
     """What to do."""
     files = files or {}
-    cluster = {entry["kind"]: entry["resources"] for entry in looked_up}
+    cluster = by_kind(looked_up)
     try:
         options = _gateway_plan.Options(
             controller,

@@ -42,11 +42,12 @@ _value:
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway_plan import removal
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
 
 
 def gateway_removal(looked_up: Sequence[Mapping[str, Any]], remove_crds: bool = False) -> dict[str, Any]:
     """What to remove, and why it may not be done."""
-    objects, faults = removal({entry["kind"]: entry["resources"] for entry in looked_up}, remove_crds)
+    objects, faults = removal(by_kind(looked_up), remove_crds)
     return {"remove": objects, "faults": faults}
 
 

@@ -68,6 +68,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _metallb_cluster
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
 
 
 def metallb_pool_plan(
@@ -78,7 +79,7 @@ def metallb_pool_plan(
     allow_moves: bool = False,
 ) -> dict[str, Any]:
     """What to do, and why it may not be done."""
-    cluster = {entry["kind"]: entry["resources"] for entry in looked_up}
+    cluster = by_kind(looked_up)
     try:
         plan = _metallb_cluster.plan(declared, cluster, namespace, gateways, allow_moves)
     except InputError as error:

@@ -50,12 +50,13 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._network_policy import plan
 
 
 def network_policy_plan(policies: Any, looked_up: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """What to apply and to remove, and who enforces it."""
-    cluster = {entry["kind"]: entry["resources"] for entry in looked_up}
+    cluster = by_kind(looked_up)
     try:
         return plan(policies, cluster)._asdict()
     except InputError as error:

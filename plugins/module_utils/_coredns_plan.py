@@ -25,7 +25,13 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._coredns_core
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._coredns_zone import PREFIX, in_zone, parse_zone
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER, name_of
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
+    MANAGED_BY,
+    MANAGER,
+    has_labels,
+    name_of,
+    reference,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_rollout import addresses_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_address
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list, parse_number
@@ -72,12 +78,16 @@ def plan(declared: Mapping[str, Any], cluster: Cluster) -> Plan:
     """
     live = {(entry["kind"], entry["metadata"]["name"]): entry for entry in _in_namespace(cluster)}
     for (dummy, name), entry in live.items():
-        if name == NAME and not _is_ours(entry):
+        if name == NAME and not has_labels(entry, {MANAGED_BY: MANAGER}):
             raise InputError("%s is not of this role: rename it, or remove it" % name_of(entry))
     present = declared["state"] == "present"
     wanted, trial = _wanted(declared, cluster, live) if present else ([], [])
     names = {(entry["kind"], entry["metadata"]["name"]) for entry in wanted}
-    remove = [_reference(entry) for key, entry in live.items() if key[1] == NAME and key not in names]
+    remove = [
+        reference(entry["apiVersion"], entry["kind"], entry)
+        for key, entry in live.items()
+        if key[1] == NAME and key not in names
+    ]
     if ("ConfigMap", CLUSTER_DNS) not in names:
         wanted += _restored(live)
     outside = _outside(declared) if present else Outside(0, False, [])
@@ -290,17 +300,6 @@ def _in_namespace(cluster: Cluster) -> Iterator[dict[str, Any]]:
         for entry in cluster.get(kind, ()):
             if entry["metadata"]["namespace"] == NAMESPACE:
                 yield {**entry, "kind": kind, "apiVersion": version}
-
-
-def _reference(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An object down to what it takes to remove it."""
-    metadata = {"name": entry["metadata"]["name"], "namespace": NAMESPACE}
-    return {"apiVersion": entry["apiVersion"], "kind": entry["kind"], "metadata": metadata}
-
-
-def _is_ours(entry: Mapping[str, Any]) -> bool:
-    labels = entry["metadata"].get("labels") or {}
-    return bool(labels.get(MANAGED_BY) == MANAGER)
 
 
 def _node_addresses(cluster: Cluster) -> list[str]:

@@ -14,7 +14,12 @@ import ipaddress
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._endpoints import Declared, Port, parse_endpoints
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
+    MANAGED_BY,
+    MANAGER,
+    has_labels,
+    reference,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import spoken
 
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -76,12 +81,12 @@ def _faults(entry: Declared, service: Mapping[str, Any], cluster: Cluster) -> It
         yield "%s has a selector, by which Kubernetes keeps its endpoints: take one of the two away" % called
     if spec.get("type") == "ExternalName":
         yield "%s is of the type ExternalName, which has no endpoints: make it one of the type ClusterIP" % called
-    if entry.manage_service and service and not _is_ours(service):
+    if entry.manage_service and service and not has_labels(service, LABELS):
         yield "%s was made by somebody else: leave manage_service out, or remove it" % called
     if service and not entry.manage_service:
         yield from _unknown_ports(entry, [_port(port) for port in spec.get("ports") or []])
     for other in cluster.get("EndpointSlice", ()):
-        if _service_of(other) == entry.key and not _is_ours(other):
+        if _service_of(other) == entry.key and not has_labels(other, LABELS):
             yield "%s has endpoints of somebody else in EndpointSlice %s, beside which ours would be: remove %s" % (
                 called,
                 other["metadata"]["name"],
@@ -192,14 +197,10 @@ def _stale(entries: Sequence[Declared], wanted: Sequence[dict[str, Any]], cluste
     objects are removed in the opposite order; one that is still declared stays, whoever manages it from now on."""
     keep = {(obj["kind"], *_key(obj)) for obj in wanted} | {("Service", *entry.key) for entry in entries}
     return [
-        {
-            "apiVersion": "v1" if kind == "Service" else "discovery.k8s.io/v1",
-            "kind": kind,
-            "metadata": {key: obj["metadata"][key] for key in ("name", "namespace")},
-        }
+        reference("v1" if kind == "Service" else "discovery.k8s.io/v1", kind, obj)
         for kind in ("Service", "EndpointSlice")
         for obj in cluster.get(kind, ())
-        if _is_ours(obj) and (kind, *_key(obj)) not in keep
+        if has_labels(obj, LABELS) and (kind, *_key(obj)) not in keep
     ]
 
 
@@ -221,8 +222,3 @@ def _is_mirrored(endpoint_slice: Mapping[str, Any]) -> bool:
     """Whether Kubernetes made the slice of an Endpoints object that somebody wrote, and would make it again."""
     labels = endpoint_slice["metadata"].get("labels") or {}
     return bool(labels.get(SLICE_MANAGED_BY) == "endpointslicemirroring-controller.k8s.io")
-
-
-def _is_ours(obj: Mapping[str, Any]) -> bool:
-    labels = obj["metadata"].get("labels") or {}
-    return all(labels.get(key) == value for key, value in LABELS.items())

@@ -10,11 +10,11 @@ expression, and those of the two controllers, which would tell it in the status 
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _app_values as values
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_values import parse_hostname
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, parse_number
 
 # Where Traefik answers the kubelet.
@@ -24,8 +24,6 @@ RESERVED = {
     "nginx": {8081: "answers the kubelet", 9113: "shows its metrics"},
     "traefik": {TRAEFIK_PORT: "answers the kubelet"},
 }
-HOSTNAME = re.compile(r"(?=.{1,253}\Z)(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
-_HOSTNAME = "a host name: write it like www.example.org or *.example.org, in lower case"
 _GATEWAY = ("name", "namespace", "listeners", "address", "labels", "annotations")
 _LISTENER = ("name", "protocol", "port", "hostname", "tls", "from", "selector")
 _TLS = ("secret", "certificate_file", "key_file")
@@ -119,7 +117,9 @@ def _listener(raw: Any, controller: str, gateway: str, where: str) -> Listener:
         why = RESERVED[controller][port]
         raise InputError("%s.port %d cannot be served: %s %s there. Choose another" % (where, port, controller, why))
     secret, files = _tls(raw.get("tls"), protocol, "%s-%s" % (gateway, name), where + ".tls")
-    hostname = _hostname(raw.get("hostname") or "", where + ".hostname")
+    hostname = raw.get("hostname") or ""
+    if hostname:
+        parse_hostname(hostname, where + ".hostname", wildcard=True)
     return Listener(where, name, protocol, port, hostname, secret, files, _routes(raw, where))
 
 
@@ -140,14 +140,6 @@ def _tls(raw: Any, protocol: str, made: str, where: str) -> tuple[str, Files | N
         return values.parse_subdomain(raw["secret"], where + ".secret"), None
     check_keys(raw, _TLS, ("certificate_file", "key_file"), where)
     return made + "-tls", Files(str(raw["certificate_file"]), str(raw["key_file"]))
-
-
-def _hostname(raw: Any, where: str) -> str:
-    if not raw:
-        return ""
-    if re.match(r"[0-9.]+\Z", str(raw)):
-        raise InputError("%s %s is an IP address, and not a host name: leave it out to serve any name" % (where, raw))
-    return values.parse_pattern(raw, HOSTNAME, where, _HOSTNAME)
 
 
 def _routes(raw: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -21,7 +21,11 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway_obje
     namespace_object,
     traefik_objects,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of, parse_definitions
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
+    has_labels,
+    name_of,
+    parse_definitions,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record import (
     read_record,
     stale,
@@ -84,7 +88,7 @@ def plan(
     recorded = recorded_objects(cluster)
     others = _controller_objects(gateways, options, manifests)
     # A namespace of somebody else would go with us.
-    if not _is_ours(cluster.get("Namespace", ())):
+    if not all(has_labels(entry, LABELS) for entry in cluster.get("Namespace", ())):
         others = [entry for entry in others if entry["kind"] != "Namespace"]
     # First what the rest needs: its namespace, and that all of it is on record before it is there.
     others.sort(key=lambda entry: bool(entry["kind"] != "Namespace"))
@@ -227,13 +231,6 @@ def _missing(gateways: Sequence[Gateway], secrets: Sequence[Mapping[str, Any]]) 
                         gateway.namespace,
                     )
                 )
-
-
-def _is_ours(found: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a namespace is ours, or will be."""
-    return all(
-        (entry["metadata"].get("labels") or {}).get(key) == value for entry in found for key, value in LABELS.items()
-    )
 
 
 def _name(entry: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ def parse_hostname(raw: Any, where: str, wildcard: bool = False) -> str:
         ipaddress.ip_address(name)
     except ValueError:
         return str(raw)
-    raise InputError("%s %s is an address: an HTTPRoute knows hosts by their names" % (where, raw))
+    raise InputError("%s %s is an IP address, and not a host name" % (where, raw))
 
 
 def parse_url_path(raw: Any, where: str) -> str:

@@ -147,6 +147,26 @@ def shown(part: Mapping[str, Any], kind: str = "") -> dict[str, Any]:
     return result
 
 
+def by_kind(looked_up: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """What homelab.loadbalancer.k8s_read found, several queries of one kind together."""
+    cluster: dict[str, list[dict[str, Any]]] = {}
+    for answer in looked_up:
+        cluster.setdefault(answer["kind"], []).extend(answer["resources"])
+    return cluster
+
+
+def has_labels(obj: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether an object has all of these labels, by which a role knows its own."""
+    found = obj["metadata"].get("labels") or {}
+    return all(found.get(key) == value for key, value in labels.items())
+
+
+def reference(version: str, kind: str, obj: Mapping[str, Any]) -> dict[str, Any]:
+    """An object of a namespace, down to what it takes to remove it."""
+    metadata = {key: obj["metadata"][key] for key in ("name", "namespace")}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata}
+
+
 def server_message(text: str) -> str:
     """What the API server said, out of the message in which `kubernetes.core` quotes its answer."""
     body = _BODY.search(text)

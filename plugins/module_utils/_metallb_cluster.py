@@ -15,7 +15,7 @@ import ipaddress
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import has_labels, name_of, reference
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_pool import (
     LABELS,
     PREFIX,
@@ -131,7 +131,7 @@ def _taken(pools: Sequence[Pool], cluster: Cluster, gateways: Sequence[str]) -> 
 def _unknown(declared: Mapping[str, Any], cluster: Cluster, staying: set[str]) -> Iterator[str]:
     """Pools and peers that an advertisement names and that are not there."""
     pools = staying | {pool["name"] for pool in declared["pools"]}
-    peers = {_name(peer) for peer in cluster.get("BGPPeer", ()) if not _is_ours(peer)}
+    peers = {_name(peer) for peer in cluster.get("BGPPeer", ()) if not has_labels(peer, LABELS)}
     peers |= {peer["name"] for peer in declared["bgp_peers"]}
     for key, field, known, variable in (
         ("l2_advertisements", "pools", pools, "pools"),
@@ -170,20 +170,11 @@ def _ours(cluster: Cluster) -> list[dict[str, Any]]:
     """The objects that the role made, down to what it takes to remove them."""
     kinds = ("BGPAdvertisement", "L2Advertisement", "BGPPeer", "IPAddressPool", "Community", "Secret")
     return [
-        {
-            "apiVersion": entry["apiVersion"],
-            "kind": kind,
-            "metadata": {key: entry["metadata"][key] for key in ("name", "namespace")},
-        }
+        reference(entry["apiVersion"], kind, entry)
         for kind in kinds
         for entry in cluster.get(kind, ())
-        if _is_ours(entry) and (kind != "Secret" or _name(entry).startswith(SECRET_PREFIX))
+        if has_labels(entry, LABELS) and (kind != "Secret" or _name(entry).startswith(SECRET_PREFIX))
     ]
-
-
-def _is_ours(entry: Mapping[str, Any]) -> bool:
-    labels = entry["metadata"].get("labels") or {}
-    return all(labels.get(key) == value for key, value in LABELS.items())
 
 
 def _name(entry: Mapping[str, Any]) -> str:

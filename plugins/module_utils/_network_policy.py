@@ -22,7 +22,12 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values i
     parse_subdomain,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
+    MANAGED_BY,
+    MANAGER,
+    has_labels,
+    reference,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import PROTOCOLS, parse_network
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
@@ -75,13 +80,17 @@ def plan(policies: Any, cluster: Mapping[str, Sequence[Mapping[str, Any]]]) -> P
     standing = {_key(entry): entry for entry in cluster.get("NetworkPolicy", ())}
     for index, entry in enumerate(wanted):
         key = _key(entry)
-        if key in standing and not _is_ours(standing[key]):
+        if key in standing and not has_labels(standing[key], {MANAGED_BY: MANAGER}):
             raise InputError(
                 "%s[%d] %s is there in the namespace %s and is not of this role: choose another name, or remove it"
                 % (WHERE, index, key[1], key[0])
             )
     names = {_key(entry) for entry in wanted}
-    remove = [_reference(entry) for key, entry in standing.items() if _is_ours(entry) and key not in names]
+    remove = [
+        reference("networking.k8s.io/v1", "NetworkPolicy", entry)
+        for key, entry in standing.items()
+        if has_labels(entry, {MANAGED_BY: MANAGER}) and key not in names
+    ]
     return Plan(wanted, remove, _enforcement(cluster))
 
 
@@ -220,17 +229,6 @@ def _selector(raw: Any, where: str) -> dict[str, Any]:
 
 def _key(entry: Mapping[str, Any]) -> tuple[str, str]:
     return str(entry["metadata"]["namespace"]), str(entry["metadata"]["name"])
-
-
-def _is_ours(entry: Mapping[str, Any]) -> bool:
-    return (entry["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER
-
-
-def _reference(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An object, down to what it takes to remove it."""
-    namespace, name = _key(entry)
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata}
 
 
 def _enforcement(cluster: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

@@ -103,6 +103,11 @@ class Cluster:
 
 def recap(output: str) -> dict[str, int]:
     """How many tasks changed something, by host."""
-    found = {host: int(count) for host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", output, re.MULTILINE)}
+    found = {host: int(count) for host, count in re.findall(r"(\S+) +: ok=\d+ +changed=(\d+)", output)}
     assert found, output
     return found
+
+
+def changed(output: str) -> bool:
+    """Whether the play changed anything."""
+    return any(recap(output).values())

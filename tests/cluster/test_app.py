@@ -11,7 +11,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap, web_app
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, changed, web_app
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 NODES = ("172.16.0.11", "172.16.0.12", "172.16.0.13")
@@ -27,11 +27,6 @@ WEB = web_app(
 def app(cluster: Cluster, *options: str, rc: int = 0, **variables: Any) -> str:
     """Run the role and return what it printed."""
     return cluster.roles({**WEB, **variables}, options=options, rc=rc)
-
-
-def changed(output: str) -> bool:
-    """Whether the play changed anything."""
-    return any(recap(output).values())
 
 
 def names(cluster: Cluster, kinds: str = "configmap,deployment,service") -> list[str]:

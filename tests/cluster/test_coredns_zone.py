@@ -12,7 +12,7 @@ from typing import Any, Iterator, NamedTuple
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, changed, recap
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 NODES = ("172.16.0.11", "172.16.0.12", "172.16.0.13")
@@ -91,10 +91,6 @@ def zone(cluster: Cluster, *options: str, rc: int = 0, **variables: Any) -> str:
     """Run the role and return what it printed."""
     more = {"coredns_zone_records": RECORDS, "coredns_zone_from_routes": False, "coredns_zone_timeout": 120}
     return cluster.roles({"role": "coredns_zone", **more, **variables}, options=options, rc=rc)
-
-
-def changed(output: str) -> bool:
-    return any(recap(output).values())
 
 
 def corefile(cluster: Cluster) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap, web_app
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, changed, web_app
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 NAMESPACE = "endpoints-test"
@@ -77,11 +77,6 @@ def outside(tmp_path: Path) -> Iterator[None]:
 def endpoints(cluster: Cluster, *services: dict[str, Any], options: tuple[str, ...] = (), rc: int = 0) -> str:
     """Run the role and return what it printed."""
     return cluster.roles({"role": "endpoints", "endpoints_services": services}, options=options, rc=rc)
-
-
-def changed(output: str) -> bool:
-    """Whether the play changed anything."""
-    return any(recap(output).values())
 
 
 def address(cluster: Cluster, name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap, web_app
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, changed, recap, web_app
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 HERE, FAR = "httproute-test", "httproute-far"
@@ -83,10 +83,6 @@ def httproute(routes: list[dict[str, Any]], **variables: Any) -> dict[str, Any]:
 def run(cluster: Cluster, routes: list[dict[str, Any]], *options: str, rc: int = 0, **variables: Any) -> str:
     """Run the role and return what it printed, in one line."""
     return re.sub(r"\s+", " ", cluster.roles(httproute(routes, **variables), options=options, rc=rc))
-
-
-def changed(output: str) -> bool:
-    return "changed=0" not in output
 
 
 def names(cluster: Cluster) -> list[str]:

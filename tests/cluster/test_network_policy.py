@@ -9,7 +9,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, changed
 
 NAMESPACE = "policy-test"
 DENY = {"name": "deny-all", "namespace": NAMESPACE, "ingress": "deny", "egress": "deny"}
@@ -57,11 +57,6 @@ def policies(cluster: Cluster, *declared: dict[str, Any], options: tuple[str, ..
     """Run the role and return what it printed."""
     role = {"role": "network_policy", "network_policy_policies": list(declared), "network_policy_state": state}
     return cluster.roles(role, options=options)
-
-
-def changed(output: str) -> bool:
-    """Whether the play changed anything."""
-    return any(recap(output).values())
 
 
 def names(cluster: Cluster) -> list[str]:
