@@ -25,7 +25,7 @@ PLAY := $(AS_ROOT) env PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-playbook
 PLAYBOOK := $(PLAY) -i $(INVENTORY)
 RUN_TESTS := .venv/bin/python tools/run_tests.py
 
-.PHONY: help setup demo demo-down lab nodes-up nodes-image nodes-down cluster-up cluster-images cluster-down check test \
+.PHONY: help setup demo demo-down lab nodes-up nodes-image nodes-down cluster-up cluster-images cluster-down demo-cluster check test \
     unit integration kernel nodes cluster sanity molecule bench reference build clean
 
 help: ## this list
@@ -71,6 +71,9 @@ cluster-images:
 	@$(AS_ROOT) env PATH="$$PATH" tools/cluster-binaries >/dev/null
 	@$(AS_ROOT) tools/container-image >/dev/null
 
+demo-cluster: cluster-images ## start it, and serve two applications in it by their host names
+	@$(PLAY) -i inventories/cluster playbooks/demo_cluster.yml $(ARGS)
+
 cluster-down: ## remove the cluster with all its data
 	@tools/setup cluster
 	@$(PLAY) -i inventories/cluster playbooks/cluster_lab_down.yml $(ARGS)
@@ -78,7 +81,7 @@ cluster-down: ## remove the cluster with all its data
 check: setup ## lint, types and unit tests
 	@$(RUN_TESTS) check
 
-test: ## every test but those of the cluster
+test: ## every test, in about an hour
 	@tools/setup test
 	@$(RUN_TESTS) test
 
@@ -86,11 +89,13 @@ unit integration kernel nodes cluster sanity molecule: ## one part of `make test
 	@tools/setup test
 	@$(RUN_TESTS) $@
 
-bench: ## measure loading times; prints ratios of one run
+bench: cluster-images ## measure loading times; prints ratios of one run
 	@tools/setup test
 	@$(AS_ROOT) .venv/bin/python tools/bench.py
 	@$(AS_ROOT) .venv/bin/python tools/bench_ipset.py
 	@$(AS_ROOT) tools/kernel .venv/bin/python tools/bench_ipvs.py
+	@$(AS_ROOT) .venv/bin/python tools/bench_inspect.py
+	@$(AS_ROOT) .venv/bin/python tools/bench_site.py
 
 reference: setup ## the reference of the modules and roles, into docs/reference
 	@tools/reference docs/reference

@@ -12,15 +12,50 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 requirements:
   - The Python package kubernetes >= 24.2.0 on the host
+  - With O(eks), the Python package botocore on the control node
 options:
   kubeconfig:
     description:
-      - The kubeconfig on the host. Without one, what M(kubernetes.core.k8s) finds by itself.
-    type: str
+      - The path of a kubeconfig on the host. Without one, what M(kubernetes.core.k8s) finds by itself, in a pod the
+        token of its service account. With O(eks) the action plugin passes the content of one to the module.
+    type: raw
     default: ''
   context:
     description:
       - The context of the kubeconfig. Without one, its current context.
     type: str
     default: ''
+  eks:
+    description:
+      - An Amazon EKS cluster to log in to by AWS IAM, instead of a kubeconfig. The AWS credentials are those of the
+        control node, found as the tools of AWS find them. One login serves all tasks of a run, for seven minutes.
+      - The default is the variable C(k8s_eks).
+    type: dict
+    suboptions:
+      cluster:
+        description:
+          - The name of the cluster.
+        type: str
+        required: true
+      region:
+        description:
+          - The region of AWS. Without one, that of the AWS configuration.
+        type: str
+      profile:
+        description:
+          - The profile of the AWS configuration. Without one, the environment variable E(AWS_PROFILE), or the default.
+        type: str
+      role_arn:
+        description:
+          - A role to assume, for looking up the cluster and for the login to it.
+        type: str
+      external_id:
+        description:
+          - What the trust policy of the role asks for, when it belongs to somebody else.
+        type: str
+      session_name:
+        description:
+          - The name of the role's session, as CloudTrail and the cluster's audit log show it.
+        type: str
+        default: homelab.loadbalancer
 """

@@ -43,7 +43,7 @@ EXAMPLES = r"""
       ttl: 60
       node_port: 30053
       load_balancer: false
-      image: registry.k8s.io/coredns/coredns:v1.12.1
+      image: registry.k8s.io/coredns/coredns:v1.12.2
       replicas: 2
       extra: ""
 """

@@ -22,8 +22,8 @@ options:
   reports:
     description:
       - What each host saw. C(host), its name; C(place), C(node) or C(client); C(answers) of
-        M(homelab.loadbalancer.probe_ports); C(owners) and C(links) of M(homelab.loadbalancer.probe_owners). What a host
-        did not report is none.
+        M(homelab.loadbalancer.probe_ports) to the targets, in their order; C(owners) and C(links) of
+        M(homelab.loadbalancer.probe_owners). What a host did not report is none.
     type: list
     elements: dict
     required: true
@@ -41,9 +41,9 @@ RETURN = r"""
 _value:
   description:
     - The checks. C(kind), what was looked at (V(address), V(speaker), V(memberlist), V(client), V(neighbor), V(http),
-      V(tcp), V(udp), V(sctp)); C(place), from where; C(subject), of what; C(result), V(proved), V(fault) or V(unknown);
-      C(found), what was seen; C(cause) and C(remedy) of a fault, empty where another check tells them; C(sentence), all
-      that in one.
+      V(tcp), V(udp), V(sctp), V(url)); C(place), from where; C(subject), of what; C(result), V(proved), V(fault) or
+      V(unknown); C(found), what was seen; C(cause) and C(remedy) of a fault, empty where another check tells them;
+      C(sentence), all that in one.
   type: list
   elements: dict
 """
@@ -55,15 +55,22 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_acc
     judge,
     sentence,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_urls import judge_urls
 
 
 def external_access_checks(cluster: dict[str, Any], reports: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """All checks, the API's first."""
-    read = [
-        Report(one["host"], one["place"], one.get("answers"), one.get("owners"), one.get("links") or {})
-        for one in reports
-    ]
-    return [{**check._asdict(), "sentence": sentence(check)} for check in judge(cluster, read)]
+    """All checks, the API's first and those of URLs last."""
+    read = [_report(one, len(cluster["urls"])) for one in reports]
+    checks = [*judge(cluster, read), *judge_urls(cluster, read)]
+    return [{**check._asdict(), "sentence": sentence(check)} for check in checks]
+
+
+def _report(raw: Mapping[str, Any], urls: int) -> Report:
+    """A report, the answers of a client to the URLs taken from the end of the others, as their targets stand there."""
+    answers, asked = raw.get("answers"), ()
+    if answers and urls and raw["place"] == "client":
+        answers, asked = answers[:-urls], answers[-urls:]
+    return Report(raw["host"], raw["place"], answers, raw.get("owners"), raw.get("links") or {}, asked)
 
 
 class FilterModule:

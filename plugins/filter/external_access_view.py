@@ -40,6 +40,11 @@ options:
     description: The Host header of HTTP.
     type: str
     default: ''
+  urls:
+    description: URLs that clients are to ask by name, C(http://NAME[:PORT][/PATH]).
+    type: list
+    elements: str
+    default: []
   memberlist_port:
     description: The port where MetalLB's speakers hear each other.
     type: int
@@ -58,16 +63,17 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(metallb), C(nodes), C(speakers) and C(services) as they are; C(refused), a sentence for each of O(services) that
-      cannot be looked at; and C(targets), what
-      M(homelab.loadbalancer.probe_ports) (C(node), C(client)) and M(homelab.loadbalancer.probe_owners)
-      (C(addresses)) are to ask.
+    - C(metallb), C(nodes), C(speakers) and C(services) as they are; C(refused), a sentence for each of O(services)
+      and O(urls) that cannot be looked at; C(urls), the others of them; C(whose), what each address of a Service is, in
+      words; and C(targets), what M(homelab.loadbalancer.probe_ports) (C(node), C(client)) and
+      M(homelab.loadbalancer.probe_owners) (C(addresses)) are to ask. Those of URLs are the last ones of C(client).
   type: dict
 """
 
 from typing import Any, Callable, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _external_access_view as views
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_urls import read_urls, whose
 
 
 def external_access_view(
@@ -77,16 +83,25 @@ def external_access_view(
     *,
     http_path: str = "/",
     http_host: str = "",
+    urls: Sequence[str] = (),
     memberlist_port: int = 7946,
 ) -> dict[str, Any]:
     """The cluster as the checks need it, and what is to be asked."""
     cluster = views.view(objects, services, [int(port) for port in http_ports])
+    by_name, refused = read_urls(urls)
     targets = {
         "node": views.targets_of_nodes(cluster, int(memberlist_port)),
-        "client": views.targets_of_clients(cluster, http_path, http_host),
+        # Whoever reads the answers knows those of URLs by being the last ones.
+        "client": [*views.targets_of_clients(cluster, http_path, http_host), *by_name.values()],
         "addresses": views.addresses_of_clients(cluster),
     }
-    return {**cluster, "targets": targets}
+    return {
+        **cluster,
+        "refused": [*cluster["refused"], *refused],
+        "urls": list(by_name),
+        "whose": whose(objects["Service"]),
+        "targets": targets,
+    }
 
 
 class FilterModule:

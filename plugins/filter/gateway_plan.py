@@ -37,6 +37,10 @@ options:
     description: The namespace of the controller, and of Gateways that name none.
     type: str
     default: nginx-gateway
+  replicas:
+    description: How many pods pass requests on, for each Gateway or, with Traefik, for all.
+    type: int
+    default: 2
   manifests:
     description:
       - What P(homelab.loadbalancer.gateway_manifest#filter) returned of the controller's manifests, but for kinds.
@@ -83,6 +87,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values i
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway import Gateway, parse_gateways
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_number
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway_tls import check_pair
 
 
@@ -93,6 +98,7 @@ def gateway_plan(
     version: str = "",
     gateway_class: str = "nginx",
     namespace: str = "nginx-gateway",
+    replicas: int = 2,
     manifests: Sequence[dict[str, Any]] = (),
     looked_up: Sequence[Mapping[str, Any]] = (),
     files: Mapping[str, str] | None = None,
@@ -106,6 +112,7 @@ def gateway_plan(
             version,
             parse_label(gateway_class, "gateway_class"),
             parse_label(namespace, "gateway_namespace"),
+            parse_number(replicas, 1, 1000, "gateway_replicas"),
         )
         parsed = parse_gateways(gateways, controller, namespace)
         _check_files(parsed, files)

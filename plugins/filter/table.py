@@ -45,6 +45,7 @@ _value:
 """
 
 import io
+import shutil
 from typing import Any, Callable, Sequence
 
 from ansible.errors import AnsibleFilterError
@@ -61,11 +62,13 @@ except ImportError as error:
 else:
     RICH_MISSING = None
 
-WIDTH = 72  # with what Ansible indents, 80
+# As wide as the terminal, within reason, without what Ansible indents. A process that Ansible has forked knows no
+# terminal, and this is read before that where an action plugin of the collection has been used.
+WIDTH = min(max(shutil.get_terminal_size().columns, 80), 160) - 8
 
 
 def table(rows: Sequence[Sequence[Any]], columns: Sequence[str], title: str = "") -> str:
-    """Set rows as a table of at most 72 characters a line."""
+    """Set rows as a table that fits the terminal, or 80 characters where there is none."""
     if RICH_MISSING:
         raise AnsibleFilterError("the filter table needs the Python package rich: pip install rich") from RICH_MISSING
     grid = rich.table.Table(title=title or None, title_justify="left", box=rich.box.ROUNDED)

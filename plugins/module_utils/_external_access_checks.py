@@ -21,7 +21,7 @@ _SHARED = "look for the host with that MAC address, and give it or the Service a
 class Check(NamedTuple):
     """One thing that was looked at.
 
-    kind -- what: api, speaker, memberlist, client, address, neighbor, http, tcp, udp, sctp
+    kind -- what: api, speaker, memberlist, client, address, neighbor, http, tcp, udp, sctp, url
     place -- from where: `API`, or a host of the inventory
     subject -- of what, in words
     result -- proved | fault | unknown
@@ -43,9 +43,10 @@ class Report(NamedTuple):
 
     host: str
     place: str  # node | client
-    answers: list[Object] | None  # of probe_ports
+    answers: list[Object] | None  # of probe_ports, but for those of URLs
     owners: list[Object] | None  # of probe_owners
     links: Mapping[str, str]  # its links' MAC addresses
+    urls: Sequence[Object] = ()  # answers of probe_ports, one for each URL
 
 
 class Known(NamedTuple):
@@ -174,11 +175,9 @@ def _client(cluster: Object, client: Report, nodes: Sequence[Report], split: boo
     if client.answers is None:
         yield from _missing([client])
         return
-    inside = {address: node["name"] for node in cluster["nodes"] for address in node["addresses"]}
-    sources = {one["source"] for one in [*client.answers, *(client.owners or [])]}
-    own = sorted(inside[source] for source in sources & set(inside))
+    own = node_of(cluster, client)
     if own:
-        found = "is the node %s: proves nothing about outside" % own[0]
+        found = "is the node %s: proves nothing about outside" % own
         yield Check("client", client.host, "outside the cluster", "unknown", found)
         return
     owners = {one["address"]: one for one in client.owners or []}
@@ -190,6 +189,13 @@ def _client(cluster: Object, client: Report, nodes: Sequence[Report], split: boo
                 yield neighbor
             told = bool(service["unannounced"] or (neighbor and neighbor.result == "fault"))
             yield from _ports(service, address, client, told)
+
+
+def node_of(cluster: Object, client: Report) -> str:
+    """The node that a client is, by the addresses that it asks from; empty for one outside."""
+    inside = {address: node["name"] for node in cluster["nodes"] for address in node["addresses"]}
+    sources = {one["source"] for one in [*(client.answers or []), *(client.owners or []), *client.urls]}
+    return min((inside[source] for source in sources & set(inside)), default="")
 
 
 def _known(cluster: Object, owners: Mapping[str, Object], nodes: Sequence[Report], split: bool) -> Known:
@@ -276,11 +282,11 @@ def _ports(service: Object, address: str, client: Report, told: bool) -> Iterato
             port["protocol"] == "tcp" or (answer["status"] is not None and answer["status"] < 500)
         )
         found = "%s, %g ms" % (answer["detail"], answer["milliseconds"]) if good else answer["detail"]
-        cause, remedy = ("", "") if good or told else _why_closed(service, answer)
+        cause, remedy = ("", "") if good or told else why_closed(service, answer)
         yield Check(port["protocol"], client.host, subject, "proved" if good else "fault", found, cause, remedy)
 
 
-def _why_closed(service: Object, answer: Object) -> tuple[str, str]:
+def why_closed(service: Object, answer: Object) -> tuple[str, str]:
     """Why a port of an address that somebody answers for does not work."""
     if answer["state"] == "open":
         return (

@@ -173,7 +173,7 @@ def _service(service: Object, objects: Objects, http_ports: Sequence[int]) -> Ob
         "source_ranges": spec.get("loadBalancerSourceRanges") or [],
         "pool": pool,
         "protocols": _protocols(pool, objects),
-        "announcers": _announcers(service, objects),
+        "announcers": announcers(service, objects),
     }
 
 
@@ -215,7 +215,7 @@ def _protocols(pool: str, objects: Objects) -> list[str]:
     ]
 
 
-def _announcers(service: Object, objects: Objects) -> list[str]:
+def announcers(service: Object, objects: Objects) -> list[str]:
     """The nodes that announce it by layer 2: MetalLB's own word, or else the last event that says so."""
     place = (service["metadata"]["namespace"], service["metadata"]["name"])
     statuses = [one.get("status") or {} for one in objects["ServiceL2Status"]]

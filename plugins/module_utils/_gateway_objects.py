@@ -9,9 +9,9 @@ import base64
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway import TRAEFIK_PORT, Gateway
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER, PART_OF
 
-LABELS = {MANAGED_BY: MANAGER, "app.kubernetes.io/part-of": "gateway"}
+LABELS = {MANAGED_BY: MANAGER, PART_OF: "gateway"}
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 # How MetalLB is asked for an address.
 ADDRESSES = "metallb.io/loadBalancerIPs"
@@ -82,7 +82,7 @@ def gateway_objects(
 
 
 def traefik_objects(
-    gateways: Sequence[Gateway], gateway_class: str, namespace: str, version: str
+    gateways: Sequence[Gateway], gateway_class: str, namespace: str, version: str, replicas: int
 ) -> list[dict[str, Any]]:
     """Traefik in its namespace, with an entry point for each port of the listeners."""
     # Of this class only: several may run in a cluster, each with an address of its own.
@@ -104,7 +104,7 @@ def traefik_objects(
             labels=chosen,
             spec={"controllerName": "traefik.io/gateway-controller"},
         ),
-        _deployment(ports, gateway_class, namespace, version),
+        _deployment(ports, gateway_class, namespace, version, replicas),
         _object(
             "v1",
             "Service",
@@ -147,7 +147,9 @@ def _gateway(gateway: Gateway, gateway_class: str, controller: str) -> dict[str,
     )
 
 
-def _deployment(ports: Sequence[int], gateway_class: str, namespace: str, version: str) -> dict[str, Any]:
+def _deployment(
+    ports: Sequence[int], gateway_class: str, namespace: str, version: str, replicas: int
+) -> dict[str, Any]:
     ping: dict[str, Any] = {"httpGet": {"path": "/ping", "port": TRAEFIK_PORT}}
     container = {
         "name": TRAEFIK,
@@ -170,6 +172,15 @@ def _deployment(ports: Sequence[int], gateway_class: str, namespace: str, versio
         "serviceAccountName": TRAEFIK,
         "automountServiceAccountToken": True,
         "containers": [container],
+        # On different nodes where that can be: the address moves to a node that has one of them.
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": _SELECTOR},
+            }
+        ],
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65532,
@@ -181,7 +192,7 @@ def _deployment(ports: Sequence[int], gateway_class: str, namespace: str, versio
         "volumes": [{"name": "tmp", "emptyDir": {}}],
     }
     spec = {
-        "replicas": 1,
+        "replicas": replicas,
         "selector": {"matchLabels": _SELECTOR},
         # The one of before goes on serving until the new one is ready.
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},

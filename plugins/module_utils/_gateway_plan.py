@@ -48,6 +48,7 @@ class Options(NamedTuple):
     version: str
     gateway_class: str
     namespace: str
+    replicas: int  # of what passes requests on
 
 
 class Plan(NamedTuple):
@@ -117,7 +118,7 @@ def _controller_objects(
         raise InputError("gateway_manifests has a %s: Traefik needs none but kinds" % name_of(manifests[0]))
     return [
         namespace_object(options.namespace),
-        *traefik_objects(gateways, options.gateway_class, options.namespace, options.version),
+        *traefik_objects(gateways, options.gateway_class, options.namespace, options.version, options.replicas),
     ]
 
 
@@ -159,7 +160,7 @@ def removal(cluster: Cluster, remove_crds: bool) -> tuple[list[dict[str, Any]], 
 
 
 def _nginx_objects(manifest: Sequence[dict[str, Any]], options: Options) -> list[dict[str, Any]]:
-    """The objects of NGINX Gateway Fabric, with the name of the class."""
+    """The objects of NGINX Gateway Fabric, with the name of the class and the number of pods."""
     names = {(entry["kind"], _name(entry)) for entry in manifest}
     if ("Namespace", options.namespace) not in names:
         raise InputError(
@@ -175,6 +176,9 @@ def _nginx_objects(manifest: Sequence[dict[str, Any]], options: Options) -> list
     for entry in found:
         if entry["kind"] == "GatewayClass":
             entry["metadata"]["name"] = options.gateway_class
+        # By it the controller makes the Deployment of each Gateway; or a DaemonSet, which has no number.
+        if entry["kind"] == "NginxProxy" and "deployment" in (entry["spec"].get("kubernetes") or {}):
+            entry["spec"]["kubernetes"]["deployment"]["replicas"] = options.replicas
         if entry["kind"] == "Deployment":
             for container in entry["spec"]["template"]["spec"]["containers"]:
                 container["args"] = [

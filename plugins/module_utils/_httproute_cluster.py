@@ -26,10 +26,13 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_li
     selects,
     serves_routes,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER, name_of
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
+    MANAGED_BY,
+    MANAGER,
+    PART_OF,
+    name_of,
+)
 
-# The label by which one declaration is told from another in the same cluster.
-PART_OF = "app.kubernetes.io/part-of"
 GROUP = "gateway.networking.k8s.io"
 VERSIONS = {"ReferenceGrant": GROUP + "/v1beta1", "HTTPRoute": GROUP + "/v1"}
 

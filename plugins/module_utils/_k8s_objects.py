@@ -23,6 +23,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
 
 # The label by which the roles know the objects that they made.
 MANAGED_BY = "app.kubernetes.io/managed-by"
+# The label by which one declaration is told from another in the same cluster.
+PART_OF = "app.kubernetes.io/part-of"
 MANAGER = "homelab.loadbalancer"
 
 # What the API server keeps for itself, and what controllers report: no part of a declaration.

@@ -12,11 +12,12 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
     MANAGED_BY,
     MANAGER,
+    PART_OF,
     parse_definitions,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record import stale, write_record
 
-LABELS = {MANAGED_BY: MANAGER, "app.kubernetes.io/part-of": "metallb"}
+LABELS = {MANAGED_BY: MANAGER, PART_OF: "metallb"}
 # What we applied, so that an upgrade and a removal know it whatever the manifest has become.
 RECORD = "homelab-loadbalancer-metallb"
 

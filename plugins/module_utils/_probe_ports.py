@@ -16,11 +16,12 @@ import re
 import socket
 import struct
 import time
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence, Tuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 
 AT_ONCE = 32  # how many targets are asked at the same time
+_TRIED = 8  # how many addresses of one name: who answers for the name says how many there are
 
 # Not in Python's socket module: linux/in.h, linux/in6.h, linux/errqueue.h.
 _ERROR_QUEUE = {
@@ -33,22 +34,25 @@ _ICMP, _ICMPV6 = 2, 3  # where the error comes from
 # The codes of `destination unreachable` that say a firewall did it (RFC 1812, 5.2.7.1; RFC 4443, 3.1).
 _PROHIBITED = {_ICMP: (9, 10, 13), _ICMPV6: (1, 5)}
 
+Place = Tuple[Any, ...]  # an address with its port, as sockets take it
+
 
 class Target(NamedTuple):
     """A port to ask."""
 
-    address: str
+    address: str  # empty: those of `host`, looked up as the host's programs do
     port: int
     protocol: str  # tcp | http | udp
     path: str = "/"
-    host: str = ""  # the Host header; empty: the address and port
+    host: str = ""  # the name to look up, or beside an address the Host header; empty: the address and port
 
 
 class Answer(NamedTuple):
     """What came of asking.
 
     state -- open: somebody answers. refused: nobody listens, or a firewall pretends so. prohibited: a firewall says no.
-        unreachable: no way there. silent: nothing came, which for udp may well be an open port.
+        unreachable: no way there. silent: nothing came, which for udp may well be an open port. unresolved: the name is
+        not found.
     """
 
     state: str
@@ -56,12 +60,15 @@ class Answer(NamedTuple):
     source: str = ""  # the address that this host asked from
     milliseconds: float = 0.0  # until the answer
     status: int | None = None  # of HTTP
+    address: str = ""  # the one that was asked
 
 
 def read_target(raw: Mapping[str, Any], where: str) -> Target:
     """A target as the module gets it; InputError for one that cannot be asked."""
+    if not raw["address"] and not raw["host"]:
+        raise InputError("%s has neither an address nor a host: give one of them" % where)
     try:
-        address = str(ipaddress.ip_address(raw["address"]))
+        address = raw["address"] and str(ipaddress.ip_address(raw["address"]))
     except ValueError:
         raise InputError("%s.address %s is not an IP address" % (where, raw["address"])) from None
     if not 1 <= raw["port"] <= 65535:
@@ -94,35 +101,71 @@ def ask_all(targets: Sequence[Target], timeout: float, wait: float = 0) -> list[
 
 
 def settled(target: Target, answer: Answer) -> bool:
-    """Whether asking again would show nothing new: it answers; for udp, nobody refuses."""
+    """Whether asking again would show nothing new: it answers; for udp, nobody refuses.
+
+    A page that is asked for by name is to be found. At an address alone, any that is no error of the server will do.
+    """
     if target.protocol == "http":
-        return answer.status is not None and answer.status < 500
+        return answer.status is not None and answer.status < (500 if target.address else 400)
+    return _connects(target, answer)
+
+
+def _connects(target: Target, answer: Answer) -> bool:
     return answer.state == "open" or (target.protocol == "udp" and answer.state == "silent")
 
 
 def ask(target: Target, timeout: float) -> Answer:
-    """Ask one target."""
-    family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
-    kind = socket.SOCK_DGRAM if target.protocol == "udp" else socket.SOCK_STREAM
+    """Ask one target: at its address, or at those of its name until one connects."""
     started = time.monotonic()
-    with socket.socket(family, kind) as sock:
+    try:
+        # The bound for a name is the resolver's own, as for all programs (resolv.conf(5): timeout, attempts).
+        # As bytes, for Python's encoding of names raises errors of its own.
+        found = socket.getaddrinfo((target.address or target.host).encode(), target.port, type=_kind(target))
+    except socket.gaierror as error:
+        answer = Answer("unresolved", "the name is not found (%s)" % _words(error))
+    else:
+        answer = _ask_each(target, [(one[0], one[4]) for one in found[:_TRIED]], timeout)
+    return answer._replace(milliseconds=round((time.monotonic() - started) * 1000, 1))
+
+
+def _kind(target: Target) -> int:
+    return socket.SOCK_DGRAM if target.protocol == "udp" else socket.SOCK_STREAM
+
+
+def _ask_each(target: Target, places: Sequence[tuple[socket.AddressFamily, Place]], timeout: float) -> Answer:
+    """The answer of the first that connects; when none does, of the one that the resolver prefers."""
+    answers = []
+    for family, place in places:
+        answers.append(_ask_at(target, family, place, timeout))
+        if _connects(target, answers[-1]):
+            return answers[-1]
+    return answers[0]
+
+
+def _ask_at(target: Target, family: socket.AddressFamily, place: Place, timeout: float) -> Answer:
+    """Ask at one address."""
+    address, end = str(place[0]), time.monotonic() + timeout
+    try:
+        sock = socket.socket(family, _kind(target))
+    except OSError as error:  # a kernel without IPv6
+        return Answer("unreachable", _words(error), address=address)
+    with sock:
         level, option = _ERROR_QUEUE[family]
         sock.setsockopt(level, option, 1)
         sock.settimeout(timeout)
         try:
-            sock.connect((target.address, target.port))
+            sock.connect(place)
             if target.protocol == "udp":
                 answer = _ask_udp(sock, timeout)
             elif target.protocol == "http":
-                answer = _ask_http(sock, target, started + timeout)
+                answer = _ask_http(sock, target, end)
             else:
                 answer = Answer("open", "open")
         except socket.timeout:
             answer = Answer("silent", "no answer within %g s" % timeout)
         except OSError as error:
             answer = _refusal(sock, error)
-        took = round((time.monotonic() - started) * 1000, 1)
-        return answer._replace(source=_source(sock), milliseconds=took)
+        return answer._replace(source=_source(sock), address=address)
 
 
 def _ask_udp(sock: socket.socket, timeout: float) -> Answer:
@@ -140,12 +183,10 @@ def _ask_udp(sock: socket.socket, timeout: float) -> Answer:
 
 def _ask_http(sock: socket.socket, target: Target, end: float) -> Answer:
     """GET, and only the first line of the answer: a server may go on for ever."""
-    shown = "[%s]" % target.address if ":" in target.address else target.address
-    host = target.host or "%s:%d" % (shown, target.port)
     request = "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: homelab.loadbalancer\r\nConnection: close\r\n\r\n"
     said = b""
     try:
-        sock.sendall((request % (target.path, host)).encode())
+        sock.sendall((request % (target.path, host_header(target))).encode())
         while b"\n" not in said and len(said) < 1024:
             sock.settimeout(max(end - time.monotonic(), 0.001))
             part = sock.recv(1024)
@@ -162,17 +203,30 @@ def _ask_http(sock: socket.socket, target: Target, end: float) -> Answer:
     return Answer("open", "HTTP %d" % int(found.group(1)), status=int(found.group(1)))
 
 
+def host_header(target: Target) -> str:
+    """What a browser sends, but for an address alone, which has its port in any case."""
+    if target.address and target.host:
+        return target.host
+    name = target.address or target.host
+    shown = "[%s]" % name if ":" in name else name
+    return shown if target.port == 80 and not target.address else "%s:%d" % (shown, target.port)
+
+
+def _words(error: OSError) -> str:
+    said = error.strerror or str(error)
+    return said[:1].lower() + said[1:]
+
+
 def _refusal(sock: socket.socket, error: OSError) -> Answer:
     """What an error means, by the ICMP message behind it where there is one."""
-    said = error.strerror or str(error)
     origin, code, sender = _icmp(sock)
     if code in _PROHIBITED.get(origin, ()):
         return Answer("prohibited", "a firewall says no (ICMP, administratively prohibited, from %s)" % sender)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Answer("prohibited", "a firewall says no (%s)" % said)
+        return Answer("prohibited", "a firewall says no (%s)" % (error.strerror or error))
     if error.errno == errno.ECONNREFUSED:
         return Answer("refused", "refused (ICMP, port unreachable, from %s)" % sender if sender else "refused")
-    return Answer("unreachable", "%s%s" % (said[:1].lower() + said[1:], " (says %s)" % sender if sender else ""))
+    return Answer("unreachable", "%s%s" % (_words(error), " (says %s)" % sender if sender else ""))
 
 
 def _icmp(sock: socket.socket) -> tuple[int, int, str]:
@@ -202,4 +256,5 @@ def _source(sock: socket.socket) -> str:
 
 def report(target: Target, answer: Answer) -> dict[str, Any]:
     """A target and its answer as a module returns them."""
-    return {"address": target.address, "port": target.port, "protocol": target.protocol, **answer._asdict()}
+    asked = {"address": target.address or answer.address, "port": target.port, "protocol": target.protocol}
+    return {**answer._asdict(), **asked, "host": target.host}

@@ -114,7 +114,9 @@ found:
 import traceback
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import missing_required_lib
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_access import ACCESS, discreet_module
 
 try:
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
@@ -138,16 +140,15 @@ QUERY: dict[str, Any] = {
 }
 ARGUMENTS: dict[str, Any] = {
     "queries": {"type": "list", "elements": "dict", "required": True, "options": QUERY},
-    "kubeconfig": {"type": "str", "default": ""},
-    "context": {"type": "str", "default": ""},
+    **ACCESS,
 }
 
 
 def main() -> None:
     if MISSING:
-        plain = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+        plain = discreet_module(argument_spec=ARGUMENTS, supports_check_mode=True)
         plain.fail_json(msg=missing_required_lib("the collection kubernetes.core"), exception=MISSING)
-    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = AnsibleK8SModule(module_class=discreet_module, argument_spec=ARGUMENTS, supports_check_mode=True)
     access = {key: module.params[key] or None for key in ("kubeconfig", "context")}
     try:
         service = K8sService(get_api_client(**access), module)

@@ -35,9 +35,11 @@ options:
     required: true
     suboptions:
       address:
-        description: An IP address.
+        description:
+          - An IP address. Empty looks O(targets[].host) up each time it is asked, by the host's own resolver as its
+            programs do, and tries the addresses that are found in their order until one connects, eight at most.
         type: str
-        required: true
+        default: ''
       port:
         description: The port, 1 to 65535.
         type: int
@@ -54,17 +56,20 @@ options:
         type: str
         default: /
       host:
-        description: The Host header of HTTP. Empty is the address and port.
+        description:
+          - The name to look up where there is no O(targets[].address). Beside one it is the Host header of HTTP, and
+            empty is the address and port.
         type: str
         default: ''
   timeout:
     description:
-      - Seconds to wait for each answer.
+      - Seconds to wait for each answer. For names the resolver has its own limits.
     type: float
     default: 3
   wait:
     description:
-      - Ask those that fail again, for so many seconds in all. A page with the status 500 or above fails.
+      - Ask those that fail again, for so many seconds in all. A page with the status 500 or above fails; one that is
+        asked for by name, with 400 or above.
     type: float
     default: 0
 """
@@ -75,6 +80,7 @@ EXAMPLES = r"""
     targets:
       - {address: 172.16.0.100, port: 80, protocol: http}
       - {address: 172.16.0.11, port: 7946, protocol: udp}
+      - {host: web.k8s.local, port: 80, protocol: http}
   register: probed
 """
 
@@ -86,7 +92,10 @@ answers:
   elements: dict
   contains:
     address:
-      description: The target's address.
+      description: The target's address, or that of its name that was asked. Empty when the name is not found.
+      type: str
+    host:
+      description: The target's host.
       type: str
     port:
       description: The target's port.
@@ -98,6 +107,7 @@ answers:
       description:
         - V(open), somebody answers. V(refused), nobody listens there, or a firewall pretends so. V(prohibited), a
           firewall says no. V(unreachable), there is no way. V(silent), nothing came; for UDP that may be an open port.
+          V(unresolved), the name is not found.
       type: str
     detail:
       description: What was seen, in words.
@@ -106,13 +116,14 @@ answers:
       description: The address that this host asked from.
       type: str
     milliseconds:
-      description: How long it took.
+      description: How long it took, with looking up the name.
       type: float
     status:
       description: The HTTP status, where there was one.
       type: int
   sample:
     - address: 172.16.0.100
+      host: ''
       port: 80
       protocol: http
       state: open
@@ -136,7 +147,7 @@ def main() -> None:
                 "elements": "dict",
                 "required": True,
                 "options": {
-                    "address": {"type": "str", "required": True},
+                    "address": {"type": "str", "default": ""},
                     "port": {"type": "int", "required": True},
                     "protocol": {"type": "str", "choices": ["tcp", "http", "udp"], "default": "tcp"},
                     "path": {"type": "str", "default": "/"},

@@ -8,15 +8,19 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, ansible_playbook
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 INVENTORY = "inventories/cluster"
 IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.53"
 FOLDER = "/var/lib/homelab-loadbalancer/cluster"
+ADMIN = Path(FOLDER, "kubeconfigs/admin.conf")
 
 
 def web_app(namespace: str, **variables: Any) -> dict[str, Any]:
@@ -111,3 +115,59 @@ def recap(output: str) -> dict[str, int]:
 def changed(output: str) -> bool:
     """Whether the play changed anything."""
     return any(recap(output).values())
+
+
+def everything(cluster: Cluster) -> set[str]:
+    """All objects of the cluster by kind, namespace and name, but for what Kubernetes makes and drops by itself.
+
+    What belongs to another object is named anew whenever that changes: it has the other's kind in place of a name.
+    """
+    kinds = cluster.kubectl("api-resources", "--verbs=list", "-o", "name").split()
+    kinds = [kind for kind in kinds if not kind.startswith(("events", "componentstatuses", "leases"))]
+    columns = "custom-columns=:kind,:metadata.namespace,:metadata.name,:metadata.ownerReferences[0].kind"
+    listed = cluster.kubectl("get", ",".join(kinds), "-A", "--no-headers", "-o", columns).splitlines()
+    rows = [line.split() for line in listed]
+    return {" ".join([kind, space, name if owner == "<none>" else owner]) for kind, space, name, owner in rows}
+
+
+def closed(folder: Path) -> str:
+    """The administrator's kubeconfig, with the port of an API server that does not answer."""
+    path = folder / "closed"
+    path.write_text(re.sub(r"(server: *https://172\.16\.0\.11):\d+", r"\1:1", ADMIN.read_text()))
+    return str(path)
+
+
+class Visitor:
+    """Fetches a page over and over.
+
+    fetch -- what comes of one try, which ends within seconds; nothing when nobody answers
+    """
+
+    def __init__(self, fetch: Callable[[], str]) -> None:
+        self.fetch = fetch
+        self.answered: list[float] = []
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.visit)
+
+    def visit(self) -> None:
+        while not self.stop.is_set():
+            if self.fetch():
+                self.answered.append(time.monotonic())
+
+    def __enter__(self) -> Visitor:
+        self.thread.start()
+        wait_for(lambda: self.answered, "an answer")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        seen = len(self.answered)
+        try:
+            wait_for(lambda: len(self.answered) > seen, "an answer after it")
+        finally:
+            self.stop.set()
+            self.thread.join()
+
+    @property
+    def gap(self) -> float:
+        """The longest time without an answer, in seconds."""
+        return max(later - earlier for earlier, later in zip(self.answered, self.answered[1:]))

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-import time
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import FOLDER, IMAGE, Cluster, recap
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import (
+    ADMIN,
+    IMAGE,
+    Cluster,
+    Visitor,
+    closed,
+    everything,
+    recap,
+)
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 VIP = "172.16.0.100"
@@ -64,14 +70,6 @@ def pools(*addresses: str, name: str = "public-pool", **variables: Any) -> dict[
     }
 
 
-def everything(cluster: Cluster) -> set[str]:
-    """All objects of the cluster by kind and name, but for what Kubernetes makes and drops by itself."""
-    kinds = cluster.kubectl("api-resources", "--verbs=list", "-o", "name").split()
-    kinds = [kind for kind in kinds if not kind.startswith(("events", "componentstatuses", "leases"))]
-    listed = cluster.kubectl("get", ",".join(kinds), "-A", "--no-headers", "-o", "custom-columns=:kind,:metadata.name")
-    return set(listed.splitlines())
-
-
 def answer(cluster: Cluster, address: str = VIP) -> str:
     """The pod that answers the client, or an empty string."""
     return cluster.client("curl", "-sSf", "--max-time", "2", "http://%s/hostname" % address, check=False)
@@ -92,39 +90,6 @@ def refused(cluster: Cluster, role: dict[str, Any]) -> str:
     output = cluster.roles(role, rc=2)
     assert not any(recap(output).values()), output
     return flat(output)
-
-
-class Visitor:
-    """Fetches from the VIP over and over."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        self.answered: list[float] = []
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self.visit)
-
-    def visit(self) -> None:
-        while not self.stop.is_set():
-            if answer(self.cluster):
-                self.answered.append(time.monotonic())
-
-    def __enter__(self) -> Visitor:
-        self.thread.start()
-        wait_for(lambda: self.answered, "an answer")
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        seen = len(self.answered)
-        try:
-            wait_for(lambda: len(self.answered) > seen, "an answer after it")
-        finally:
-            self.stop.set()
-            self.thread.join()
-
-    @property
-    def gap(self) -> float:
-        """The longest time without an answer, in seconds."""
-        return max(later - earlier for earlier, later in zip(self.answered, self.answered[1:]))
 
 
 @pytest.fixture(scope="module")
@@ -153,13 +118,14 @@ def installed(cluster: Cluster) -> Iterator[Cluster]:
         cluster.kubectl("delete", "namespace", "pools")
 
 
-def test_an_upgrade_keeps_addresses_and_answers(installed: Cluster) -> None:
+def test_an_upgrade_keeps_addresses_and_answers(installed: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--check", "--diff")
     assert not any(recap(installed.roles(metallb(metallb_version=BEFORE), pools(), options=options)).values())
     assert "ServiceBGPStatus" not in installed.kubectl("api-resources")
-    with Visitor(installed) as visitor:
+    with Visitor(lambda: answer(installed)) as visitor:
         assert recap(installed.roles(metallb(metallb_version=NOW), pools())) == {"operator": 1}
-    print("the VIP did not answer for %.1f s while MetalLB was replaced" % visitor.gap)
+    with capsys.disabled():
+        print("the VIP did not answer for %.1f s while MetalLB was replaced" % visitor.gap)
     assert visitor.gap < 10
     assert address(installed) == VIP
     assert "ServiceBGPStatus" in installed.kubectl("api-resources")
@@ -197,12 +163,11 @@ def test_what_is_refused(installed: Cluster, role: dict[str, Any], message: str)
 
 
 def test_a_server_that_cannot_be_used_is_named(installed: Cluster, tmp_path: Path) -> None:
-    good = Path(FOLDER, "kubeconfigs/admin.conf").read_text()
+    good = ADMIN.read_text()
     server = re.findall(r"server: *(\S+)", good)[0]
-    closed, expired = tmp_path / "closed", tmp_path / "expired"
-    closed.write_text(good.replace(server, "https://172.16.0.11:1"))
+    expired = tmp_path / "expired"
     expired.write_text(re.sub(r"token: \S+", "token: expired", good))
-    assert "https://172.16.0.11:1 does not answer" in refused(installed, pools(k8s_kubeconfig=str(closed)))
+    assert "https://172.16.0.11:1 does not answer" in refused(installed, pools(k8s_kubeconfig=closed(tmp_path)))
     assert "%s refuses the credentials of" % server in refused(installed, metallb(k8s_kubeconfig=str(expired)))
 
 

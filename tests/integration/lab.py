@@ -20,8 +20,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_model 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_plan import plan
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state import read
 
-# Ansible insists on UTF-8.
-ENVIRONMENT = {"ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"}
+# Ansible insists on UTF-8. Tables are as wide as on a wide terminal.
+ENVIRONMENT = {"ANSIBLE_NOCOLOR": "1", "COLUMNS": "160", "LC_ALL": "C.UTF-8"}
 _numbers = itertools.count()
 
 

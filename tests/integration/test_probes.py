@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from typing import Any, Iterator
+from pathlib import Path
+from typing import Any, Iterator, Sequence
 
 import pytest
 
@@ -50,11 +51,17 @@ def owners(lan: Lan, *addresses: str, host: str = "client", before: tuple[str, .
     return found
 
 
-def ports(lan: Lan, *targets: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
+def names(lan: Lan, hosts: Path) -> list[str]:
+    """The client with /etc/hosts of its own: each `ip netns exec` has its own mounts."""
+    return [*inside(lan), "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)]
+
+
+def ports(lan: Lan, *targets: dict[str, Any], before: Sequence[str] = (), **options: Any) -> list[dict[str, Any]]:
     """What probe_ports returns of the targets; the rest of each is the node's IPv4 address."""
     wanted = [{"address": NODE4, **target} for target in targets]
+    argv = before or inside(lan)
     result = finish_module(
-        start_module("probe_ports", True, inside=inside(lan), **{"targets": wanted, "timeout": 1, **options})
+        start_module("probe_ports", True, inside=argv, **{"targets": wanted, "timeout": 1, **options})
     )
     assert result["changed"] is False, result
     found: list[dict[str, Any]] = result["answers"]
@@ -169,9 +176,49 @@ def test_what_fails_is_asked_again(lan: Lan) -> None:
         assert finish_module(process)["answers"][0]["status"] == 200
 
 
+def test_names_are_looked_up(served: Lan, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    # The resolver puts IPv4 first, where nobody listens.
+    hosts.write_text("%s web.test\n192.168.10.2 both.test\n%s both.test\n" % (NODE4, NODE6))
+    web, tcp, both, closed, lost = ports(
+        served,
+        {"address": "", "host": "web.test", "port": 80, "protocol": "http"},
+        {"address": "", "host": "web.test", "port": 80},
+        {"address": "", "host": "both.test", "port": 80, "protocol": "http"},
+        {"address": "", "host": "web.test", "port": 7945},
+        {"address": "", "host": "nobody.invalid", "port": 80, "protocol": "http"},
+        before=names(served, hosts),
+    )
+    assert (web["address"], web["host"], web["status"]) == (NODE4, "web.test", 200)
+    assert (tcp["address"], tcp["state"]) == (NODE4, "open")
+    assert (both["address"], both["status"]) == (NODE6, 200)
+    assert (closed["address"], closed["state"]) == (NODE4, "refused")
+    assert (lost["address"], lost["host"], lost["state"]) == ("", "nobody.invalid", "unresolved")
+    assert lost["detail"].startswith("the name is not found (")
+
+
+def test_localhost_is_a_name(lan: Lan) -> None:
+    with server(lan, "client"):
+        (found,) = ports(lan, {"address": "", "host": "localhost", "port": 80, "protocol": "http"})
+    assert found["status"] == 200
+    assert found["address"] in ("127.0.0.1", "::1")
+
+
+def test_a_name_that_is_not_found_yet_is_asked_again(served: Lan, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("")
+    wanted = [{"host": "web.test", "port": 80, "protocol": "http"}, {"address": NODE4, "port": 80}]
+    process = start_module("probe_ports", inside=names(served, hosts), targets=wanted, wait=60)
+    # The other target is asked in the same round.
+    wait_for(lambda: served.neighbor(NODE4), "the first round")
+    hosts.write_text("%s web.test\n" % NODE4)
+    assert finish_module(process)["answers"][0]["status"] == 200
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [
+        ({"address": ""}, "targets[0] has neither an address nor a host: give one of them"),
         ({"address": "10.0.0.300"}, "targets[0].address 10.0.0.300 is not an IP address"),
         ({"port": 0}, "targets[0].port 0 is not a port from 1 to 65535"),
         ({"path": "/ HTTP/1.1\r\nX: y"}, "targets[0].path '/ HTTP/1.1\\r\\nX: y' is not a path"),

@@ -165,7 +165,7 @@ def test_demo(nodes: NodesLab) -> None:
     assert done.rc == 0, done.out + done.err
     rows = dict(re.findall(r"│ (.*?) +│ (.*?) +│", done.out))
     assert alternates(rows["curl http://%s, four times" % VIP].split())
-    assert rows["connections held while a server was"] == "real1 real2"
+    assert rows["connections held while a server was drained"] == "real1 real2"
     assert set(rows["new connections meanwhile"].split()) == {"real2"}
     assert alternates(rows["after a reboot of director"].split())
     assert nodes.boot_id("director") != before

@@ -16,7 +16,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects 
 
 VIP = "172.16.0.100"
 COREFILE = ".:53 {\n    errors\n    kubernetes cluster.local in-addr.arpa ip6.arpa {\n    }\n    reload\n}"
-IMAGE = "registry.k8s.io/coredns/coredns:v1.12.1"
+IMAGE = "registry.k8s.io/coredns/coredns:v1.12.2"
 LABELS = {"k8s-app": "kube-dns"}
 
 

@@ -36,6 +36,7 @@ def answer(address: str, port: int = 80, protocol: str = "http", **rest: Any) ->
         "status": good[1],
         "source": "172.16.0.21",
         "milliseconds": 1.5,
+        "host": "",
         **rest,
     }
 
@@ -256,3 +257,136 @@ def test_trouble_that_the_api_knows() -> None:
         ("API", "control1", "unknown", "announces no address: excluded by its label"),
         ("API", "Services", "unknown", "none of the type LoadBalancer"),
     ]
+
+
+URL = "http://web.k8s.local/"
+LOST: dict[str, Any] = {"state": "unresolved", "status": None, "detail": "the name is not found", "source": ""}
+SILENT: dict[str, Any] = {"state": "silent", "status": None, "detail": "no answer within 3 s"}
+
+
+def by_name(*answers: dict[str, Any], urls: tuple[str, ...] = (URL,), **kinds: Any) -> list[dict[str, str]]:
+    """The checks of a client that got these answers, those of the URLs last."""
+    report = client(answers=list(answers))
+    return external_access_checks(external_access_view(cluster(**kinds), urls=urls), [report])
+
+
+def test_urls_that_answer() -> None:
+    path = {"host": "web.k8s.local", "status": 302, "detail": "HTTP 302"}
+    found = by_name(answer(VIP), answer(VIP, host="web.k8s.local"), answer(VIP, **path), urls=(URL, URL + "path"))
+    assert [(one["kind"], *line) for one, line in zip(found, lines(found))][-3:] == [
+        ("http", "client", "http 172.16.0.100:80", "proved", "HTTP 200, 1.5 ms"),
+        ("url", "client", URL, "proved", "172.16.0.100: HTTP 200, 1.5 ms"),
+        ("url", "client", URL + "path", "proved", "172.16.0.100: HTTP 302, 1.5 ms"),
+    ]
+    assert faults(found) == []
+
+
+def test_urls_and_services_are_not_taken_for_each_other() -> None:
+    """Both ask the same address and port, for the application and for a page that no route has."""
+    found = by_name(answer(VIP, status=404, detail="HTTP 404"), answer(VIP))
+    assert [one["found"] for one in found[-2:]] == ["HTTP 404, 1.5 ms", "172.16.0.100: HTTP 200, 1.5 ms"]
+    found = by_name(answer(VIP), answer("", **LOST))
+    assert [one["result"] for one in found[-2:]] == ["proved", "fault"]
+
+
+@pytest.mark.parametrize(
+    ("got", "found", "cause", "remedy"),
+    [
+        (
+            {"address": "", **LOST},
+            "the name is not found",
+            "the servers that the client asks do not know it, or do not answer",
+            "(role split_dns), and see that the zone has the name (role coredns_zone)",
+        ),
+        (
+            {"status": 404, "detail": "HTTP 404"},
+            "172.16.0.100: HTTP 404",
+            "the Gateway has no route for this name and path, or the application no such page",
+            "role httproute",
+        ),
+        (
+            {"status": 503, "detail": "HTTP 503"},
+            "172.16.0.100: HTTP 503",
+            "the Service that the route leads to has no pod that is ready, or the application fails",
+            "look at the route's Service",
+        ),
+        (
+            {"status": 401, "detail": "HTTP 401"},
+            "172.16.0.100: HTTP 401",
+            "the application refuses the request",
+            "without a login",
+        ),
+        (
+            {"status": None, "detail": "connects, but does not speak HTTP"},
+            "172.16.0.100: connects, but does not speak HTTP",
+            "what answers is no page",
+            "see what listens at that address and port",
+        ),
+        (
+            {**SILENT, "port": 8080},
+            "172.16.0.100: no answer within 3 s",
+            "default/web has the address, but no port 8080",
+            "write the URL with a port that it has: 80",
+        ),
+        (SILENT, "172.16.0.100: no answer within 3 s", "a firewall drops it", "see that kube-proxy runs there"),
+        (
+            {**SILENT, "address": "172.16.0.50"},
+            "172.16.0.50: no answer within 3 s",
+            "172.16.0.50 is no address of a Service or node",
+            "give the name the address of the Gateway or Service that serves it (role coredns_zone)",
+        ),
+        (
+            {**SILENT, "address": NODES["worker1"]},
+            "172.16.0.12: no answer within 3 s",
+            "172.16.0.12 is an address of the node worker1",
+            "role coredns_zone",
+        ),
+        (
+            {**SILENT, "address": "10.96.0.7"},
+            "10.96.0.7: no answer within 3 s",
+            "10.96.0.7 is the cluster IP of default/web, which only the cluster reaches",
+            "role coredns_zone",
+        ),
+    ],
+)
+def test_urls_that_do_not_answer(got: dict[str, Any], found: str, cause: str, remedy: str) -> None:
+    url = answer(**{"address": VIP, **got})
+    seen = by_name(answer(VIP), url, Service=[service("web", VIP, clusterIP="10.96.0.7")])
+    check = seen[-1]
+    assert (check["kind"], check["subject"], check["result"], check["found"]) == ("url", URL, "fault", found)
+    assert check["cause"].startswith(cause)
+    assert remedy in check["remedy"]
+    assert faults(seen) == [check["sentence"]]
+
+
+def test_a_url_of_a_service_that_is_not_looked_at() -> None:
+    services = [service("web", VIP), service("other", "172.16.0.101")]
+    view = external_access_view(cluster(Service=services), ["default/web"], urls=[URL])
+    (said,) = faults(external_access_checks(view, [client(answers=[answer(VIP), answer("172.16.0.101", **SILENT)])]))
+    assert "172.16.0.101 is an address of default/other, which is not looked at: " in said
+    assert said.endswith("is added to external_access_services")
+
+
+def test_a_fault_of_a_service_is_not_told_of_its_url() -> None:
+    found = by_name(answer(VIP, **SILENT), answer(VIP, **SILENT))
+    assert [one["kind"] for one in found if one["result"] == "fault"] == ["http", "url"]
+    assert len(faults(found)) == 1
+    found = by_name(answer(VIP, **SILENT), ServiceL2Status=[], EndpointSlice=[])
+    assert [one["kind"] for one in found if one["cause"]] == ["address"]
+
+
+def test_urls_of_a_cluster_without_services() -> None:
+    found = by_name(answer("", **LOST), Service=[])
+    assert lines(found) == [
+        ("API", "Services", "unknown", "none of the type LoadBalancer"),
+        ("client", URL, "fault", "the name is not found"),
+    ]
+
+
+def test_urls_asked_from_a_node() -> None:
+    report = client(answers=[answer(VIP, source=NODES["worker2"])], owners=[])
+    found = external_access_checks(external_access_view(cluster(Service=[]), urls=[URL]), [report])
+    assert found[-1]["found"] == "is the node worker2: proves nothing about outside"
+    report = {"host": "client", "place": "client"}
+    found = external_access_checks(external_access_view(cluster(), urls=[URL]), [report])
+    assert [one["kind"] for one in found] == ["address", "client"]

@@ -216,3 +216,52 @@ def test_services_that_cannot_be_looked_at(name: str, message: str) -> None:
     (said,) = view["refused"]
     assert message in said
     assert only(view)["name"] == "default/web"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "path"),
+    [
+        ("http://web.staging.k8s.local", "web.staging.k8s.local", 80, "/"),
+        ("http://Web.k8s.local:8080/a/b?c=d#e", "web.k8s.local", 8080, "/a/b?c=d"),
+        ("HTTP://web?c", "web", 80, "/?c"),
+        ("http://172.16.0.100/", "172.16.0.100", 80, "/"),
+        ("http://[fd00::100]:81/", "fd00::100", 81, "/"),
+    ],
+)
+def test_urls_are_asked_last(url: str, host: str, port: int, path: str) -> None:
+    view = external_access_view(cluster(), urls=[url, url])
+    target = {"host": host, "port": port, "protocol": "http", "path": path}
+    assert [one.get("address", "") for one in view["targets"]["client"]] == [VIP, ""]
+    assert view["targets"]["client"][-1] == target
+    assert (view["urls"], view["refused"]) == ([url], [])
+    assert external_access_view(cluster(Service=[]), urls=[url])["targets"]["client"] == [target]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://x",
+        "https://web.k8s.local/",
+        "http://user@web.k8s.local/",
+        "http:///path",
+        "web.k8s.local",
+        "",
+        "http://web:0/",
+        "http://web:port/",
+        "http://web:70000/",
+        "http://[web/",
+        "http://b\u00fccher.k8s.local/",
+        "http://\u212a8s.local/",
+        "http://web/a b",
+        "http://web/\r\nX: y",
+        "http://web/\x1b[2J",
+        "http://we%62/",
+    ],
+)
+def test_urls_that_cannot_be_asked(url: str) -> None:
+    view = external_access_view(cluster(), urls=["http://web/", url])
+    (said,) = view["refused"]
+    assert said.startswith("external_access_urls[1] ")
+    assert said.endswith(" is not a URL that can be asked: write it as http://NAME[:PORT][/PATH]")
+    assert said.isprintable()
+    assert view["urls"] == ["http://web/"]

@@ -12,7 +12,12 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._neighbor import Claim, checksum, read_claim
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_owners import question_frame, read_way
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports import Answer, Target, settled
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports import (
+    Answer,
+    Target,
+    host_header,
+    settled,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Link
 
 MAC = "02:00:00:00:00:03"
@@ -74,3 +79,25 @@ def test_a_question_by_neighbour_discovery_names_the_asker() -> None:
 )
 def test_what_is_not_asked_again(protocol: str, answer: Answer, done: bool) -> None:
     assert settled(Target("172.16.0.100", 80, protocol), answer) is done
+
+
+def test_a_page_that_is_asked_for_by_name_is_to_be_found() -> None:
+    target = Target("", 80, "http", host="web.k8s.local")
+    done = [status for status in (200, 302, 404, 503) if settled(target, Answer("open", "", status=status))]
+    assert done == [200, 302]
+    assert not settled(target, Answer("unresolved", ""))
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port", "header"),
+    [
+        ("172.16.0.100", "", 80, "172.16.0.100:80"),
+        ("fd00::100", "", 80, "[fd00::100]:80"),
+        ("172.16.0.100", "web.k8s.local", 8080, "web.k8s.local"),
+        ("", "web.k8s.local", 80, "web.k8s.local"),
+        ("", "web.k8s.local", 8080, "web.k8s.local:8080"),
+        ("", "fd00::100", 80, "[fd00::100]"),
+    ],
+)
+def test_the_host_that_is_asked_for(address: str, host: str, port: int, header: str) -> None:
+    assert host_header(Target(address, port, "http", host=host)) == header

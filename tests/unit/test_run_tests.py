@@ -80,18 +80,43 @@ def test_every_part_that_is_a_program_of_ours_exists() -> None:
 
 
 def test_a_part_runs_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of two waits for the file of the other, so that neither would end alone; a third fills a cache ahead."""
+    """Each of two waits for the file of the other, so that neither would end alone."""
 
     def part(name: str, other: str, beside: bool) -> Part:
-        code = "touch %s; until [ -e %s ] && [ -e ahead ]; do sleep 0.01; done" % (name, other)
+        code = "touch %s; until [ -e %s ]; do sleep 0.01; done" % (name, other)
         argv = ("sh", "-c", "cd %s; %s" % (tmp_path, code))
-        ahead = ("touch", str(tmp_path / "ahead")) if beside else ()
-        return Part(name, argv, needs="sh", limit=60, beside=beside, ahead=ahead)
+        return Part(name, argv, needs="sh", limit=60, beside=beside)
 
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     done = run_tests.run_slow([part("one", "two", True), part("two", "one", False)])
     assert done == {"one": Counts(passed=1), "two": Counts(passed=1)}
 
 
+def test_the_second_row_takes_what_it_may_off_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first row's first part waits for its last one, which only the second row can run then."""
+
+    def part(name: str, wanted: str, **more: bool) -> Part:
+        code = "touch %s; until [ -e %s ]; do sleep 0.01; done" % (name, wanted)
+        return Part(name, ("sh", "-c", "cd %s; %s" % (tmp_path, code)), limit=60, **more)
+
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    rows = [part("first", "last"), part("between", "first"), part("last", "own", movable=True)]
+    done = run_tests.run_slow([*rows, part("own", "first", beside=True)])
+    assert done == {name: Counts(passed=1) for name in ("first", "between", "last", "own")}
+
+
 def test_an_unknown_part_is_refused() -> None:
     assert run_tests.main(["no-such-part"]) == 2
+
+
+@pytest.mark.parametrize(("ci", "cached", "last"), [("true", "false", "1"), ("true", "true", "2"), ("", "false", "2")])
+def test_ci_leaves_out_what_would_take_too_long_to_build(
+    ci: str, cached: str, last: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(run_tests, "CHECK", ())
+    monkeypatch.setattr(run_tests, "SLOW", (Part("other", ("true",)), Part("part", ("true",), cached=(cached,))))
+    assert run_tests.main(["test"]) == 0
+    said = capfd.readouterr().out
+    assert said.splitlines()[-1] == last + " passed, 0 failed, 0 skipped"
+    assert ("part is left out" in said) == (last == "1")

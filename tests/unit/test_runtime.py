@@ -22,3 +22,11 @@ def test_every_module_is_in_the_action_group() -> None:
 def test_readme_names_every_module_and_role() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [name for name in MODULES + ROLES if "`%s`" % name not in readme] == []
+
+
+def test_every_role_has_a_readme_with_a_guide() -> None:
+    """Galaxy refuses a collection that has a role without one."""
+    for name in ROLES:
+        readme = ROOT / "roles" / name / "README.md"
+        [guide] = [line.split("](")[1].split(")")[0] for line in readme.read_text().splitlines() if "](" in line]
+        assert (readme.parent / guide).is_file(), name

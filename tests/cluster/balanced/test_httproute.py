@@ -115,22 +115,21 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def client(cluster: Cluster) -> Iterator[Client]:
+def client(balanced: Cluster) -> Iterator[Client]:
     """A client of two applications and a Gateway, which has no routes."""
 
     def stands(*name: str) -> bool:
-        return cluster.kubectl("get", *name, "--ignore-not-found") != ""
+        return balanced.kubectl("get", *name, "--ignore-not-found") != ""
 
-    metallb, kinds = stands("namespace", "metallb-system"), stands("crd", KINDS)
+    kinds = stands("crd", KINDS)
     try:
-        cluster.roles({"role": "metallb"}, {"role": "metallb_pool"}, APPS[0], CONTROLLER, APPS[1])
-        yield Client(cluster)
+        balanced.roles(APPS[0], CONTROLLER, APPS[1])
+        yield Client(balanced)
     finally:
-        cluster.roles(
+        balanced.roles(
             # The routes go with their namespaces.
             *({**entry, "app_state": "absent"} for entry in APPS),
             {**CONTROLLER, "gateway_state": "absent", "gateway_remove_crds": not kinds},
-            *([] if metallb else [{"role": "metallb", "metallb_state": "absent"}]),
         )
         assert not stands("namespace", HERE) and not stands("namespace", FAR)
 

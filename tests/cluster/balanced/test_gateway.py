@@ -65,14 +65,13 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(balanced: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Traefik with one Gateway; nothing is left of it."""
+    cluster = balanced
     found = Lab(cluster, tmp_path_factory.mktemp("keys"))
-    metallb = cluster.kubectl("get", "ns", "metallb-system", "--ignore-not-found", "-o", "name")
     kinds = cluster.kubectl("get", "crd", KINDS, "--ignore-not-found", "-o", "name")
     absent = {"gateway_state": "absent", "gateway_remove_crds": not kinds}
     try:
-        cluster.roles({"role": "metallb"}, {"role": "metallb_pool"})
         predicted = found.run(options=("--check", "--diff"))
         assert "+    kind: Gateway" in predicted
         assert cluster.kubectl("get", "ns", NAME, "--ignore-not-found") == ""
@@ -82,8 +81,6 @@ def lab(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         assert "changed: [operator]" in predicted
     finally:
         removed = found.run(**absent)
-        if not metallb:
-            cluster.roles({"role": "metallb", "metallb_state": "absent"})
     assert recap(removed) == recap(predicted)
     assert cluster.kubectl("get", "ns", NAME, "--ignore-not-found") == ""
     assert cluster.kubectl("get", "clusterrole", "-o", "name").count(NAME) == 0

@@ -1,0 +1,77 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: app_plan
+short_description: Which objects of applications to apply, and which to remove
+version_added: 0.1.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Compares the objects that the role P(homelab.loadbalancer.app#role) declares with those of the cluster that are its
+    own by their labels.
+positional: _input, looked_up
+options:
+  _input:
+    description: The declared objects.
+    type: list
+    elements: dict
+    required: true
+  looked_up:
+    description:
+      - What M(homelab.loadbalancer.k8s_read) found of the objects that are ours by their labels, and with O(part_of) of
+        all namespaces.
+    type: list
+    elements: dict
+    default: []
+  part_of:
+    description: What O(homelab.loadbalancer.app#role:main:app_part_of) describes.
+    type: str
+    default: ''
+  present:
+    description: Whether the applications are to be there at all.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: See what would be removed
+  ansible.builtin.debug:
+    msg: "{{ (objects | homelab.loadbalancer.app_plan(looked_up.found, part_of='site')).remove }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The objects to apply, and those to remove, as C(apply) and C(remove).
+  type: dict
+"""
+
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _app_plan
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+
+
+def app_plan(
+    declared: Sequence[Mapping[str, Any]],
+    looked_up: Sequence[Mapping[str, Any]] = (),
+    part_of: str = "",
+    present: bool = True,
+) -> dict[str, Any]:
+    """What to apply and to remove."""
+    try:
+        return _app_plan.plan(declared, looked_up, part_of, present)._asdict()
+    except InputError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        return {"app_plan": app_plan}

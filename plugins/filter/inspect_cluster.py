@@ -1,0 +1,46 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: inspect_cluster
+short_description: A cluster as the report of an inspection shows it
+version_added: 0.1.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Puts the objects of a cluster together to one structure. Its nodes, its pods, its Services with their endpoints that
+    are ready, the pools of MetalLB and who announces which address, and events with the newest last.
+options:
+  _input:
+    description:
+      - Lists of objects as the API returns them, by kind. C(Node), C(Pod), C(Service), C(EndpointSlice), C(Event),
+        C(IPAddressPool) and C(ServiceL2Status). One that is missing counts as empty.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Say who announces what
+  ansible.builtin.debug:
+    msg: "{{ (objects | homelab.loadbalancer.inspect_cluster).metallb.leaders }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The cluster, with C(nodes), C(pods), C(services), C(metallb), C(events) and C(notes).
+  type: dict
+"""
+
+from typing import Any, Callable
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_cluster import inspect_cluster
+
+
+class FilterModule:
+    """Makes it a Jinja2 filter."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"inspect_cluster": inspect_cluster}

@@ -1,0 +1,75 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: inspect_page
+short_description: A page for the browser of what was found on all hosts
+version_added: 0.1.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Makes one HTML page of the reports of an inspection. A drawn picture of the hosts, their network namespaces and the
+    networks between them, then tables of everything.
+  - The page needs nothing else, loads nothing, and can be printed. Its script only finds rows and unfolds tables.
+  - Text of hosts and of the cluster, which may be hostile, stays text. Control characters in it are shown and not
+    obeyed.
+positional: _input, cluster
+options:
+  _input:
+    description:
+      - A report of each host. With its name as C(host), the time of the inspection as C(time), and C(kernel),
+        C(hostname), C(namespaces), C(firewall), C(containers), C(images), C(notes). All but C(host) can be missing.
+      - Of a host whose inspection failed, C(host) and an C(error).
+    type: list
+    elements: dict
+    required: true
+  cluster:
+    description:
+      - What the cluster says. C(nodes), C(pods), C(services), C(metallb) with its C(pools) and C(leaders), C(events),
+        C(notes). All can be missing.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Write the page on the control node
+  ansible.builtin.copy:
+    content: "{{ reports | homelab.loadbalancer.inspect_page(cluster) }}"
+    dest: inspection.html
+    mode: "0600"
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+_value:
+  description: The page. The same reports give the same page to the byte.
+  type: str
+"""
+
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect_page import page
+
+
+def inspect_page(documents: Sequence[dict[str, Any]], cluster: Mapping[str, Any] | None = None) -> str:
+    """One HTML page of all reports."""
+    if isinstance(documents, (str, Mapping)) or not isinstance(documents, Sequence):
+        raise AnsibleFilterError(
+            "inspect_page takes a list of reports, one of each host: write [report] | inspect_page"
+        )
+    if not isinstance(cluster or {}, Mapping):
+        raise AnsibleFilterError("inspect_page(cluster) takes what the cluster says as a dictionary, or nothing")
+    return page(documents, dict(cluster or {}))
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., str]]:
+        return {"inspect_page": inspect_page}

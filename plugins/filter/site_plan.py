@@ -1,0 +1,87 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: site_plan
+short_description: What applications with host names mean to the roles
+version_added: 0.1.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Makes of a list of applications what the roles P(homelab.loadbalancer.app#role) and
+    P(homelab.loadbalancer.httproute#role) are to declare, so that each application stands in one place. The playbook
+    C(site.yml) uses it.
+  - All of it is checked; what is wrong is refused with a message that names the entry.
+positional: _input
+options:
+  _input:
+    description:
+      - The applications. Each has a C(name) and an C(image); C(hostnames), at which Gateways serve it, by its first tcp
+        port; and what else the filter P(homelab.loadbalancer.app_manifest#filter) takes, such as C(namespace),
+        C(replicas), C(ports) and C(env).
+      - Without C(hostnames) it runs, and nobody outside reaches it.
+    type: list
+    elements: dict
+    required: true
+  gateways:
+    description:
+      - The Gateways, as O(homelab.loadbalancer.gateway#role:main:gateway_gateways) describes them. All serve all
+        names.
+    type: list
+    elements: dict
+    default: []
+  namespace:
+    description: The namespace of Gateways that name none.
+    type: str
+    default: default
+  part_of:
+    description:
+      - The name of this declaration, which the objects bear as the label C(app.kubernetes.io/part-of), for
+        O(homelab.loadbalancer.app#role:main:app_part_of).
+    type: str
+    default: site
+"""
+
+EXAMPLES = r"""
+- name: See the routes of an application
+  ansible.builtin.debug:
+    msg: "{{ (apps | homelab.loadbalancer.site_plan([{'name': 'public'}])).routes }}"
+  vars:
+    apps:
+      - {name: web, namespace: prod, image: registry.example.org/team/web:1.2, hostnames: [www.k8s.local]}
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - C(objects), namespaces and what runs there; C(routes), as
+      O(homelab.loadbalancer.httproute#role:main:httproute_routes) describes them; and C(urls), which a client can ask.
+  type: dict
+"""
+
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _site
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+
+
+def site_plan(
+    apps: Any, gateways: Sequence[Mapping[str, Any]] = (), namespace: str = "default", part_of: str = "site"
+) -> dict[str, Any]:
+    """What the roles are to declare."""
+    try:
+        return _site.plan(apps, gateways, namespace, part_of)._asdict()
+    except InputError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        return {"site_plan": site_plan}

@@ -1,0 +1,68 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Events of a cluster in order of time, whichever of its two forms each has.
+
+Those that say when they were seen last have `lastTimestamp` and `count`; newer ones have `eventTime`, and where they
+repeat, `series`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_time import Moment, parse_time, spoken_time
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+
+
+def in_order(events: Sequence[Mapping[str, Any]], kind: str = "", name: str = "") -> list[dict[str, Any]]:
+    """What the events say, the newest last, for people and machines.
+
+    kind, name -- only those of the object; the kind may be in the plural
+    """
+    ordered = sorted(
+        (event for event in events if _about(event.get("involvedObject") or {}, kind, name)),
+        key=lambda event: (_moment(event), str((event.get("metadata") or {}).get("name"))),
+    )
+    return [_event(event) for event in ordered]
+
+
+def _event(event: Mapping[str, Any]) -> dict[str, Any]:
+    thing, series = event.get("involvedObject") or {}, event.get("series") or {}
+    source = event.get("source") or {}
+    texts = {
+        "type": event.get("type"),
+        "reason": event.get("reason"),
+        "kind": thing.get("kind"),
+        "namespace": thing.get("namespace"),
+        "name": thing.get("name"),
+        "message": " ".join(str(event.get("message") or "").split()),
+        "source": event.get("reportingComponent") or source.get("component"),
+    }
+    said = {key: printable(str(value or "")) for key, value in texts.items()}
+    whole = "/".join(part for part in (said["namespace"], said["name"]) if part)
+    return {
+        **said,
+        "object": "%s %s" % (said["kind"], whole),
+        "last_seen": spoken_time(_moment(event)),
+        "count": int(series.get("count") or event.get("count") or 1),
+    }
+
+
+def _moment(event: Mapping[str, Any]) -> Moment:
+    """When it was seen last. What has no time of its own has at least been made."""
+    candidates = (
+        (event.get("series") or {}).get("lastObservedTime"),
+        event.get("lastTimestamp"),
+        event.get("eventTime"),
+        event.get("firstTimestamp"),
+        (event.get("metadata") or {}).get("creationTimestamp"),
+    )
+    moments = (parse_time(str(text)) for text in candidates if text)
+    return next((moment for moment in moments if moment is not None), Moment(0, 0))
+
+
+def _about(thing: Mapping[str, Any], kind: str, name: str) -> bool:
+    singular = str(thing.get("kind")).lower()
+    plurals = (singular + "s", singular + "es", singular[:-1] + "ies")
+    return kind.lower() in ("", singular, *plurals) and name in ("", thing.get("name"))

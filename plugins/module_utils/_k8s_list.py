@@ -1,0 +1,65 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lists of objects, with the columns in which `kubectl get` shows them: the API server itself makes these.
+
+See https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import redact, without_managed_fields
+
+# A server of an aggregated API may know no tables.
+ACCEPT = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+
+
+def query_of(label_selectors: Sequence[str], field_selectors: Sequence[str]) -> list[tuple[str, str]]:
+    """The parameters of a request for a list."""
+    query = [("includeObject", "Object")]
+    for name, selectors in (("labelSelector", label_selectors), ("fieldSelector", field_selectors)):
+        if any(selectors):
+            query.append((name, ",".join(filter(None, selectors))))
+    return query
+
+
+def listing(answer: Mapping[str, Any], kind: str, api_version: str, with_namespace: bool, wide: bool) -> dict[str, Any]:
+    """The headings, the rows, and the objects of an answer. Nothing in it is hidden yet.
+
+    with_namespace -- the rows begin with the namespace
+    wide -- with the columns, too, that `kubectl get -o wide` adds
+    """
+    if answer.get("kind") == "Table":
+        wanted = [
+            (number, str(column["name"]))
+            for number, column in enumerate(answer.get("columnDefinitions") or [])
+            if wide or not column.get("priority")
+        ]
+        entries = answer.get("rows") or []
+        objects = [entry.get("object") or {} for entry in entries]
+        columns = [name for dummy, name in wanted]
+        rows = [[_cell(entry["cells"][number]) for number, dummy in wanted] for entry in entries]
+    else:
+        objects = answer.get("items") or []
+        columns = ["Name", "Created At"]
+        rows = [[_of(one, "name"), _of(one, "creationTimestamp")] for one in objects]
+    if with_namespace:
+        columns = ["Namespace", *columns]
+        rows = [[_of(one, "namespace"), *row] for one, row in zip(objects, rows)]
+    objects = [without_managed_fields({"apiVersion": api_version, "kind": kind, **one}) for one in objects]
+    return {"kind": kind, "api_version": api_version, "columns": columns, "rows": rows, "objects": objects}
+
+
+def hide(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without the values of Secrets."""
+    return {**found, "objects": redact(found["objects"], found["kind"])}
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _of(one: Mapping[str, Any], key: str) -> str:
+    return str((one.get("metadata") or {}).get(key) or "")

@@ -1,0 +1,226 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is done with one object of a cluster, and what has changed by it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import RefusalError, Server
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of, parse_definitions
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import (
+    redact,
+    redacted_pair,
+    without_managed_fields,
+)
+
+OPERATIONS = ("create", "replace", "patch", "delete", "read")
+PATCH_TYPES = {
+    "strategic": "application/strategic-merge-patch+json",
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+}
+VERBS = {"create": "create", "replace": "update", "patch": "patch", "delete": "delete", "read": "get"}
+INTERVAL = 0.5  # seconds between looks
+# What the API server keeps for itself.
+_BOOKKEEPING = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
+
+
+class Target(NamedTuple):
+    """The object that is meant."""
+
+    kind: str
+    api_version: str
+    namespace: str
+    name: str
+
+
+def parse_definition(raw: Any, where: str) -> dict[str, Any]:
+    """Check that it is one object."""
+    entries = raw if isinstance(raw, list) else [raw]
+    objects = parse_definitions(entries, where)
+    if len(objects) != 1:
+        raise InputError("%s must be one object, and it is %d" % (where, len(objects)))
+    return objects[0]
+
+
+def parse_patch(raw: Any, patch_type: str, where: str) -> Any:
+    """Check that it is what the API takes for a patch of this type."""
+    if patch_type != "json":
+        if not isinstance(raw, Mapping) or not raw:
+            raise InputError("%s must be a mapping for a patch of type %s" % (where, patch_type))
+        return raw
+    if not isinstance(raw, (list, tuple)) or not raw:
+        raise InputError("%s must be a list of operations for a patch of type json" % where)
+    for index, entry in enumerate(raw):
+        if not isinstance(entry, Mapping) or not {"op", "path"} <= set(entry):
+            raise InputError("%s[%d] must be a mapping with op and path" % (where, index))
+    return list(raw)
+
+
+def parse_target(options: Mapping[str, Any], definition: Mapping[str, Any]) -> Target:
+    """Which object is meant, by the options or by its definition; both may not say different things."""
+    metadata = definition.get("metadata") or {}
+    said = {
+        "kind": definition.get("kind"),
+        "api_version": definition.get("apiVersion"),
+        "namespace": metadata.get("namespace"),
+        "name": metadata.get("name"),
+    }
+    for key, value in said.items():
+        if value and options[key] and value != options[key]:
+            raise InputError("%s is %s, and the definition says %s" % (key, options[key], value))
+    values = {key: str(options[key] or value or "") for key, value in said.items()}
+    for key in ("kind", "name"):
+        if not values[key]:
+            raise InputError("%s is missing: say which object is meant" % key)
+    for key in ("name", "namespace"):
+        # They become part of a path. What else is wrong in them, the API server says.
+        if values[key] in (".", "..") or set(values[key]) & set("/%?#"):
+            raise InputError("%s %s is not the name of an object" % (key, values[key]))
+    return Target(**values)
+
+
+def significant(thing: Mapping[str, Any] | None, with_status: bool = False) -> dict[str, Any]:
+    """An object without what the API server and its controllers write."""
+    if not thing:
+        return {}
+    result = {key: value for key, value in thing.items() if key != "metadata" and (with_status or key != "status")}
+    metadata = thing.get("metadata") or {}
+    return {**result, "metadata": {key: value for key, value in metadata.items() if key not in _BOOKKEEPING}}
+
+
+def names_status(definition: Mapping[str, Any], patch: Any) -> bool:
+    """Whether the status is meant, too, which controllers change on their own."""
+    if isinstance(patch, Sequence) and not isinstance(patch, str):
+        return any(str(entry.get("path")).startswith("/status") for entry in patch)
+    return "status" in definition or (isinstance(patch, Mapping) and "status" in patch)
+
+
+def spoken(target: Target) -> str:
+    """How messages call the object."""
+    return name_of({"kind": target.kind, "metadata": {"namespace": target.namespace, "name": target.name}})
+
+
+class Manager:
+    """One object, and what may be done with it."""
+
+    def __init__(self, server: Server, options: dict[str, Any], check_mode: bool) -> None:
+        self.server, self.options = server, options
+        self.definition = options["definition"] or {}
+        target = parse_target(options, self.definition)
+        resource = server.find(target.kind, target.api_version, VERBS[options["operation"]])
+        namespace = (target.namespace or "default") if resource.namespaced else ""
+        self.target = target._replace(kind=resource.kind, namespace=namespace)
+        self.api_version = resource.group_version
+        self.folder = resource.path(namespace=namespace or None)
+        self.path = "%s/%s" % (self.folder, target.name)
+        self.check_mode = check_mode
+        self.query = [("dryRun", "All")] if check_mode else []
+
+    def run(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The object before and after."""
+        operation = self.options["operation"]
+        if operation == "create":
+            return {}, self.create()
+        before = self.look()
+        if operation == "delete":
+            return (before, self.delete(before)) if before else ({}, {})
+        if not before:
+            raise InputError("there is no %s" % spoken(self.target))
+        if operation == "read":
+            return before, before
+        return before, self.replace(before) if operation == "replace" else self.patch()
+
+    def look(self) -> dict[str, Any]:
+        """The object as it is; empty when there is none."""
+        try:
+            return self.server.get(self.path)
+        except RefusalError as error:
+            if error.status != 404:
+                raise
+            return {}
+
+    def create(self) -> dict[str, Any]:
+        try:
+            return self.send("POST", self.folder, self.body())
+        except RefusalError as error:
+            if error.status != 409:
+                raise
+            name = spoken(self.target)
+            raise InputError("%s exists already: replace or patch it, or apply its definition" % name) from error
+
+    def replace(self, before: dict[str, Any]) -> dict[str, Any]:
+        body = self.body()
+        # Nobody else's change of this moment is lost, and custom resources cannot be replaced without it.
+        body["metadata"].setdefault("resourceVersion", before["metadata"]["resourceVersion"])
+        return self.send("PUT", self.path, body)
+
+    def patch(self) -> dict[str, Any]:
+        kind = self.options["patch_type"]
+        try:
+            return self.send("PATCH", self.path, self.options["patch"], PATCH_TYPES[kind])
+        except RefusalError as error:
+            if error.status != 415:
+                raise
+            text = "%s takes no patch of the type %s, as no custom resource does: use merge or json"
+            raise InputError(text % (self.target.kind, kind)) from error
+
+    def delete(self, before: dict[str, Any]) -> dict[str, Any]:
+        # Only this one: another of the same name may have come since.
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": self.options["propagation"],
+            "preconditions": {"uid": before["metadata"]["uid"]},
+        }
+        self.send("DELETE", self.path, body)
+        end = time.monotonic() + self.options["timeout"]
+        while self.options["wait"] and not self.check_mode:
+            now = self.look().get("metadata") or {}
+            if now.get("uid") != before["metadata"]["uid"]:
+                break
+            if time.monotonic() > end:
+                text = "%s is still there after %d s. What must be done before it goes: %s"
+                finalizers = ", ".join(now.get("finalizers") or []) or "nothing that is known"
+                raise InputError(text % (spoken(self.target), self.options["timeout"], finalizers))
+            time.sleep(INTERVAL)
+        return {}
+
+    def body(self) -> dict[str, Any]:
+        metadata = {**self.definition["metadata"], "name": self.target.name}
+        if self.target.namespace:
+            metadata["namespace"] = self.target.namespace
+        kind = {"apiVersion": self.api_version, "kind": self.target.kind}
+        return {**self.definition, **kind, "metadata": metadata}
+
+    def send(self, method: str, path: str, body: Any, content_type: str = "application/json") -> dict[str, Any]:
+        answer = self.server.ask(method, path, body=body, query=self.query, content_type=content_type)
+        thing: dict[str, Any] = json.loads(answer)
+        return thing
+
+
+def work(server: Server, module: AnsibleModule) -> dict[str, Any]:
+    options = module.params
+    manager = Manager(server, options, module.check_mode)
+    before, after = manager.run()
+    with_status = names_status(manager.definition, options["patch"])
+    old, new = significant(before, with_status), significant(after, with_status)
+    changed = old != new
+    kind, name = manager.target.kind, spoken(manager.target)
+    thing = without_managed_fields(after or before)
+    if not options["show_secrets"]:
+        old, new = redacted_pair(old, new, kind)
+        thing = redact(thing, kind)
+    return {
+        "changed": changed,
+        "object": thing,
+        "change": "%s %s" % (options["operation"], name) if changed else "",
+        "diff": {"before_header": name, "after_header": name, "before": old or "", "after": new or ""},
+    }

@@ -1,0 +1,180 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`playbooks/site.yml`, from nothing to a page by its name on a client outside the cluster, and back to nothing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+import yaml
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import (
+    Cluster,
+    Visitor,
+    changed,
+    closed,
+    everything,
+    recap,
+)
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
+
+HOSTS = {"control1", "worker1", "worker2", "operator", "client"}
+STAGING, PROD = "url-shortener.staging.k8s.local", "url-shortener.prod.k8s.local"
+KINDS = "gateways.gateway.networking.k8s.io"
+# The client's usual server of names: it knows all, each by the same address, and prints what it is asked.
+SERVER = r"""
+import socket
+link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+link.bind(("172.16.0.254", 53))
+while True:
+    said, client = link.recvfrom(4096)
+    end = said.index(b"\0", 12) + 5
+    print("".join("." if byte < 32 else chr(byte) for byte in said[13:end - 5]), flush=True)
+    answer = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4\1\2\3\4" if said[end - 3] == 1 else b""
+    link.sendto(said[:2] + b"\x81\x80\0\1\0" + bytes([bool(answer)]) + b"\0\0\0\0" + said[12:end] + answer, client)
+"""
+
+
+@pytest.fixture(scope="module")
+def usual(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The server that the client asks for all names, and the file in which it notes them."""
+    path = tmp_path_factory.mktemp("dns") / "asked"
+    with path.open("w") as asked:
+        argv = ["nsenter", "--net=/run/netns/cluster-router", sys.executable, "-c", SERVER]
+        server = subprocess.Popen(argv, stdout=asked)
+    try:
+        wait_for(lambda: found(cluster, "example.org") == ["1.2.3.4"], "the client's usual server")
+        yield path
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def site(cluster: Cluster, usual: Path) -> Iterator[Cluster]:
+    """The lab after one run of the playbook; in the end nothing is left of it."""
+    kinds = cluster.kubectl("get", "crd", KINDS, "--ignore-not-found")
+    before = state(cluster)
+    cluster.playbook("site", "--check", "--diff")
+    assert state(cluster) == before
+    try:
+        said = re.sub(r"\s+", " ", cluster.playbook("site"))
+        for name in (STAGING, PROD):
+            assert re.search(r"client │ http://%s/ │ proved │ 172\.16\.0\.1\d\d: HTTP 200" % re.escape(name), said)
+        yield cluster
+        cluster.playbook("site_down", "--check")
+    finally:
+        cluster.playbook("site_down", gateway_remove_crds=not kinds)
+    assert state(cluster) == before
+    assert not changed(cluster.playbook("site_down"))
+
+
+def state(cluster: Cluster) -> tuple[set[str], list[str], str]:
+    """All objects, what the nodes' firewalls let in, and how the client resolves names."""
+    ports = [cluster.node(node, "firewall-cmd", "--list-all-zones") for node in ("control1", "worker1", "worker2")]
+    resolver = cluster.node("client", "sh", "-c", "resolvectl dns; resolvectl domain; ls /etc/systemd/resolved.conf.d")
+    return everything(cluster), ports, resolver
+
+
+def found(cluster: Cluster, name: str) -> list[str]:
+    """The addresses that programs on the client find for a name."""
+    said = cluster.node("client", "getent", "ahostsv4", name, check=False)
+    return sorted({line.split()[0] for line in said.splitlines()})
+
+
+def fetch(cluster: Cluster, name: str = STAGING) -> str:
+    """The pod that answers the client, or an empty string."""
+    url = "http://%s/hostname" % name
+    return cluster.node("client", "curl", "-sSf", "--connect-timeout", "1", "--max-time", "2", url, check=False)
+
+
+def test_curl_by_name(site: Cluster) -> None:
+    for name, namespace in ((STAGING, "staging"), (PROD, "prod")):
+        pods = site.kubectl("get", "pods", "-n", namespace, "-o", "name").split()
+        assert "pod/" + fetch(site, name) in pods
+
+
+def test_only_names_of_the_zone_are_asked_of_the_cluster(site: Cluster, usual: Path) -> None:
+    # Before the playbook it was asked for all names.
+    before = len(usual.read_text())
+    path = "jsonpath={.items[0].status.addresses[0].value}"
+    assert found(site, STAGING) == [site.kubectl("get", "gateway", "-A", "-o", path)]
+    assert found(site, "missing.k8s.local") == []
+    assert found(site, "elsewhere.example.org") == ["1.2.3.4"]
+    asked = usual.read_text()[before:]
+    assert "elsewhere.example.org" in asked
+    assert "k8s.local" not in asked
+
+
+def test_second_run_changes_nothing(site: Cluster) -> None:
+    for options in ((), ("--check", "--diff")):
+        output = site.playbook("site", *options)
+        counts = recap(output)
+        assert set(counts) >= HOSTS
+        assert not any(counts.values()), output
+
+
+def test_an_application_that_is_declared_no_more_goes(site: Cluster, root: Path) -> None:
+    apps = yaml.safe_load((root / "inventories/homelab/group_vars/all/site.yml").read_text())["site_apps"]
+    try:
+        site.playbook("site", site_apps=apps[:1])
+        assert site.kubectl("get", "deployment,service,httproute", "-n", "prod", "-o", "name") == ""
+        assert fetch(site)
+        wait_for(lambda: found(site, PROD) == [], "the name is gone, from the client's cache as well", limit=120)
+    finally:
+        site.playbook("site")
+    assert fetch(site, PROD)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hostnames": ["Web_1.k8s.local"]}, "site_apps[0].hostnames[0] Web_1.k8s.local is not a host name"),
+        ({"replica": 2}, "site_apps[0].replica is not a known key"),
+    ],
+)
+def test_what_is_refused(site: Cluster, changes: dict[str, Any], said: str) -> None:
+    app = {"name": "web", "image": "example.org/web:1", **changes}
+    output = site.playbook("site", rc=2, site_apps=[app])
+    assert said in re.sub(r"\s+", " ", output)
+    assert not changed(output)
+
+
+@pytest.mark.parametrize("playbook", ["site", "metallb"])
+def test_nothing_changes_when_the_api_server_does_not_answer(site: Cluster, tmp_path: Path, playbook: str) -> None:
+    output = site.playbook(playbook, rc=2, k8s_kubeconfig=closed(tmp_path), firewalld_ports_state="absent")
+    assert "https://172.16.0.11:1 does not answer" in re.sub(r"\s+", " ", output)
+    assert not changed(output)
+
+
+def test_a_worker_is_killed(site: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    """How long the client waits is printed: for the other worker to take the address, and to leave out dead pods."""
+    macs = {
+        site.node(name, "cat", "/sys/class/net/eth0/address").strip(): name for name in ("worker1", "worker2")
+    }  # fmt: skip
+    address = found(site, STAGING)[0]
+    fetch(site)
+    shown = site.client("ip", "neigh", "show", address)
+    victim = macs[re.findall(r"lladdr (\S+)", shown)[0]]
+    try:
+        with Visitor(lambda: fetch(site)) as visitor:
+            run(["podman", "kill", "cluster-" + victim])
+            # The dead node's pods are left out when its lease has run out.
+            jsonpath = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+            wait_for(
+                lambda: site.kubectl("get", "node", victim, "-o", jsonpath) == "Unknown", "the node is missed", limit=90
+            )
+            wait_for(lambda: all(fetch(site) for dummy in range(10)), "ten answers in a row", limit=90)
+        with capsys.disabled():
+            print("%s was killed: the longest time without an answer was %.1f s" % (victim, visitor.gap))
+    finally:
+        site.playbook("cluster_lab")
+    site.kubectl("wait", "--for=condition=Ready", "node/" + victim, "--timeout=120s")
+    wait_for(lambda: not changed(site.playbook("site")), "the site is as it is declared", limit=300)

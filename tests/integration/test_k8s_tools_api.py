@@ -1,0 +1,350 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""playbooks/k8s.yml as a user runs it, on an API server of the test's own that knows just enough.
+
+What needs a real one, such as who owns a field, is in tests/cluster/test_k8s_tools.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.server
+import json
+import re
+import tempfile
+import threading
+import urllib.parse
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import RefusalError, Server
+from ansible_collections.homelab.loadbalancer.plugins.modules import k8s_manage
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, changes, in_repository
+
+PASSWORD = "correct horse 47"  # noqa: S105 -- none of anybody
+ENCODED = base64.b64encode(PASSWORD.encode()).decode()
+HOSTILE = "\x1b]0;owned\x07\x9b2J"
+KINDS = {
+    "v1": {"namespaces": "Namespace", "pods": "Pod", "secrets": "Secret", "configmaps": "ConfigMap", "events": "Event"},
+    "apps/v1": {"deployments": "Deployment"},
+}
+
+
+def resource(name: str, kind: str) -> dict[str, Any]:
+    """A kind as the API server describes it."""
+    verbs = ["create", "delete", "get", "list", "patch", "update"]
+    entry: dict[str, Any] = {"name": name, "singularName": kind.lower(), "kind": kind, "verbs": verbs}
+    return {**entry, "namespaced": kind != "Namespace", "shortNames": {"deployments": ["deploy"]}.get(name, [])}
+
+
+def merge(old: Any, new: Any) -> Any:
+    """RFC 7386, which is all that these tests need of the other patches, too."""
+    if not isinstance(new, dict) or not isinstance(old, dict):
+        return new
+    return {**old, **{key: merge(old.get(key), value) for key, value in new.items()}}
+
+
+class Api(http.server.ThreadingHTTPServer):
+    """Objects by their paths, logs by those of the pods, and what was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.logs: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.version = 0
+        self.manifest = b""
+
+    def put(self, path: str, thing: dict[str, Any], manager: str = "") -> dict[str, Any]:
+        """Keep an object. It has a new version where it is another than before."""
+        old = self.objects.get(path)
+        self.version += 1
+        kept = {"uid": path, "creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": str(self.version)}
+        entry = {"manager": manager, "operation": "Apply", "time": str(self.version), "fieldsV1": {}}
+        metadata = {**kept, **thing["metadata"], "managedFields": [entry] if manager else []}
+        same = old and {**old, "metadata": None} == {**thing, "metadata": None}
+        self.objects[path] = old if old and same else {**thing, "metadata": metadata}
+        return self.objects[path]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers as Kubernetes does."""
+
+    server: Api
+
+    def log_message(self, *ignored: Any) -> None:
+        """Nothing: what was asked is kept."""
+
+    def answer(self, value: Any, status: int = 200) -> None:
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def refuse(self, status: int, message: str) -> None:
+        self.answer({"kind": "Status", "status": "Failure", "code": status, "message": message}, status)
+
+    def do_GET(self) -> None:
+        url = urllib.parse.urlsplit(self.path)
+        path, query = url.path.rstrip("/"), dict(urllib.parse.parse_qsl(url.query))
+        self.server.asked.append("GET " + path)
+        versions = [version for version in KINDS if path in ("/api/" + version, "/apis/" + version)]
+        if path == "/apis":
+            entry = {"groupVersion": "apps/v1", "version": "v1"}
+            group = {"name": "apps", "versions": [entry], "preferredVersion": entry}
+            self.answer({"kind": "APIGroupList", "groups": [group]})
+        elif path == "/version":
+            self.answer({"kind": "Info", "gitVersion": "v1.33.0", "major": "1", "minor": "33"})
+        elif versions:
+            resources = [resource(*item) for item in KINDS[versions[0]].items()]
+            self.answer({"kind": "APIResourceList", "resources": resources})
+        elif path.endswith("/log"):
+            log = self.server.logs.get("%s %s" % (path[:-4].split("/")[-1], query["container"]))
+            self.refuse(400, "container is waiting to start: " + HOSTILE) if log is None else self.answer(log)
+        elif path == "/manifest.yml":
+            self.answer(self.server.manifest)
+        elif path in self.server.objects:
+            self.answer(self.server.objects[path])
+        elif path.rpartition("/")[2] in {name for kinds in KINDS.values() for name in kinds}:
+            self.answer_list(path, query)
+        else:
+            self.refuse(404, '%s "%s" not found' % tuple(path.split("/")[-2:]))
+
+    def answer_list(self, path: str, query: dict[str, str]) -> None:
+        if "!!" in query.get("labelSelector", ""):
+            return self.refuse(400, "unable to parse requirement: !!")
+        folder, dummy, plural = path.rpartition("/")
+        pattern = re.compile(re.escape(folder) + "(/namespaces/[^/]+)?/" + plural + "/[^/]+")
+        found = [thing for place, thing in self.server.objects.items() if pattern.fullmatch(place)]
+        if "as=Table" not in self.headers["Accept"]:
+            kind = {**KINDS["v1"], **KINDS["apps/v1"]}[plural]
+            return self.answer({"kind": kind + "List", "apiVersion": "v1", "metadata": {}, "items": found})
+        columns = [{"name": "Name"}, {"name": "Data"}, {"name": "Node", "priority": 1}]
+        rows = [{"cells": [thing["metadata"]["name"], 1, "n"], "object": thing} for thing in found]
+        return self.answer({"kind": "Table", "columnDefinitions": columns, "rows": rows})
+
+    def change(self) -> None:
+        url = urllib.parse.urlsplit(self.path)
+        query = dict(urllib.parse.parse_qsl(url.query))
+        dry = query.get("dryRun") == "All"
+        self.server.asked.append("%s%s %s" % (self.command, " (dry)" if dry else "", url.path))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or "{}")
+        before, version = dict(self.server.objects), self.server.version
+        self.carry_out(url.path, body, query.get("fieldManager", ""))
+        if dry:
+            self.server.objects, self.server.version = before, version
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = change
+
+    def carry_out(self, path: str, body: Any, manager: str) -> None:
+        objects = self.server.objects
+        if self.command == "POST":
+            path = "%s/%s" % (path, body["metadata"]["name"])
+            if path in objects:
+                return self.refuse(409, "it already exists")
+        elif path not in objects and "apply" not in self.headers["Content-Type"]:
+            return self.refuse(404, "not found")
+        if self.command == "DELETE":
+            return self.answer(objects.pop(path))
+        if any(not isinstance(value, str) for value in (body.get("data") or {}).values()):
+            # As a real one does, by the whole value.
+            return self.refuse(400, ".data: expected string, got &value.valueUnstructured{Value:%r}" % body["data"])
+        if self.command == "PATCH":
+            body = merge(objects.get(path) or {}, body)
+        return self.answer(self.server.put(path, body, manager))
+
+
+@pytest.fixture
+def api(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the client has its cache
+    with Api() as server, in_repository(root):
+        server.put("/api/v1/namespaces/default", named("Namespace", "default"))
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def named(kind: str, name: str, **more: Any) -> dict[str, Any]:
+    """An object."""
+    version = "apps/v1" if kind == "Deployment" else "v1"
+    metadata = {"name": name} if kind == "Namespace" else {"name": name, "namespace": "default"}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **more}
+
+
+def secret() -> dict[str, Any]:
+    """A Secret as `kubectl apply` leaves it, with a copy of itself."""
+    thing = named("Secret", "login", data={"password": ENCODED})
+    copy = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(thing), "copy": "is " + PASSWORD}
+    thing["metadata"]["annotations"] = copy
+    return thing
+
+
+def kubeconfig(api: Api) -> str:
+    """One that leads to the server."""
+    cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:%d" % api.server_port}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    users = [{"name": "u", "user": {}}]
+    return json.dumps({"clusters": [cluster], "contexts": [context], "users": users, "current-context": "c"})
+
+
+def k8s(api: Api, folder: Path, *options: str, rc: int = 0, **variables: Any) -> str:
+    """Run the playbook and return what it printed. Variables are in a file, as a user's Secrets should be."""
+    (folder / "kubeconfig").write_text(kubeconfig(api))
+    values = {"k8s_kubeconfig": str(folder / "kubeconfig"), "ansible_connection": "local", **variables}
+    (folder / "vars.json").write_text(json.dumps(values))
+    argv = ["ansible-playbook", "-i", "inventories/homelab", "playbooks/k8s.yml", "-e", "@%s/vars.json" % folder]
+    api.asked.clear()
+    done = run([*argv, *options], env={**ENVIRONMENT, "TMPDIR": str(folder)}, check=False)
+    assert done.rc == rc, done.out + done.err
+    return done.out + done.err
+
+
+def writes(api: Api) -> list[str]:
+    """What was written, and not only tried."""
+    return [line for line in api.asked if not line.startswith("GET") and "(dry)" not in line]
+
+
+def server_of(api: Api, folder: Path) -> Server:
+    """As the modules have it on a host."""
+    (folder / "kubeconfig").write_text(kubeconfig(api))
+    return Server({"kubeconfig": str(folder / "kubeconfig"), "context": ""})
+
+
+def manage(server: Server, operation: str, check_mode: bool = False, **options: Any) -> dict[str, Any]:
+    """What the module k8s_manage returns."""
+    defaults = {key: option.get("default") for key, option in k8s_manage.ARGUMENTS.items()}
+    params = {**defaults, "operation": operation, **options}
+    return k8s_manage.work(server, SimpleNamespace(params=params, check_mode=check_mode))
+
+
+def test_no_secret_is_shown_at_any_verbosity(api: Api, tmp_path: Path) -> None:
+    api.put("/api/v1/namespaces/default/secrets/login", secret())
+    changed = {**named("Secret", "login"), "stringData": {"password": PASSWORD + "!", "other": PASSWORD}}
+    one = {"k8s_tools_kind": "Secret", "k8s_tools_name": "login"}
+    read = k8s(api, tmp_path, "-vvvv", "--tags=list,manage", **one)
+    assert "copy: is (not shown)" in read
+    variables = {"k8s_tools_definitions": [changed], "k8s_tools_definition": changed, "k8s_tools_operation": "replace"}
+    tried = k8s(api, tmp_path, "-vvvv", "--tags=apply,manage", "--check", "--diff", **variables)
+    assert changes(tried) == 2
+    for said in (read, tried):
+        assert "password: (not shown" in said
+        for value in (PASSWORD, ENCODED, PASSWORD[:12], base64.b64encode((PASSWORD + "!").encode()).decode()):
+            assert value not in said
+    assert writes(api) == []
+
+
+def test_an_error_that_quotes_a_secret_is_shown_without_it(api: Api, tmp_path: Path) -> None:
+    variables = {"k8s_allow_write": True, "k8s_tools_operation": "create"}
+    wrong = named("Secret", "login", data={"password": PASSWORD, "pin": 987654})
+    said = k8s(api, tmp_path, "-vvvv", "--tags=manage", rc=2, k8s_tools_definition=wrong, **variables)
+    assert "expected string, got" in said
+    assert PASSWORD not in said and "987654" not in said
+
+
+def test_writing_is_closed_until_it_is_asked_for(api: Api, tmp_path: Path) -> None:
+    greeting = named("ConfigMap", "greeting", data={"text": "hello"})
+    for tag, variables in (
+        ("apply", {"k8s_tools_definitions": [greeting]}),
+        ("manage", {"k8s_tools_operation": "create", "k8s_tools_definition": greeting}),
+    ):
+        said = k8s(api, tmp_path, "--tags", tag, rc=2, **variables)
+        assert "k8s_allow_write: true" in said
+        assert api.asked == []
+
+
+def test_a_folder_and_a_url_are_applied_once(api: Api, tmp_path: Path) -> None:
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    (folder / "20-two.yml").write_text(json.dumps({**named("ConfigMap", "two"), "data": {"text": "2"}}))
+    (folder / "10-one.yaml").write_text(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo}\n---\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\ndata: {day: 2026-01-01}\n"
+    )
+    (folder / "notes.txt").write_text("none of it")
+    api.manifest = b"{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 1}}"
+    checksum = "sha256:" + hashlib.sha256(api.manifest).hexdigest()
+    url = {"src": "http://127.0.0.1:%d/manifest.yml" % api.server_port, "checksum": checksum}
+    variables = {"k8s_tools_src": [str(folder), url], "k8s_allow_write": True, "k8s_tools_default_namespace": "demo"}
+    said = k8s(api, tmp_path, "--tags=apply", "--diff", **variables)
+    assert changes(said) == 1
+    assert re.search(r"\+ +data:\n\+ +day: '2026-01-01'", said)
+    order = ["Namespace demo", "ConfigMap demo/one", "ConfigMap default/two", "Deployment demo/web"]
+    assert re.findall(r"│ create +│ (\S+ \S+)", said) == order
+    again = k8s(api, tmp_path, "--tags=apply", **variables)
+    assert changes(again) == 0
+    assert writes(api) == []
+
+
+def test_logs_and_events_cannot_write_to_the_terminal(api: Api, tmp_path: Path) -> None:
+    for number in (1, 2):
+        spec = {"initContainers": [{"name": "init"}], "containers": [{"name": "web"}]}
+        api.put("/api/v1/namespaces/default/pods/web-%d" % number, named("Pod", "web-%d" % number, spec=spec))
+    api.logs = {
+        "web-1 web": b"2026-01-01T00:00:01.5Z first\n2026-01-01T00:00:03Z third\xc2\x9b2J\n",
+        "web-2 web": ("2026-01-01T09:00:02+09:00 second %s\n" % HOSTILE).encode(),
+    }
+    about = {"kind": "Pod", "namespace": "default", "name": "web-1"}
+    old = {"reason": "Old", "lastTimestamp": "2026-01-01T00:00:00Z", "message": HOSTILE}
+    new: dict[str, Any] = {"reason": "New", "eventTime": "2025-01-01T00:00:00.000000Z"}
+    new["series"] = {"count": 7, "lastObservedTime": "2026-01-02T00:00:00.000001Z"}
+    for name, event in (("a", new), ("b", old)):
+        api.put("/api/v1/namespaces/default/events/" + name, named("Event", name, involvedObject=about, **event))
+    said = k8s(api, tmp_path, "-v", "--tags=logs,events", k8s_tools_labels="app=web", k8s_tools_kind="pods")
+    ordered = [r"web-1/web \| first", r"web-2/web \| second \\x1b\]0;owned\\x07\\x9b2J", r"web-1/web \| third\\x9b2J"]
+    assert re.search(r"\s+".join(ordered), said)
+    assert "container is waiting to start" in said
+    assert re.search(r"│ Old .*\\x1b\]0;owned.*\n.*│ New +│ Pod default/web-1 +│ 7 ", said)
+    assert set("\x1b\x07\x9b").isdisjoint(said)
+
+
+def test_one_object_from_its_creation_to_its_end(api: Api, tmp_path: Path) -> None:
+    server = server_of(api, tmp_path)
+    web = named("Deployment", "web", spec={"replicas": 1})
+    with pytest.raises(InputError, match="there is no Deployment default/web"):
+        manage(server, "replace", definition=web)
+    assert manage(server, "create", True, definition=web)["change"] == "create Deployment default/web"
+    assert writes(api) == []
+    assert manage(server, "create", definition=web)["changed"]
+    with pytest.raises(InputError, match="Deployment default/web exists already"):
+        manage(server, "create", definition=web)
+    assert not manage(server, "replace", definition=web)["changed"]
+    for check_mode in (True, False):
+        patched = manage(server, "patch", check_mode, kind="deploy", name="web", patch={"spec": {"replicas": 3}})
+        assert patched["changed"]
+        assert patched["object"]["spec"] == {"replicas": 3}
+    assert manage(server, "delete", True, kind="deployments.apps", name="web")["changed"]
+    assert manage(server, "delete", kind="deployments", name="web")["changed"]
+    assert not manage(server, "delete", kind="Deployment", name="web")["changed"]
+
+
+def test_what_the_server_refuses_or_does_not_know(api: Api, tmp_path: Path) -> None:
+    server = server_of(api, tmp_path)
+    with pytest.raises(InputError, match="its api_version is apps/v1"):
+        server.find("deploy", "v1", "list")
+    with pytest.raises(InputError, match=r"did you mean Deployment\?"):
+        server.find("deploymnts", "", "list")
+    with pytest.raises(RefusalError, match="unable to parse requirement"):
+        server.get("/api/v1/pods", [("labelSelector", "!!")])
+
+
+def test_a_secret_changes_unseen_and_is_shown_when_asked_for(api: Api, tmp_path: Path) -> None:
+    api.put("/api/v1/namespaces/default/secrets/login", secret())
+    server = server_of(api, tmp_path)
+    new = {"data": {"password": "bmV3", "more": "eA=="}}
+    patched = manage(server, "patch", True, kind="secrets", name="login", patch=new)
+    assert patched["diff"]["before"]["data"] == {"password": "(not shown)"}
+    assert patched["diff"]["after"]["data"] == {"password": "(not shown, changed)", "more": "(not shown)"}
+    shown = manage(server, "read", kind="secrets", name="login", show_secrets=True)
+    assert shown["object"]["data"] == {"password": ENCODED}
