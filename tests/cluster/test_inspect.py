@@ -15,7 +15,7 @@ from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import C
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 NODES = ("control1", "worker1", "worker2")
-# What an inspection could change without meaning to: tables, namespaces, links, rules. kube-proxy itself writes its chains
+# What an inspection could change without meaning to: tables, namespaces, links, rules. kube-proxy writes its own chains
 # anew every 30 seconds, with their rules in any order.
 STATE = """
 cat /proc/net/ip_tables_names /proc/net/ip6_tables_names
