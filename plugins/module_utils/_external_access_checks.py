@@ -222,7 +222,8 @@ def _neighbor(service: Object, seen: Object | None, host: str, known: Known) -> 
     found = ", ".join(named) or "nobody answers"
     strangers = [mac for mac in seen["macs"] if mac not in known.macs]
     if len(named) == 1 and not strangers:
-        return Check("neighbor", host, subject, "proved", "one MAC: %s" % found)
+        otherwise = _otherwise(service["announcers"], known.macs[seen["macs"][0]])
+        return Check("neighbor", host, subject, "proved", "one MAC: %s%s" % (found, otherwise))
     if len(named) == 1 and not known.complete:
         return Check("neighbor", host, subject, "unknown", "one MAC: %s" % found)
     if not named:
@@ -233,6 +234,17 @@ def _neighbor(service: Object, seen: Object | None, host: str, known: Known) -> 
     else:
         cause, remedy = _why_several(seen["address"], [known.macs[mac] for mac in seen["macs"]], known.split)
     return Check("neighbor", host, subject, "fault", found, cause, remedy)
+
+
+def _otherwise(announcers: Sequence[str], node: str) -> str:
+    """What to say where another node answers than the one that the API names.
+
+    MetalLB's speakers share one status of a Service, and each deletes only the one with its own name, so that after a
+    handover it may name the node of before (MetalLB's internal/k8s/controllers/layer2_status_controller.go).
+    """
+    if not announcers or node in announcers:
+        return ""
+    return ", and not %s, which MetalLB's status still names" % ", ".join(announcers)
 
 
 def _why_nobody(service: Object) -> tuple[str, str]:

@@ -119,21 +119,25 @@ def test_a_closed_port_is_found_and_named(metallb: Outside) -> None:
             metallb.cluster.node(node, "firewall-cmd", "--remove-port=7946/tcp", "--remove-port=7946/udp")
 
 
-def proved(said: str, checks: list[dict[str, str]]) -> bool:
-    """Whether all is as it should be, and the node that announces the address is the one whose MAC answers.
+def proved(outside: Outside) -> bool:
+    """Whether all is as it should be, and the MAC address that answers is that of the node that is named.
 
-    While the address is handed over, no node or two may announce it.
+    While the address is handed over no node or two may announce it, and after it MetalLB may name the one of before.
     """
+    said, checks = outside.look()
     announced = re.fullmatch(r"(\S+), announced by (\S+)", found(checks, "address", "outside/web")["found"])
     if not announced or [one for one in checks if one["result"] == "fault"]:
         return False
-    vip, node = announced.groups()
-    return (
-        found(checks, "memberlist", "tcp 7946 between speakers")["found"] == "6 of 6 open"
-        and found(checks, "http", vip)["found"].startswith("HTTP 200, ")
-        and bool(re.fullmatch(r"one MAC: [0-9a-f:]{17} \(%s\)" % node, found(checks, "neighbor", vip)["found"]))
-        and "│ proved" in said
-    )
+    vip, named = announced.groups()
+    neighbor = found(checks, "neighbor", vip)["found"]
+    answers = re.match(r"one MAC: ([0-9a-f:]{17}) \((\S+)\)", neighbor)
+    if not answers or found(checks, "memberlist", "tcp 7946 between speakers")["found"] != "6 of 6 open":
+        return False
+    mac, node = answers.groups()
+    assert outside.cluster.node(node, "cat", "/sys/class/net/eth0/address").strip() == mac
+    assert ("not %s, which MetalLB's status still names" % named in neighbor) == (node != named)
+    assert found(checks, "http", vip)["found"].startswith("HTTP 200, ")
+    return "│ proved" in said
 
 
 def test_with_metallb_and_open_ports_all_is_proved(metallb: Outside) -> None:
@@ -143,7 +147,7 @@ def test_with_metallb_and_open_ports_all_is_proved(metallb: Outside) -> None:
         for verb in ("restart", "status"):
             metallb.cluster.kubectl("-n", "metallb-system", "rollout", verb, "daemonset/speaker")
         # While they do, they may still hand the address over.
-        wait_for(lambda: proved(*metallb.look()), "all is proved", limit=240)
+        wait_for(lambda: proved(metallb), "all is proved", limit=240)
     finally:
         metallb.cluster.roles({"role": "firewalld_ports", "firewalld_ports_state": "absent"}, hosts="kubernetes")
 

@@ -168,7 +168,7 @@ def test_a_client_that_is_a_node() -> None:
         (
             client(owners=[owner(VIP, MACS["worker2"])]),
             ("worker2",),
-            "one MAC: 02:00:00:00:00:0d (worker2)",
+            "one MAC: 02:00:00:00:00:0d (worker2), and not worker1, which MetalLB's status still names",
             "",
         ),
         (
