@@ -104,14 +104,18 @@ svg path.net2 { stroke: var(--net2); } svg text.net2, svg circle.net2 { fill: va
 svg path.net3 { stroke: var(--net3); } svg text.net3, svg circle.net3 { fill: var(--net3); }
 svg path.net4 { stroke: var(--net4); } svg text.net4, svg circle.net4 { fill: var(--net4); }
 svg path.net5 { stroke: var(--net5); } svg text.net5, svg circle.net5 { fill: var(--net5); }
+@page { size: landscape; margin: 10mm; }
 @media print {
-  body { max-width: none; padding: 0; font-size: 9pt; }
+  body { max-width: none; padding: 0; font-size: 8pt; }
   .find { display: none; }
   .picture, .rows { overflow: visible; }
   .picture svg, .picture svg.wide { min-width: 0; max-width: 100%; }
   details::details-content { content-visibility: visible; block-size: auto; }
   summary { display: none; }
-  td, th { overflow-wrap: anywhere; }
+  td, th { overflow-wrap: anywhere; padding-right: 0.6em; }
+  td { min-width: 9ch; }
+  td.long { min-width: 22ch; }
+  caption, thead { break-after: avoid; }
   tr, figure { break-inside: avoid; }
 }
 """
