@@ -15,8 +15,8 @@ from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import C
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 NODES = ("control1", "worker1", "worker2")
-# What an inspection could change without meaning to: tables, namespaces, links, rules. kube-proxy writes its own chains
-# anew every 30 seconds, with their rules in any order.
+# What an inspection could change without meaning to: tables, namespaces, links, rules. kube-proxy's own chains follow
+# the cluster, late on a busy machine.
 STATE = """
 cat /proc/net/ip_tables_names /proc/net/ip6_tables_names
 ls /run/netns
@@ -49,8 +49,21 @@ def state(cluster: Cluster) -> list[str]:
     return [cluster.node(node, "sh", "-c", STATE) for node in NODES]
 
 
+def settled(cluster: Cluster) -> list[str]:
+    """The state, once pods of the tests before are gone and it stands still."""
+    seen: list[list[str]] = []
+
+    def still() -> bool:
+        seen.append(state(cluster))
+        leaving = [pod for pod in cluster.objects("pods", "-A") if "deletionTimestamp" in pod["metadata"]]
+        return not leaving and seen[-3:] == [seen[-1]] * 3
+
+    wait_for(still, "the nodes stand still", limit=120)
+    return seen[-1]
+
+
 def test_what_it_sees(inspected: Cluster, tmp_path: Path) -> None:
-    before = state(inspected)
+    before = settled(inspected)
     seen = look(inspected, tmp_path / "seen")
     assert state(inspected) == before
     assert set(seen) == {*NODES, "cluster"}
