@@ -21,7 +21,9 @@ import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence, TypeVar
+from unittest import mock
 
+from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
@@ -56,7 +58,9 @@ def module(name: str, check_mode: bool = False, diff: bool = True, **options: An
     warnings._global_warnings.clear()
     arguments = {**options, "_ansible_check_mode": check_mode, "_ansible_diff": diff}
     said = io.StringIO()
-    with patch_module_args(arguments), contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+    # It is on a node, where warnings are returned, also when a test has imported what belongs to the control node.
+    node = mock.patch.object(_internal, "is_controller", False)
+    with node, patch_module_args(arguments), contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         main()
     result: dict[str, Any] = json.loads(said.getvalue())
     result.pop("invocation", None)
