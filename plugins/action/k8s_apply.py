@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible_collections.homelab.loadbalancer.plugins.action import k8s_objects
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import redact, scrub, secret_values
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import scrub, secret_values
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources as sources
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import ToolAction
@@ -40,9 +40,6 @@ class ActionModule(k8s_objects.ActionModule, ToolAction):
         except AnsibleActionFail as error:
             # The API server may quote what it refuses.
             raise AnsibleActionFail(printable(scrub(str(error), secret_values(self._objects)))) from None
-        for part in result["diff"]:
-            kind = str(part["after_header"]).partition(" ")[0]
-            part.update({key: redact(part[key], kind) for key in ("before", "after")})
         changes = {name: verb for verb, dummy, name in (text.partition(" ") for text in result["changes"])}
         rows = [[changes.get(name_of(one), "unchanged"), name_of(one)] for one in self._objects]
         return {**result, "rows": rows, "objects": [_reference(one) for one in self._objects]}

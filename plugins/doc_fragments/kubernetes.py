@@ -1,13 +1,18 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options by which the modules for Kubernetes find the API server."""
+"""What the documentation of several modules for Kubernetes has in common."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Used as `extends_documentation_fragment: homelab.loadbalancer.kubernetes`."""
+    """Used as `extends_documentation_fragment: homelab.loadbalancer.kubernetes` or `...kubernetes.reading`.
+
+    DOCUMENTATION -- the options by which all of them find the API server
+    APPLYING -- what those share that apply lists of objects
+    READING -- the attributes of those that only read
+    """
 
     DOCUMENTATION = r"""
 requirements:
@@ -58,4 +63,58 @@ options:
           - The name of the role's session, as CloudTrail and the cluster's audit log show it.
         type: str
         default: homelab.loadbalancer
+"""
+
+    APPLYING = r"""
+attributes:
+  check_mode:
+    support: full
+    details:
+      - An object whose namespace or kind is not there yet cannot be tried. In check mode it counts as one that would be
+        created.
+  diff_mode:
+    support: full
+    details:
+      - The values of Secrets are never shown.
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - Whether the objects are to be there. They are removed in the opposite order, and that is awaited, that of pods
+        which belong to an object as well.
+    type: str
+    choices: [present, absent]
+    default: present
+  field_manager:
+    description:
+      - The name under which the API server keeps which fields are ours.
+    type: str
+    default: homelab.loadbalancer
+  force_conflicts:
+    description:
+      - Take over fields that somebody else manages and that have another value. Otherwise that is an error, which names
+        the other manager.
+    type: bool
+    default: false
+  timeout:
+    description:
+      - How many seconds to wait for a CustomResourceDefinition to be established, and for each object to be gone.
+    type: int
+    default: 120
+"""
+
+    READING = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - It changes nothing.
+  diff_mode:
+    support: none
+    details:
+      - It changes nothing.
+  idempotent:
+    support: full
 """

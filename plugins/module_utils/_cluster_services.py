@@ -15,12 +15,12 @@ import ipaddress
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import SERVICE_NAME
 
 # What of a Service may be carried.
 CARRY = ("cluster_ips", "external_ips", "load_balancer_ips", "node_ports")
 # Such a Service belongs to another proxy, and kube-proxy leaves it alone, too.
 OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
-SERVICE_NAME = "kubernetes.io/service-name"
 MAX_NAME = 63
 
 # By kind the objects of the cluster.

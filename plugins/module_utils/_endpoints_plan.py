@@ -17,12 +17,13 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._endpoints im
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
     MANAGED_BY,
     MANAGER,
+    SERVICE_NAME,
     has_labels,
+    is_ready,
     reference,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import spoken
 
-SERVICE_NAME = "kubernetes.io/service-name"
 SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 # Other roles make Services that are managed by us, too.
 LABELS = {MANAGED_BY: MANAGER, "homelab.loadbalancer/role": "endpoints"}
@@ -136,8 +137,7 @@ def _endpoints(entry: Declared, cluster: Cluster) -> list[tuple[str, dict[str, A
 
 
 def _endpoint(pod: Mapping[str, Any], address: str) -> dict[str, Any]:
-    metadata, conditions = pod["metadata"], (pod.get("status") or {}).get("conditions") or []
-    serving = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    metadata, serving = pod["metadata"], is_ready(pod)
     terminating = bool(metadata.get("deletionTimestamp"))
     reference = {key: metadata[key] for key in ("name", "namespace", "uid")}
     return {

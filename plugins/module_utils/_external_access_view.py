@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_events import last_seen
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import SERVICE_NAME, is_ready
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 
 Object = Dict[str, Any]
@@ -35,7 +37,7 @@ def view(objects: Objects, wanted: Sequence[str], http_ports: Sequence[int]) -> 
     cluster: Object = {
         "refused": list(_refused(objects["Service"], wanted)),
         "metallb": _metallb(objects["Pod"]),
-        "nodes": [_node(node) for node in objects["Node"]],
+        "nodes": [node_view(node) for node in objects["Node"]],
         "speakers": [_speaker(pod) for pod in objects["Pod"] if _component(pod) == "speaker"],
         "services": [],
     }
@@ -132,9 +134,9 @@ def _arguments(pod: Object) -> list[str]:
 
 def _trouble(pod: Object) -> str:
     """Why a pod is not ready; empty when it is."""
-    status = pod.get("status") or {}
-    if any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or []):
+    if is_ready(pod):
         return ""
+    status = pod.get("status") or {}
     waiting = [one.get("state", {}).get("waiting", {}) for one in status.get("containerStatuses") or []]
     reasons = [one["reason"] for one in waiting if one.get("reason")]
     return one_line([*reasons, "%s, not ready" % status.get("phase", "Unknown")][0])
@@ -149,19 +151,20 @@ def _speaker(pod: Object) -> Object:
     }
 
 
-def _node(node: Object) -> Object:
+def node_view(node: Object) -> Object:
+    """A node's name, its addresses, whether it is ready, and whether it is kept from announcing."""
     status = node.get("status") or {}
     return {
         "name": node["metadata"]["name"],
         "addresses": [one["address"] for one in status.get("addresses") or [] if one["type"].endswith("IP")],
-        "ready": any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or []),
+        "ready": is_ready(node),
         "excluded": EXCLUDED in (node["metadata"].get("labels") or {}),
     }
 
 
 def _service(service: Object, objects: Objects, http_ports: Sequence[int]) -> Object:
     spec, ingress = service["spec"], (service.get("status") or {}).get("loadBalancer", {}).get("ingress") or []
-    endpoints = _endpoints(service, objects["EndpointSlice"])
+    endpoints = [one for each in slices_of(service, objects["EndpointSlice"]) for one in ready_endpoints(each)]
     pool = _annotation(service, "ip-allocated-from-pool")
     return {
         "name": full_name(service),
@@ -186,17 +189,20 @@ def _port(port: Object, http_ports: Sequence[int]) -> Object:
     return {"port": port["port"], "protocol": "http" if http else protocol}
 
 
-def _endpoints(service: Object, slices: Iterable[Object]) -> list[Object]:
-    """The Service's endpoints that are ready; unknown counts as ready."""
-    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+def slices_of(service: Object, slices: Iterable[Object]) -> list[Object]:
+    """The Service's EndpointSlices."""
+    place = (service["metadata"]["namespace"], service["metadata"]["name"])
     return [
-        endpoint
+        one
         for one in slices
-        if one["metadata"]["namespace"] == namespace
-        and (one["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == name
-        for endpoint in one.get("endpoints") or []
-        if (endpoint.get("conditions") or {}).get("ready") is not False
+        if (one["metadata"]["namespace"], (one["metadata"].get("labels") or {}).get(SERVICE_NAME)) == place
     ]
+
+
+def ready_endpoints(endpoint_slice: Object) -> list[Object]:
+    """Those of a slice that are ready; unknown counts as ready."""
+    found = endpoint_slice.get("endpoints") or []
+    return [one for one in found if (one.get("conditions") or {}).get("ready") is not False]
 
 
 def _annotation(service: Object, key: str) -> str:
@@ -236,7 +242,7 @@ def _events(service: Object, objects: Objects) -> list[Object]:
         if (event.get("involvedObject") or {}).get("uid") == uid
         and str((event.get("source") or {}).get("component")).startswith("metallb")
     ]
-    return sorted(mine, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    return sorted(mine, key=last_seen)
 
 
 def why_pending(entry: Object, service: Object, cluster: Object, objects: Objects) -> Object:

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import announcers, full_name
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import (
+    announcers,
+    full_name,
+    node_view,
+    ready_endpoints,
+    slices_of,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_events import in_order
 
 Object = Dict[str, Any]
@@ -53,19 +59,13 @@ def inspect_cluster(objects: Objects) -> Object:
 
 
 def _node(node: Object) -> Object:
-    status = node.get("status") or {}
+    seen = node_view(node)
     labels = node["metadata"].get("labels") or {}
     return {
-        "name": node["metadata"]["name"],
-        "ready": _ready(status),
-        "addresses": [one["address"] for one in status.get("addresses") or [] if one["type"].endswith("IP")],
-        "version": (status.get("nodeInfo") or {}).get("kubeletVersion", ""),
+        **{key: seen[key] for key in ("name", "ready", "addresses")},
+        "version": ((node.get("status") or {}).get("nodeInfo") or {}).get("kubeletVersion", ""),
         "roles": sorted(label[len(_ROLE) :] for label in labels if label.startswith(_ROLE)),
     }
-
-
-def _ready(status: Object) -> bool:
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or [])
 
 
 def _pod(pod: Object) -> Object:
@@ -103,20 +103,13 @@ def _given(service: Object) -> list[str]:
 
 
 def _endpoints(service: Object, slices: list[Object]) -> list[str]:
-    """The endpoints that are ready, each with its port; unknown counts as ready."""
-    place = service["metadata"]["namespace"], service["metadata"]["name"]
+    """The endpoints that are ready, each with its port."""
     return sorted(
         {
             "[%s]:%s" % (address, port.get("port")) if ":" in address else "%s:%s" % (address, port.get("port"))
-            for one in slices
-            if (one["metadata"]["namespace"], _label(one)) == place
-            for endpoint in one.get("endpoints") or []
-            if (endpoint.get("conditions") or {}).get("ready") is not False
+            for one in slices_of(service, slices)
+            for endpoint in ready_endpoints(one)
             for address in endpoint.get("addresses") or []
             for port in one.get("ports") or []
         }
     )
-
-
-def _label(endpoints: Object) -> str:
-    return str((endpoints["metadata"].get("labels") or {}).get("kubernetes.io/service-name"))

@@ -22,7 +22,7 @@ def in_order(events: Sequence[Mapping[str, Any]], kind: str = "", name: str = ""
     """
     ordered = sorted(
         (event for event in events if _about(event.get("involvedObject") or {}, kind, name)),
-        key=lambda event: (_moment(event), str((event.get("metadata") or {}).get("name"))),
+        key=lambda event: (last_seen(event), str((event.get("metadata") or {}).get("name"))),
     )
     return [_event(event) for event in ordered]
 
@@ -44,12 +44,12 @@ def _event(event: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **said,
         "object": "%s %s" % (said["kind"], whole),
-        "last_seen": spoken_time(_moment(event)),
+        "last_seen": spoken_time(last_seen(event)),
         "count": int(series.get("count") or event.get("count") or 1),
     }
 
 
-def _moment(event: Mapping[str, Any]) -> Moment:
+def last_seen(event: Mapping[str, Any]) -> Moment:
     """When it was seen last. What has no time of its own has at least been made."""
     candidates = (
         (event.get("series") or {}).get("lastObservedTime"),

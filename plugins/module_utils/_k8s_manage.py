@@ -13,7 +13,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import RefusalError, Server
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of, parse_definitions
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
+    BOOKKEEPING,
+    name_of,
+    parse_definitions,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import (
     redact,
     redacted_pair,
@@ -28,8 +32,6 @@ PATCH_TYPES = {
 }
 VERBS = {"create": "create", "replace": "update", "patch": "patch", "delete": "delete", "read": "get"}
 INTERVAL = 0.5  # seconds between looks
-# What the API server keeps for itself.
-_BOOKKEEPING = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 
 
 class Target(NamedTuple):
@@ -93,7 +95,7 @@ def significant(thing: Mapping[str, Any] | None, with_status: bool = False) -> d
         return {}
     result = {key: value for key, value in thing.items() if key != "metadata" and (with_status or key != "status")}
     metadata = thing.get("metadata") or {}
-    return {**result, "metadata": {key: value for key, value in metadata.items() if key not in _BOOKKEEPING}}
+    return {**result, "metadata": {key: value for key, value in metadata.items() if key not in BOOKKEEPING}}
 
 
 def names_status(definition: Mapping[str, Any], patch: Any) -> bool:

@@ -19,6 +19,7 @@ import re
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import redact
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list
 
 # The label by which the roles know the objects that they made.
@@ -26,9 +27,11 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 # The label by which one declaration is told from another in the same cluster.
 PART_OF = "app.kubernetes.io/part-of"
 MANAGER = "homelab.loadbalancer"
+# The label by which an EndpointSlice names its Service.
+SERVICE_NAME = "kubernetes.io/service-name"
 
-# What the API server keeps for itself, and what controllers report: no part of a declaration.
-_BOOKKEEPING = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
+# What the API server keeps for itself: no part of a declaration.
+BOOKKEEPING = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 _BODY = re.compile(r"""b(?P<quote>['"]).*(?P=quote)""", re.DOTALL)
 _CAUSE = re.compile(r"""(?:\[Errno -?\d+\] |\[SSL: \w+\] )(?P<cause>[^"')(\\]*[^"')(\\ ])""")
 _UNKNOWN_KIND = re.compile(r"Failed to find exact match|404 page not found|could not find the requested resource")
@@ -140,13 +143,11 @@ def name_of(obj: Mapping[str, Any]) -> str:
 def shown(part: Mapping[str, Any], kind: str = "") -> dict[str, Any]:
     """An object, or the part of it that differs, as a diff may show it: no bookkeeping, no status and no secrets."""
     result = {key: value for key, value in part.items() if key not in ("status", "metadata")}
-    metadata = {key: value for key, value in (part.get("metadata") or {}).items() if key not in _BOOKKEEPING}
+    metadata = {key: value for key, value in (part.get("metadata") or {}).items() if key not in BOOKKEEPING}
     if metadata:
         result["metadata"] = metadata
-    if "Secret" in (kind, part.get("kind")):
-        for key in {"data", "stringData"} & set(result):
-            result[key] = dict.fromkeys(result[key] or {}, "(not shown)")
-    return result
+    hidden: dict[str, Any] = redact(result, kind)
+    return hidden
 
 
 def by_kind(looked_up: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -155,6 +156,12 @@ def by_kind(looked_up: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, 
     for answer in looked_up:
         cluster.setdefault(answer["kind"], []).extend(answer["resources"])
     return cluster
+
+
+def is_ready(thing: Mapping[str, Any]) -> bool:
+    """Whether a node or a pod says that it is."""
+    conditions = (thing.get("status") or {}).get("conditions") or []
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def has_labels(obj: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_events import last_seen
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 
@@ -239,7 +240,7 @@ def _told(events: Sequence[Mapping[str, Any]], objects: Sequence[tuple[str, str]
         for involved in [event.get("involvedObject") or {}]
         if (involved.get("kind"), involved.get("name")) in objects
     ]
-    about.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    about.sort(key=last_seen)
     about = [event for event in about if event.get("type") == "Warning"] or about
     # A controller may repeat itself in a new event.
     said = dict.fromkeys(_said(event) for event in reversed(about))

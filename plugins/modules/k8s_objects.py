@@ -22,18 +22,7 @@ author:
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
   - homelab.loadbalancer.kubernetes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - An object whose namespace or kind is not there yet cannot be tried. In check mode it counts as one that would be
-        created.
-  diff_mode:
-    support: full
-    details:
-      - The values of Secrets are not shown.
-  idempotent:
-    support: full
+  - homelab.loadbalancer.kubernetes.applying
 options:
   definitions:
     description:
@@ -42,28 +31,6 @@ options:
     type: list
     elements: dict
     required: true
-  state:
-    description:
-      - Whether the objects are to be there. Removal is awaited, that of pods which belong to an object as well.
-    type: str
-    choices: [present, absent]
-    default: present
-  field_manager:
-    description:
-      - The name under which the API server keeps which fields are ours.
-    type: str
-    default: homelab.loadbalancer
-  force_conflicts:
-    description:
-      - Take over fields that somebody else manages and that have another value. Otherwise that is an error, which names
-        the other manager.
-    type: bool
-    default: false
-  timeout:
-    description:
-      - How many seconds to wait for a CustomResourceDefinition to be established, and for each object to be gone.
-    type: int
-    default: 120
 """
 
 EXAMPLES = r"""

@@ -7,6 +7,7 @@ modules."""
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ ip route; ip -6 route | grep -v expires
 
 def look(nodes: NodesLab, folder: Path, *options: str, **variables: Any) -> dict[str, Any]:
     """The documents that the playbook writes, by the names of their files."""
-    nodes.playbook("inspect", *options, inspect_hosts="nodes", inspect_folder=str(folder), **variables)
+    output = nodes.playbook("inspect", *options, inspect_hosts="nodes", inspect_folder=str(folder), **variables)
+    assert not re.search(r"changed=[1-9]", output), output
     return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -137,6 +138,9 @@ def test_a_diff_shows_no_secret_and_no_bookkeeping() -> None:
     secret["metadata"]["uid"] = "1"
     assert objects.shown(secret) == thing("Secret", data={"password": "(not shown)"}, stringData={"b": "(not shown)"})
     assert objects.shown({"data": {"password": "x"}}, "Secret") == {"data": {"password": "(not shown)"}}
+    # kubectl leaves a copy of the whole object in an annotation.
+    secret["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(secret)}
+    assert "c2VjcmV0" not in str(objects.shown(secret))
 
 
 def test_one_answer_and_several() -> None:
