@@ -155,6 +155,8 @@ def _ask_at(target: Target, family: socket.AddressFamily, place: Place, timeout:
         sock.settimeout(timeout)
         try:
             sock.connect(place)
+            # The wait for the connection also ends at a message in the error queue, before the socket itself fails.
+            sock.getpeername()
             if target.protocol == "udp":
                 answer = _ask_udp(sock, timeout)
             elif target.protocol == "http":
@@ -231,6 +233,8 @@ def _refusal(sock: socket.socket, error: OSError) -> Answer:
 
 def _icmp(sock: socket.socket) -> tuple[int, int, str]:
     """The origin and code of the ICMP message in the error queue, and who sent it; (0, 0, "") when there is none."""
+    # With a timeout Python would ask an empty queue over and over until it ends: poll(2) says there is an error.
+    sock.setblocking(False)
     try:
         control = sock.recvmsg(1, 512, _MSG_ERRQUEUE)[1]
     except OSError:  # also a kernel that keeps no such message of a connection

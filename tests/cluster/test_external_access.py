@@ -110,7 +110,9 @@ def test_a_closed_port_is_found_and_named(metallb: Outside) -> None:
         assert metallb.faults("memberlist") == []
         for protocol in ("tcp", "udp"):
             metallb.cluster.node("worker2", "firewall-cmd", "--remove-port=7946/%s" % protocol)
-            (fault,) = metallb.faults("memberlist")
+            for chain in ("filter_INPUT", "filter_IN_public_allow"):  # shown when nobody finds it closed
+                print(metallb.cluster.node("worker2", "nft", "list", "chain", "inet", "firewalld", chain))
+            (fault,) = wait_for(lambda: metallb.faults("memberlist"), "the closed port is found")
             assert fault.startswith("control1, worker1, %s 7946 of worker2: a firewall says no" % protocol)
             assert fault.endswith("open 7946/tcp and 7946/udp on worker2, for instance with the role firewalld_ports")
             metallb.cluster.node("worker2", "firewall-cmd", "--add-port=7946/%s" % protocol)

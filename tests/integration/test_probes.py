@@ -154,6 +154,8 @@ def test_what_answers(served: Lan) -> None:
 def test_who_says_no(served: Lan) -> None:
     """A port that nobody listens on, a firewall that says no as firewalld does, one that drops, and no way at all."""
     assert states(served, 7945) == ["refused"] * 4
+    (at_once,) = ports(served, {"port": 7945}, timeout=60)
+    assert at_once["milliseconds"] < 60000  # does not wait for what has come
     rules = "table inet t { chain i { type filter hook input priority 0; meta l4proto {tcp, udp} th dport 7946 %s; }; }"
     served.run("node", "nft", "-f", "-", stdin=rules % "reject with icmpx admin-prohibited")
     refused = ports(served, {"port": 7946}, {"port": 7946, "protocol": "udp"})
