@@ -99,12 +99,12 @@ def test_files_reach_the_program_and_their_change_replaces_the_pods(web: Cluster
     wait_for(lambda: not set(before) & set(names(web, "pod")), "the pods of before are gone")
     # A program that prints the file and ends.
     reader = ["mounttest", "--file_content=/etc/web/greeting"]
-    assert "three" in app(web, rc=2, app_config={"greeting": "three"}, app_args=reader, app_timeout=10)
+    assert "three" in app(web, rc=2, app_config={"greeting": "three"}, app_args=reader, app_timeout=20)
 
 
 def test_an_image_that_does_not_exist(web: Cluster) -> None:
     before = names(web, "pod")
-    said = app(web, rc=2, app_image="127.0.0.1:9/team/web:9", app_timeout=10)
+    said = app(web, rc=2, app_image="127.0.0.1:9/team/web:9", app_timeout=20)
     assert "the rollout is not complete after" in said
     assert re.search(r"pod web-\S+, container web: (ErrImagePull|ImagePullBackOff)", said)
     assert "the image cannot be pulled" in said
@@ -125,7 +125,7 @@ def test_an_image_that_would_run_as_root(web: Cluster) -> None:
 
 def test_a_program_that_ends(web: Cluster) -> None:
     """What it says last is shown, and cannot write to the terminal."""
-    said = app(web, rc=2, app_args=["entrypoint-tester", "\x1b]0;owned\x07"], app_timeout=15)
+    said = app(web, rc=2, app_args=["entrypoint-tester", "\x1b]0;owned\x07"], app_timeout=25)
     assert "exit code 0 (Completed)" in said
     assert "its last log lines:" in said
     assert r"\x1b]0;owned\x07" in said

@@ -161,21 +161,28 @@ def test_why_services_are_pending(metallb: Outside) -> None:
         service("other-class", loadBalancerClass="example.org/other"),
     ]
     names = ["outside/" + entry["metadata"]["name"] for entry in objects]
+    reasons = (
+        'MetalLB refuses what it asks for: ["10.9.9.9"] is not allowed in config',
+        'unknown pool "gold"',
+        "its loadBalancerClass is example.org/other",
+    )
+
+    def told() -> bool:
+        faults = [one for one in metallb.faults(external_access_services=names) if one.startswith("API, outside/")]
+        return len(faults) == 3 and all(reason in fault for reason, fault in zip(reasons, faults))
+
     metallb.apply(*objects)
     try:
-        faults = metallb.faults(external_access_services=names)
-        faults = [one for one in faults if one.startswith("API, outside/")]
-        assert len(faults) == 3
-        assert 'MetalLB refuses what it asks for: ["10.9.9.9"] is not allowed in config' in faults[0]
-        assert 'unknown pool "gold"' in faults[1]
-        assert "its loadBalancerClass is example.org/other" in faults[2]
+        wait_for(told, "the reasons, which MetalLB tells by events")
     finally:
         metallb.apply(*objects, state="absent")
 
 
 def test_a_service_without_endpoints(metallb: Outside) -> None:
     metallb.apply(service("empty"))
+    address = ("get", "service", "empty", "-n", "outside", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
     try:
+        wait_for(lambda: metallb.cluster.kubectl(*address), "an address")
         said, checks = metallb.look(external_access_services=["outside/empty"], external_access_wait=0)
         assert found(checks, "neighbor")["found"] == "nobody answers"
         assert "it has no endpoint that is ready, and MetalLB announces only Services that have one" in said

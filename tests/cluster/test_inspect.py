@@ -58,7 +58,7 @@ def settled(cluster: Cluster) -> list[str]:
         leaving = [pod for pod in cluster.objects("pods", "-A") if "deletionTimestamp" in pod["metadata"]]
         return not leaving and seen[-3:] == [seen[-1]] * 3
 
-    wait_for(still, "the nodes stand still", limit=120)
+    wait_for(still, "the nodes stand still")
     return seen[-1]
 
 
@@ -105,7 +105,6 @@ def test_check_mode_sees_the_same(inspected: Cluster, tmp_path: Path) -> None:
     wait_for(
         lambda: names(look(inspected, tmp_path / "run")) == names(look(inspected, tmp_path / "check", "--check")),
         "both see the same namespaces",
-        limit=120,
     )
 
 

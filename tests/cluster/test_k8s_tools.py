@@ -96,7 +96,7 @@ def test_logs_and_events_of_hostile_pods(cluster: Cluster, folder: Path) -> None
         pods = cluster.objects("pod", "-n", NAMESPACE, "-l", "app=writer")
         return len(pods) == 2 and all(pod["status"]["phase"] == "Succeeded" for pod in pods)
 
-    wait_for(ended, "the pods have ended", 120)
+    wait_for(ended, "the pods have ended")
     labels = ["%s=%s" % item for item in LABELS.items()]
     said = k8s(cluster, "logs,events", k8s_tools_labels=labels, k8s_tools_kind="pod", k8s_tools_namespace=NAMESPACE)
     for name in ("writer-1/one", "writer-1/two", "writer-2/one", "writer-2/two"):

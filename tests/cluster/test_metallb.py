@@ -126,7 +126,7 @@ def test_an_upgrade_keeps_addresses_and_answers(installed: Cluster, capsys: pyte
         assert recap(installed.roles(metallb(metallb_version=NOW), pools())) == {"operator": 1}
     with capsys.disabled():
         print("the VIP did not answer for %.1f s while MetalLB was replaced" % visitor.gap)
-    assert visitor.gap < 10
+    assert visitor.gap < 30
     assert address(installed) == VIP
     assert "ServiceBGPStatus" in installed.kubectl("api-resources")
     assert not any(recap(installed.roles(metallb(), pools())).values())
@@ -159,7 +159,8 @@ def test_going_back_removes_what_only_the_newer_one_has(installed: Cluster) -> N
 )  # fmt: skip
 def test_what_is_refused(installed: Cluster, role: dict[str, Any], message: str) -> None:
     assert message in refused(installed, role)
-    assert (address(installed), bool(answer(installed))) == (VIP, True)
+    assert address(installed) == VIP
+    wait_for(lambda: answer(installed), "the VIP")
 
 
 def test_a_server_that_cannot_be_used_is_named(installed: Cluster, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_an_application_that_is_declared_no_more_goes(site: Cluster, root: Path)
         site.playbook("site", site_apps=apps[:1])
         assert site.kubectl("get", "deployment,service,httproute", "-n", "prod", "-o", "name") == ""
         assert fetch(site)
-        wait_for(lambda: found(site, PROD) == [], "the name is gone, from the client's cache as well", limit=120)
+        wait_for(lambda: found(site, PROD) == [], "the name is gone, from the client's cache as well")
     finally:
         site.playbook("site")
     assert fetch(site, PROD)

@@ -103,7 +103,7 @@ def finish_module(process: subprocess.Popen[str]) -> dict[str, Any]:
     return result
 
 
-def wait_for(condition: Callable[[], T], what: str, limit: float = 60) -> T:
+def wait_for(condition: Callable[[], T], what: str, limit: float = 120) -> T:
     """Until a condition holds; returns what it said. A machine under load may take long: no test is about how long."""
     end = time.monotonic() + limit
     while not (said := condition()):

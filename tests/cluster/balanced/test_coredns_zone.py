@@ -163,7 +163,7 @@ def test_in_the_clusters_own_dns_and_back(lab: Cluster) -> None:
 
     assert changed(zone(lab, coredns_zone_records=[{"name": "web", "addresses": [STAGING]}]))
     wait_for(lambda: (ask(lab, "web.k8s.local").answers or [[WEB] * 4])[0][3] == STAGING, "the new record")
-    assert ask(lab, "url-shortener.staging.k8s.local").rcode == NXDOMAIN
+    wait_for(lambda: ask(lab, "url-shortener.staging.k8s.local").rcode == NXDOMAIN, "the old record is gone")
 
     assert changed(zone(lab, coredns_zone_state="absent"))
     assert (corefile(lab), ours(lab)) == (before, [])
@@ -181,7 +181,7 @@ def test_a_corefile_that_coredns_refuses_never_reaches_it(lab: Cluster) -> None:
         # It would be served twice.
         {"coredns_zone_extra": "}\nk8s.local:1053 {\n    errors", "coredns_zone_mode": "deployment"},
     ):
-        said = zone(lab, rc=2, coredns_zone_trial_timeout=8, **variables)
+        said = zone(lab, rc=2, coredns_zone_trial_timeout=20, **variables)
         assert "CoreDNS does not start with the new Corefile, so nothing was changed" in re.sub(r"\s+", " ", said)
         assert re.search(r"Unknown directive|already defined", said)
         assert (corefile(lab), pods(lab), ours(lab)) == before
@@ -226,6 +226,7 @@ def test_as_a_deployment_of_its_own_on_a_load_balancers_address(lab: Cluster) ->
     assert done.rc == 0, done.out + done.err
     assert "homelab.loadbalancer" not in corefile(lab)
     wait_for(lambda: ask(lab, "web.k8s.local", server=VIP, port=53).rcode == 0, "the load balancer's address")
+    wait_for(lambda: ask(lab, "web.k8s.local").rcode == 0, "the port of the node")
     for protocol in ("udp", "tcp"):
         resolves(lab, protocol, server=VIP, port=53)
         resolves(lab, protocol)

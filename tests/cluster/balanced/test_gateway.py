@@ -120,16 +120,16 @@ def test_clients_are_answered_and_a_second_run_changes_nothing(lab: Lab) -> None
 def test_what_is_refused(lab: Lab, listener: dict[str, Any], key: str, message: str) -> None:
     output = lab.run(lab.gateway(lab.https(key, **listener)), rc=2)
     assert message in output
-    assert lab.answer(443) == "404"
+    wait_for(lambda: lab.answer(443) == "404", "an answer")
 
 
 def test_what_is_declared_no_more_goes_and_what_cannot_be_is_explained(lab: Lab) -> None:
     more = lab.gateway({"name": "http", "port": 8080}, name="more")
     lab.run(lab.gateway(), more)
     wait_for(lambda: lab.answer(8080) == "404", "an answer on the other port")
-    said = lab.run(lab.gateway(address="10.9.9.9"), rc=2, gateway_timeout=9)
+    said = lab.run(lab.gateway(address="10.9.9.9"), rc=2, gateway_timeout=20)
     assert "Gateway %s/public: it has" % NAME in said
-    assert "10.9.9.9" in said.split("not all Gateways work after 9 s", 1)[1]
+    assert "10.9.9.9" in said.split("not all Gateways work after 20 s", 1)[1]
     assert "gateway/more" not in lab.cluster.kubectl("get", "gateway", "-n", NAME, "-o", "name")
     lab.run()
     wait_for(lambda: (lab.answer(80), lab.answer(8080)) == ("404", ""), "an answer by HTTP, and none on the other port")
@@ -184,7 +184,7 @@ def test_nginx_by_a_stand_in(lab: Lab, tmp_path: Path) -> None:
         "gateway_class": name,
         "gateway_namespace": name,
         "gateway_manifests": [{"source": str(manifest)}],
-        "gateway_timeout": 12,
+        "gateway_timeout": 30,
     }
     gateway = lab.gateway(HTTP, {**lab.https(), "port": 443}, address="172.16.0.146")
     try:

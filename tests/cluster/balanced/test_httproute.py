@@ -242,10 +242,10 @@ def test_why_a_route_does_not_work(routed: Client) -> None:
             route("gopher", {"backends": [NEW]}),
             route("idle", {"backends": ["web"]}, gateways=["idle"]),
         ]
-        said = run(routed.cluster, [*ROUTES, *wrong], rc=2, httproute_timeout=4)
+        said = run(routed.cluster, [*ROUTES, *wrong], rc=2, httproute_timeout=15)
     finally:
         routed.cluster.kubectl(*patch, protocol % ("remove", ""))
-    assert "the routes do not work after 4 s." in said
+    assert "the routes do not work after 15 s." in said
     assert "HTTPRoute httproute-test/gopher at the Gateway httproute-test/lab: ResolvedRefs is False" in said
     assert "example.org/gopher" in said
     assert "at the Gateway httproute-test/idle: no controller has said anything of it" in said
