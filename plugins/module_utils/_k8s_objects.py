@@ -32,6 +32,7 @@ SERVICE_NAME = "kubernetes.io/service-name"
 
 # What the API server keeps for itself: no part of a declaration.
 BOOKKEEPING = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
+UNAUTHORIZED = "Unauthorized"  # all that the API server says to credentials that it does not know
 _BODY = re.compile(r"""b(?P<quote>['"]).*(?P=quote)""", re.DOTALL)
 _CAUSE = re.compile(r"""(?:\[Errno -?\d+\] |\[SSL: \w+\] )(?P<cause>[^"')(\\]*[^"')(\\ ])""")
 _UNKNOWN_KIND = re.compile(r"Failed to find exact match|404 page not found|could not find the requested resource")
@@ -195,7 +196,7 @@ def failure(text: str, server: str, kubeconfig: str) -> str:
     kubeconfig -- the file that names it
     """
     server = "the API server %s" % (server or "of %s" % kubeconfig)
-    if re.search(r"\(401\)|Unauthorized", text):
+    if re.search(r"\(401\)|" + UNAUTHORIZED, text):
         return (
             "%s refuses the credentials of %s (401 Unauthorized): the token or certificate in it has expired, or is "
             "not of this cluster. Get a new one, and name it in k8s_kubeconfig" % (server, kubeconfig)

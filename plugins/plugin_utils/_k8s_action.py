@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import copy
-from typing import Any, Iterator
+from typing import Any, Iterator, NoReturn
 
 import yaml
 from ansible import constants
@@ -83,6 +83,10 @@ class K8sAction(ActionBase):
         if returned.get("failed"):
             raise AnsibleActionFail(self._explained(_said(returned), made))
         return returned
+
+    def _fail(self, text: str) -> NoReturn:
+        """Fail with what the API server said of an object, and what the user can do."""
+        raise AnsibleActionFail(self._explained(text, self._login() if self._options["eks"] else None))
 
     @contextlib.contextmanager
     def _silent(self, check_mode: bool) -> Iterator[None]:

@@ -60,6 +60,7 @@ class Api(http.server.ThreadingHTTPServer):
         self.logs: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.version = 0
+        self.expired = False  # the user's token
         self.manifest = b""
 
     def put(self, path: str, thing: dict[str, Any], manager: str = "") -> dict[str, Any]:
@@ -97,7 +98,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path, query = url.path.rstrip("/"), dict(urllib.parse.parse_qsl(url.query))
         self.server.asked.append("GET " + path)
         versions = [version for version in KINDS if path in ("/api/" + version, "/apis/" + version)]
-        if path == "/apis":
+        if self.server.expired:
+            self.refuse(401, "Unauthorized")
+        elif path == "/apis":
             entry = {"groupVersion": "apps/v1", "version": "v1"}
             group = {"name": "apps", "versions": [entry], "preferredVersion": entry}
             self.answer({"kind": "APIGroupList", "groups": [group]})
@@ -146,6 +149,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def carry_out(self, path: str, body: Any, manager: str) -> None:
         objects = self.server.objects
+        if self.server.expired:
+            return self.refuse(401, "Unauthorized")
         if self.command == "POST":
             path = "%s/%s" % (path, body["metadata"]["name"])
             if path in objects:
@@ -284,6 +289,17 @@ def test_a_folder_and_a_url_are_applied_once(api: Api, tmp_path: Path) -> None:
     assert re.findall(r"│ create +│ (\S+ \S+)", said) == order
     again = k8s(api, tmp_path, "--tags=apply", **variables)
     assert changes(again) == 0
+    assert writes(api) == []
+
+
+def test_a_token_that_has_expired_since(api: Api, tmp_path: Path) -> None:
+    """The client keeps the server's kinds in a file, so that the first to be refused are the objects."""
+    variables = {"k8s_allow_write": True, "k8s_tools_definitions": [named("ConfigMap", "one")]}
+    k8s(api, tmp_path, "--tags=apply", **variables)
+    api.expired = True
+    said = k8s(api, tmp_path, "--tags=apply", rc=2, **variables)
+    assert "GET /apis" not in api.asked
+    assert "the token or certificate in it has expired" in " ".join(said.split())
     assert writes(api) == []
 
 
