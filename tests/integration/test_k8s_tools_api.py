@@ -75,6 +75,11 @@ class Api(http.server.ThreadingHTTPServer):
         return self.objects[path]
 
 
+def refusal(status: int, message: str) -> tuple[dict[str, Any], int]:
+    """What the API server answers in place of what it was asked for."""
+    return {"kind": "Status", "status": "Failure", "code": status, "message": message}, status
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers as Kubernetes does."""
 
@@ -91,7 +96,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def refuse(self, status: int, message: str) -> None:
-        self.answer({"kind": "Status", "status": "Failure", "code": status, "message": message}, status)
+        self.answer(*refusal(status, message))
 
     def do_GET(self) -> None:
         url = urllib.parse.urlsplit(self.path)
@@ -141,30 +146,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.asked.append("%s%s %s" % (self.command, " (dry)" if dry else "", url.path))
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or "{}")
         before, version = dict(self.server.objects), self.server.version
-        self.carry_out(url.path, body, query.get("fieldManager", ""))
+        answer = self.carry_out(url.path, body, query.get("fieldManager", ""))
         if dry:
             self.server.objects, self.server.version = before, version
+        self.answer(*answer)  # last of all: the next request comes at once, and to another thread
 
     do_POST = do_PUT = do_PATCH = do_DELETE = change
 
-    def carry_out(self, path: str, body: Any, manager: str) -> None:
+    def carry_out(self, path: str, body: Any, manager: str) -> tuple[dict[str, Any], int]:
         objects = self.server.objects
         if self.server.expired:
-            return self.refuse(401, "Unauthorized")
+            return refusal(401, "Unauthorized")
         if self.command == "POST":
             path = "%s/%s" % (path, body["metadata"]["name"])
             if path in objects:
-                return self.refuse(409, "it already exists")
+                return refusal(409, "it already exists")
         elif path not in objects and "apply" not in self.headers["Content-Type"]:
-            return self.refuse(404, "not found")
+            return refusal(404, "not found")
         if self.command == "DELETE":
-            return self.answer(objects.pop(path))
+            return objects.pop(path), 200
         if any(not isinstance(value, str) for value in (body.get("data") or {}).values()):
             # As a real one does, by the whole value.
-            return self.refuse(400, ".data: expected string, got &value.valueUnstructured{Value:%r}" % body["data"])
+            return refusal(400, ".data: expected string, got &value.valueUnstructured{Value:%r}" % body["data"])
         if self.command == "PATCH":
             body = merge(objects.get(path) or {}, body)
-        return self.answer(self.server.put(path, body, manager))
+        return self.server.put(path, body, manager), 200
 
 
 @pytest.fixture
