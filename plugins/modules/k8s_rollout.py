@@ -22,17 +22,11 @@ author:
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
   - homelab.loadbalancer.kubernetes
+  - homelab.loadbalancer.kubernetes.reading
 attributes:
   check_mode:
-    support: full
     details:
       - In check mode it waits for nothing.
-  diff_mode:
-    support: none
-    details:
-      - It changes nothing.
-  idempotent:
-    support: full
 options:
   definitions:
     description:
