@@ -277,8 +277,9 @@ def test_a_refusal_half_way_takes_all_of_it_back(lab: IpvsLab) -> None:
     assert lab.everything() == before
 
 
-def test_killed_at_any_moment_and_run_again(lab: IpvsLab) -> None:
+def test_killed_at_any_moment_and_run_again(lab: IpvsLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To and fro between two states, killed on the way in most of the runs: what is declared is all that is there."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # who is killed leaves its temporary folders
     one = [service(1, 2), {**service(1, name="two"), "address": VIP2}]
     other = [service(2, 3, source_ranges=[CLIENT + "/32"]), service(2, family="ipv6", name="six")]
     expected = []
