@@ -43,7 +43,7 @@ class ActionModule(K8sAction):
             steps = objects.plan_removal(definitions, answers)
         faults = ["%s: %s" % (objects.name_of(step.definition), step.fault) for step in steps if step.fault]
         if any(step.fault == objects.UNAUTHORIZED for step in steps):
-            self._fail(objects.UNAUTHORIZED)
+            self._fail(objects.UNAUTHORIZED)  # one cause, of all objects
         if faults:
             raise AnsibleActionFail("nothing was changed, because the cluster refuses\n" + "\n".join(faults))
         steps = [step for step in steps if step.verb != "keep"]

@@ -75,7 +75,7 @@ class K8sAction(ActionBase):
     def _run_module(self, name: str, arguments: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         """Run a module that asks the API server, and fail with what the user can do when it does not work."""
         access = {key: self._options[key] for key in ("kubeconfig", "context") if self._options[key]}
-        made = self._login() if self._options["eks"] else None
+        made = self._login()
         if made:
             access = {"kubeconfig": eks.kubeconfig(made), "context": eks.CONTEXT}
         with self._silent(check_mode):
@@ -86,7 +86,7 @@ class K8sAction(ActionBase):
 
     def _fail(self, text: str) -> NoReturn:
         """Fail with what the API server said of an object, and what the user can do."""
-        raise AnsibleActionFail(self._explained(text, self._login() if self._options["eks"] else None))
+        raise AnsibleActionFail(self._explained(text, self._login()))
 
     @contextlib.contextmanager
     def _silent(self, check_mode: bool) -> Iterator[None]:
@@ -101,8 +101,11 @@ class K8sAction(ActionBase):
         finally:
             task.check_mode, task.diff, task.no_log, printer.no_log = saved
 
-    def _login(self) -> eks.Login:
-        """The login to EKS, on the control node. Asked for anew for each module, because it ends."""
+    def _login(self) -> eks.Login | None:
+        """The login to EKS where the task names it, on the control node. Asked for anew for each module, because it
+        ends."""
+        if not self._options["eks"]:
+            return None
         try:
             return eks.kept(constants.DEFAULT_LOCAL_TMP, self._options["eks"])
         except eks.EksError as error:

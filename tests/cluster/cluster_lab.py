@@ -82,6 +82,11 @@ class Cluster:
         """What a command prints on a host of the lab that is a container."""
         return run(["podman", "exec", "-i", "cluster-" + name, *argv], stdin, check=check).out
 
+    def speakers_let_in(self, node: str, protocol: str = "tcp") -> int:
+        """How many rules of a node's firewall let MetalLB's speakers in, by the kernel's own listing."""
+        listed = self.node(node, "nft", "list", "chain", "inet", "firewalld", "filter_IN_public_allow")
+        return listed.count("%s dport 7946 accept" % protocol)
+
     def client(self, *argv: str, check: bool = True) -> str:
         """What a command prints on the client outside the cluster."""
         return run(["ip", "netns", "exec", "cluster-client", *argv], check=check).out
