@@ -18,8 +18,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rul
     Wanted,
     WantedTable,
     target,
-    unquoted,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_words import respell
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_network
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list
 
@@ -76,11 +76,13 @@ def _rules(prefix: str, chain: str, raw: Any, where: str) -> list[str]:
 def _rule(raw: Any, where: str) -> str:
     if not isinstance(raw, str):
         raise InputError("%s is not a rule: write text such as -p tcp --dport 80 -j ACCEPT" % where)
-    if any(character in raw for character in "\n\r\0"):
-        raise InputError("%s is more than one line: write one rule an entry" % where)
-    if '"' in unquoted(raw):
-        raise InputError("%s `%s` has a quote that is not closed" % (where, raw))
-    return raw.strip()
+    rule = raw.strip()  # a YAML block ends with a newline
+    if any(character in rule for character in "\n\r\0"):
+        raise InputError("%s is more than one line: write one rule an entry, and a long one after >- in YAML" % where)
+    try:
+        return respell(rule)
+    except ValueError as error:
+        raise InputError("%s `%s` %s" % (where, rule, error)) from error
 
 
 def _jump(raw: Any, chains: dict[str, list[str]], table: str, where: str) -> Jump:

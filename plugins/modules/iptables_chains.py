@@ -51,7 +51,8 @@ options:
     description:
       - What to own, by the name of the table (V(raw), V(mangle), V(nat), V(filter), V(security)).
       - C(chains) maps the name of a chain to its rules, in order, without C(-A) and the chain's name. An empty list
-        is an empty chain.
+        is an empty chain. Quotes and backslashes mean in a rule what they mean to a shell; V($) and V(*) stand for
+        themselves.
       - C(jumps) maps the name of a chain of somebody else, most often a built-in one, to a list of rules that jump
         from there to a chain under C(chains). A jump stands C(position=first) (the default) or C(position=last), or
         C(before) or C(after) the rule that jumps to the chain or target named there.

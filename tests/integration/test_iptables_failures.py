@@ -91,7 +91,6 @@ BAD = {
     "not a port": ("filter", "-p tcp --dport 65536 -j DROP", "65536"),
     "no protocol": ("filter", "--dport 80 -j DROP", "dport"),
     "other family": ("filter", "-s fd00::1 -j DROP", "fd00::1"),
-    "single quotes": ("filter", "-m comment --comment 'two words' -j DROP", "words'"),
     "no target's option": ("nat", "-j DNAT", "to-destination"),
     "a chain that is nowhere": ("nat", "-j LB-NOWHERE", "LB-NOWHERE"),
     "with the chain's name": ("filter", "-A LB-X -j DROP", ""),

@@ -84,6 +84,31 @@ def test_tables() -> None:
     assert parse_tables({}, "LB-") == {}
 
 
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [
+        ("-i 'lo' -j DROP", "-i lo -j DROP"),
+        ("-m string --algo bm --string 'wp-login.php'", '-m string --algo bm --string "wp-login.php"'),
+        ("-m comment --comment 'two words'", '-m comment --comment "two words"'),
+        ("-m comment --comment two\\ words", '-m comment --comment "two words"'),
+        ("-m comment --comment 'say \"hi\"'", '-m comment --comment "say \\"hi\\""'),
+        ("-m comment --comment 'it'\\''s'", '-m comment --comment "it\\\'s"'),
+        ('-m comment --comment "it\\\'s"', '-m comment --comment "it\\\'s"'),  # as iptables-save prints it
+        ("-m comment --comment 'a\\b'", '-m comment --comment "a\\\\b"'),
+        ('-m comment --comment "a\\d"', '-m comment --comment "a\\\\d"'),
+        ("-m comment --comment '$HOME %i'", '-m comment --comment "$HOME %i"'),
+        ("-p 'tcp' --dport=\"80\"", '-p tcp "--dport=80"'),
+        ("-m comment --comment ''", '-m comment --comment ""'),
+        ("-p tcp\n", "-p tcp"),  # a YAML block
+    ],
+)
+def test_quotes_are_those_of_a_shell(written: str, taken: str) -> None:
+    raw = {"filter": {"chains": {"LB-A": [written]}, "jumps": {"INPUT": [{"rule": "-j 'LB-A' " + written}]}}}
+    table = parse_tables(raw, "LB-")["filter"]
+    assert table.chains["LB-A"] == [taken]
+    assert table.jumps["INPUT"] == [Jump("-j LB-A " + taken)]
+
+
 def jumps(entry: Any) -> dict[str, Any]:
     return {"nat": {"chains": {"LB-A": []}, "jumps": {"OUTPUT": [{"rule": "-j LB-A"}, entry]}}}
 
@@ -118,11 +143,19 @@ def jumps(entry: Any) -> dict[str, Any]:
         ),
         (
             {"nat": {"chains": {"LB-A": ["-j DROP\n-j ACCEPT"]}}},
-            "tables.nat.chains.LB-A[0] is more than one line: write one rule an entry",
+            "tables.nat.chains.LB-A[0] is more than one line: write one rule an entry, and a long one after >- in YAML",
         ),
         (
             {"nat": {"chains": {"LB-A": ['-m comment --comment "a b -j DROP']}}},
             'tables.nat.chains.LB-A[0] `-m comment --comment "a b -j DROP` has a quote that is not closed',
+        ),
+        (
+            {"nat": {"chains": {"LB-A": ["-i 'lo -j DROP"]}}},
+            "tables.nat.chains.LB-A[0] `-i 'lo -j DROP` has a quote that is not closed",
+        ),
+        (
+            {"nat": {"chains": {"LB-A": ["-j DROP \\"]}}},
+            "tables.nat.chains.LB-A[0] `-j DROP \\` ends with a backslash",
         ),
         ({"nat": {"jumps": {"LB-A": []}}}, "tables.nat.jumps.LB-A is a chain of ours: its rules go under chains"),
         ({"nat": {"jumps": {"OUTPUT": {"rule": "-j LB-A"}}}}, "tables.nat.jumps.OUTPUT must be a list, not dict"),

@@ -1,0 +1,48 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The words of a rule: users quote as for a shell, iptables-restore knows double quotes only.
+
+Of a shell, quotes and backslashes are taken over, and nothing else: `$`, `*` and `|` stand for themselves. Between
+double quotes a backslash also takes its meaning from a single quote, as iptables-save writes it.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PIECE = re.compile(
+    r"(?P<space>\s+)|'(?P<single>[^']*)'|\"(?P<double>(?:\\.|[^\"\\])*)\"|\\(?P<escaped>.)|(?P<plain>[^\s'\"\\]+)",
+    re.DOTALL,
+)
+
+
+def split(rule: str) -> list[tuple[str, bool]]:
+    """A rule's words, and whether a part of each was quoted. ValueError says what is wrong with its quotes."""
+    words: list[tuple[str, bool]] = []
+    inside, at = False, 0
+    while at < len(rule):
+        found = _PIECE.match(rule, at)
+        if not found:
+            raise ValueError("ends with a backslash" if rule[at:] == "\\" else "has a quote that is not closed")
+        at = found.end()
+        kind, text = found.lastgroup, found.group(found.lastgroup or 0)
+        if kind == "double":
+            text = re.sub(r"\\([\"\\'$`])", r"\1", text)
+        if kind != "space":
+            before, quoted = words.pop() if inside else ("", False)
+            words.append((before + text, quoted or kind != "plain"))
+        inside = kind != "space"
+    return words
+
+
+def respell(rule: str) -> str:
+    """A rule as a shell would read it, for iptables-restore. ValueError says what is wrong with its quotes."""
+    if not re.search(r"['\"\\]", rule):
+        return rule
+    return " ".join(_quote(word) if quoted else word for word, quoted in split(rule))
+
+
+def _quote(word: str) -> str:
+    """As iptables-save quotes a text."""
+    return word if re.match(r"[\w-]+\Z", word, re.ASCII) else '"%s"' % re.sub(r"([\"\\'])", r"\\\1", word)
