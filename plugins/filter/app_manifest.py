@@ -11,7 +11,8 @@ version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Makes a Deployment and a Service of a name and an image, and a ConfigMap where there are files.
+  - Makes a Deployment and a Service of a name and an image, and ConfigMaps and PersistentVolumeClaims where there are
+    files and volumes.
   - All options are checked; what is wrong is refused with a message that names the option.
   - The pods of before go on working until those that replace them are ready.
   - By default the container may do what the Pod Security Standard C(restricted) allows, and write to O(writable_paths)
@@ -35,9 +36,19 @@ options:
     type: str
     default: default
   replicas:
-    description: How many pods.
+    description:
+      - How many pods. V(null) leaves them to somebody else, such as a HorizontalPodAutoscaler.
     type: int
     default: 1
+  strategy:
+    description:
+      - How pods are replaced. With C(RollingUpdate) those of before work until new ones are ready; with C(Recreate)
+        they end first.
+      - C(auto) is C(RollingUpdate), and C(Recreate) where a volume of O(volumes) is written that is meant for one pod,
+        a claim without C(ReadWriteMany) or a C(host_path).
+    type: str
+    choices: [auto, RollingUpdate, Recreate]
+    default: auto
   ports:
     description:
       - The ports of the Service. Each is a number, or a mapping of C(port), C(target_port) (of the pods, default
@@ -76,6 +87,24 @@ options:
     type: list
     elements: str
     default: [/tmp]
+  volumes:
+    description:
+      - Where the program keeps data and finds files, a list of mappings of C(name), C(path) (where the container sees
+        it), C(read_only) (default V(false)), C(sub_path) (only this folder or file of it), and exactly one source.
+      - "C(claim) makes a PersistentVolumeClaim, called by the application and the volume: C(size), such as V(5Gi),
+        C(storage_class) (default that of the cluster; V('') for none), C(access_modes) (default
+        C([ReadWriteOnce])), and C(keep). It stays when the application or the entry goes, unless C(keep) is
+        V(false)."
+      - C(existing_claim) is the name of one that is there.
+      - "C(host_path) is a path of the node, or a mapping of C(path) and C(type), as Kubernetes has it, by default
+        C(Directory), which must be there."
+      - "C(empty_dir) is lost with the pod: C({}), or a mapping of C(medium) (C(Memory)) and C(size_limit)."
+      - "C(config_map) is the name of one, or a mapping of C(name) and C(items) (its keys, and the paths of their
+        files), or a mapping of C(files) (names and texts), of which one is made. C(secret) is the name of one, or a
+        mapping of C(name) and C(items). Both are read-only."
+    type: list
+    elements: dict
+    default: []
   readiness_probe:
     description:
       - How the kubelet sees whether a pod is ready for connections. A mapping of C(type) (C(tcp) connects, C(http)
@@ -109,6 +138,8 @@ options:
         C(allowPrivilegeEscalation) false, C(capabilities) with C(drop) ALL, C(readOnlyRootFilesystem) true,
         C(runAsNonRoot) true and C(seccompProfile) RuntimeDefault.
       - An image that names no other user than root needs C(runAsUser) here.
+      - C(fsGroup) and the other fields that only a pod has become the pod's. With O(volumes) C(fsGroup) is by default
+        C(runAsGroup), C(runAsUser) or 65532, so that the program may write to a new volume.
     type: dict
     default: {}
   service_account:

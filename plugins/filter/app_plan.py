@@ -35,6 +35,10 @@ options:
     description: Whether the applications are to be there at all.
     type: bool
     default: true
+  delete_data:
+    description: What O(homelab.loadbalancer.app#role:main:app_delete_data) describes.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -45,7 +49,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The objects to apply, and those to remove, as C(apply) and C(remove).
+  description:
+    - The objects to apply, and those to remove, as C(apply) and C(remove), and as C(kept) the names of claims that are
+      declared no more and stay.
   type: dict
 """
 
@@ -62,10 +68,11 @@ def app_plan(
     looked_up: Sequence[Mapping[str, Any]] = (),
     part_of: str = "",
     present: bool = True,
+    delete_data: bool = False,
 ) -> dict[str, Any]:
     """What to apply and to remove."""
     try:
-        return _app_plan.plan(declared, looked_up, part_of, present)._asdict()
+        return _app_plan.plan(declared, looked_up, part_of, present, delete_data)._asdict()
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -12,9 +12,9 @@ from typing import Any, Callable, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import (
     ENVIRONMENT,
-    FILE,
     PORT_NAME,
     parse_annotations,
+    parse_files,
     parse_image,
     parse_label,
     parse_labels,
@@ -28,6 +28,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values i
     parse_text,
     parse_texts,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_volumes import Volume, parse_volumes
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import (
@@ -40,6 +41,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
 
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 TRAFFIC_POLICIES = ("Cluster", "Local")
+STRATEGIES = ("auto", "RollingUpdate", "Recreate")
 # The label by which an application's objects and pods are found, beside that of the project.
 LABEL_NAME = "app.kubernetes.io/name"
 
@@ -79,7 +81,8 @@ class App(NamedTuple):
     name: str
     image: str
     namespace: str
-    replicas: int
+    replicas: int | None  # None: somebody else sets them, such as an autoscaler
+    strategy: str
     ports: list[Port]
     command: list[str]
     args: list[str]
@@ -87,6 +90,7 @@ class App(NamedTuple):
     config: dict[str, str]
     config_path: str
     writable_paths: list[str]
+    volumes: list[Volume]
     readiness_probe: Probe
     liveness_probe: Probe
     startup_probe: Probe
@@ -119,7 +123,7 @@ def parse_app(name: Any, image: Any, options: dict[str, Any], prefix: str = "") 
     """
     name = parse_name(name, prefix + "name")
     image = parse_image(image, prefix + "image")
-    given = {key: value for key, value in options.items() if value is not None}
+    given = {key: value for key, value in options.items() if value is not None or key == "replicas"}
     for key in given:
         if key not in OPTIONS:
             raise InputError("%s%s is not an option: the options are %s" % (prefix, key, ", ".join(OPTIONS)))
@@ -220,15 +224,6 @@ def _variable(name: Any, value: Any, where: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": value}
 
 
-def _config(raw: Any, where: str) -> dict[str, str]:
-    return {
-        parse_pattern(name, FILE, where, "the name of a file: use letters, digits and - _ ."): parse_text(
-            text, "%s.%s" % (where, name)
-        )
-        for name, text in parse_mapping(raw, where).items()
-    }
-
-
 def _resources(raw: Any, where: str) -> dict[str, dict[str, str]]:
     check_keys(raw, RESOURCE_KEYS, (), where)
     return {
@@ -283,8 +278,8 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any, str], str]:
     return parse_choice
 
 
-def _replicas(raw: Any, where: str) -> int:
-    return parse_number(raw, 0, 10000, where)
+def _replicas(raw: Any, where: str) -> int | None:
+    return None if raw is None else parse_number(raw, 0, 10000, where)
 
 
 def _drain(raw: Any, where: str) -> int:
@@ -300,13 +295,15 @@ PROBES = ("readiness_probe", "liveness_probe", "startup_probe")
 _PARSERS: dict[str, tuple[Callable[[Any, str], Any], Any]] = {
     "namespace": (parse_label, "default"),
     "replicas": (_replicas, 1),
+    "strategy": (_one_of(STRATEGIES), "auto"),
     "ports": (_ports, [{"port": 80, "target_port": 8080}]),
     "command": (parse_texts, []),
     "args": (parse_texts, []),
     "env": (_env, {}),
-    "config": (_config, {}),
+    "config": (parse_files, {}),
     "config_path": (_optional(parse_path), ""),
     "writable_paths": (_each(parse_path), ["/tmp"]),  # noqa: S108 a folder of the container
+    "volumes": (parse_volumes, []),
     "drain": (_drain, 5),
     "resources": (_resources, {}),
     "security_context": (parse_mapping, {}),
@@ -345,3 +342,23 @@ def _refuse_what_does_not_fit(app: App, prefix: str) -> None:
     for path in mounts:
         if mounts.count(path) > 1:
             raise InputError("%swritable_paths %s is there twice, or is %sconfig_path" % (prefix, path, prefix))
+    _refuse_volumes(app, prefix, mounts)
+
+
+def _refuse_volumes(app: App, prefix: str, mounts: list[str]) -> None:
+    taken = dict.fromkeys(mounts, "%swritable_paths or %sconfig_path: take it out there" % (prefix, prefix))
+    for volume in app.volumes:
+        if volume.path in taken:
+            raise InputError("%s.path %s is already in %s" % (volume.where, volume.path, taken[volume.path]))
+        taken[volume.path] = volume.where
+        alone = volume.claim.get("accessModes") == ["ReadWriteOncePod"]
+        if alone and app.replicas is not None and app.replicas > 1:
+            raise InputError(
+                "%sreplicas %d need a volume that several pods may use, and %s.claim.access_modes is ReadWriteOncePod: "
+                "take ReadWriteMany, or one replica" % (prefix, app.replicas, volume.where)
+            )
+        if alone and app.strategy == "RollingUpdate":
+            raise InputError(
+                "%sstrategy RollingUpdate has two pods at a time, and %s.claim.access_modes is ReadWriteOncePod: "
+                "take Recreate, or ReadWriteMany" % (prefix, volume.where)
+            )

@@ -1,7 +1,8 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An application's Kubernetes objects: a ConfigMap where it has files, a Deployment, a Service where it has ports.
+"""An application's Kubernetes objects: claims and ConfigMaps where it has volumes and files, a Deployment, a Service
+where it has ports.
 
 Only what is declared stands in them: server-side apply owns no field that is left out, so that what the cluster fills
 in or others set is not fought over.
@@ -14,6 +15,14 @@ import json
 from typing import Any
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import LABEL_NAME, App, Probe
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_volumes import (
+    FS_GROUP,
+    KEEP,
+    Volume,
+    mount,
+    object_name,
+    pod_volume,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
 
 ADDRESSES = "metallb.io/loadBalancerIPs"
@@ -26,11 +35,14 @@ SECURITY_CONTEXT: dict[str, Any] = {
     "runAsNonRoot": True,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+# Fields of a security context that a pod has, and a container has not.
+POD_SECURITY = ("fsGroup", "fsGroupChangePolicy", "supplementalGroups", "supplementalGroupsPolicy", "sysctls")
+ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 
 
 def app_objects(app: App) -> list[dict[str, Any]]:
     """The objects of an application, in the order in which they are to be applied."""
-    objects = []
+    objects = [made for volume in app.volumes for made in _volume_objects(app, volume)]
     if app.config:
         objects.append(_object(app, "v1", "ConfigMap", data=app.config))
     objects.append(_object(app, "apps/v1", "Deployment", spec=_deployment(app)))
@@ -39,11 +51,19 @@ def app_objects(app: App) -> list[dict[str, Any]]:
     return objects
 
 
+def _volume_objects(app: App, volume: Volume) -> list[dict[str, Any]]:
+    name = object_name(app.name, volume)
+    if volume.claim:
+        keep = {} if volume.keep else {KEEP: "false"}
+        return [_object(app, "v1", "PersistentVolumeClaim", keep, name, spec=volume.claim)]
+    return [_object(app, "v1", "ConfigMap", name=name, data=volume.files)] if volume.files else []
+
+
 def _object(
-    app: App, api_version: str, kind: str, annotations: dict[str, str] | None = None, **content: Any
+    app: App, api_version: str, kind: str, annotations: dict[str, str] | None = None, name: str = "", **content: Any
 ) -> dict[str, Any]:
     metadata = {
-        "name": app.name,
+        "name": name or app.name,
         "namespace": app.namespace,
         "labels": {**app.labels, **_selector(app)},
         **_filled(annotations={**app.annotations, **(annotations or {})}),
@@ -61,21 +81,46 @@ def _filled(**fields: Any) -> dict[str, Any]:
 
 
 def _deployment(app: App) -> dict[str, Any]:
-    # A ConfigMap's change does not replace pods; that of an annotation of theirs does.
-    checksum = hashlib.sha256(json.dumps(app.config, sort_keys=True).encode()).hexdigest() if app.config else ""
     return {
-        "replicas": app.replicas,
+        **_filled(replicas=app.replicas),
         "selector": {"matchLabels": _selector(app)},
-        # The pods of before go on working until those that replace them are ready.
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "strategy": _strategy(app),
         "template": {
             "metadata": {
                 "labels": {**app.labels, **_selector(app)},
-                **_filled(annotations=_filled(**{CHECKSUM: checksum})),
+                **_filled(annotations=_filled(**{CHECKSUM: _checksum(app)})),
             },
             "spec": _pod(app),
         },
     }
+
+
+def _strategy(app: App) -> dict[str, Any]:
+    """The pods of before go on working until those that replace them are ready, unless both would write to a volume
+    that is meant for one: the second would wait for the first one's node, or spoil its data."""
+    recreate = app.strategy == "Recreate" or (app.strategy == "auto" and any(volume.single for volume in app.volumes))
+    # Without the null the API server keeps an empty field of the strategy before, and refuses it.
+    return {"type": "Recreate", "rollingUpdate": None} if recreate else ROLLING
+
+
+def _checksum(app: App) -> str:
+    """A ConfigMap's change does not replace pods; that of an annotation of theirs does."""
+    files: list[Any] = [app.config] if app.config else []
+    files += [[volume.name, volume.files] for volume in app.volumes if volume.files]
+    if not files:
+        return ""
+    told = app.config if files == [app.config] else files
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _pod_security(app: App) -> dict[str, Any]:
+    """The pod's own fields of the security context. Its group may write to its volumes, whatever user it runs as."""
+    given = {key: value for key, value in app.security_context.items() if key in POD_SECURITY}
+    if not app.volumes:
+        return given
+    group = app.security_context.get("runAsGroup", app.security_context.get("runAsUser", FS_GROUP))
+    # A large volume would otherwise be walked through at each start.
+    return {"fsGroup": group, "fsGroupChangePolicy": "OnRootMismatch", **given}
 
 
 def _pod(app: App) -> dict[str, Any]:
@@ -87,6 +132,8 @@ def _pod(app: App) -> dict[str, Any]:
     if app.config:
         volumes.append({"name": "config", "configMap": {"name": app.name}})
         mounts.append({"name": "config", "mountPath": app.config_path, "readOnly": True})
+    volumes += [pod_volume(app.name, volume) for volume in app.volumes]
+    mounts += [mount(volume) for volume in app.volumes]
     return {
         # Kubernetes' own 30 s for the program to end, which it is told after the drain.
         **_filled(terminationGracePeriodSeconds=30 + app.drain if app.drain else None),
@@ -99,6 +146,7 @@ def _pod(app: App) -> dict[str, Any]:
             nodeSelector=app.node_selector,
             tolerations=app.tolerations,
             volumes=volumes,
+            securityContext=_pod_security(app),
         ),
     }
 
@@ -106,10 +154,11 @@ def _pod(app: App) -> dict[str, Any]:
 def _container(app: App, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     # Several ports of the Service may lead to one of the pod.
     targets = dict.fromkeys((port.target, port.protocol.upper()) for port in app.ports)
+    security = {key: value for key, value in app.security_context.items() if key not in POD_SECURITY}
     return {
         "name": app.name,
         "image": app.image,
-        "securityContext": {**SECURITY_CONTEXT, **app.security_context},
+        "securityContext": {**SECURITY_CONTEXT, **security},
         **_filled(
             command=app.command,
             args=app.args,

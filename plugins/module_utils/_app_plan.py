@@ -7,24 +7,35 @@ from __future__ import annotations
 
 from typing import Any, Mapping, NamedTuple, Sequence
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_volumes import is_kept
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
     MANAGED_BY,
     MANAGER,
     PART_OF,
     by_kind,
     has_labels,
+    name_of,
     parse_definitions,
 )
 
+CLAIM = "PersistentVolumeClaim"
+
 
 class Plan(NamedTuple):
-    """What is to be done, in this order."""
+    """What is to be done, in this order, and the claims that are declared no more and stay with their data."""
 
     apply: list[dict[str, Any]]
     remove: list[dict[str, Any]]
+    kept: list[str]
 
 
-def plan(wanted: Any, looked_up: Sequence[Mapping[str, Any]], part_of: str = "", present: bool = True) -> Plan:
+def plan(
+    wanted: Any,
+    looked_up: Sequence[Mapping[str, Any]],
+    part_of: str = "",
+    present: bool = True,
+    delete_data: bool = False,
+) -> Plan:
     """Compare the declared objects with those of the cluster.
 
     wanted -- all that is declared
@@ -32,6 +43,7 @@ def plan(wanted: Any, looked_up: Sequence[Mapping[str, Any]], part_of: str = "",
     part_of -- the name of the declaration; with it a Namespace that somebody else made is left alone, which would go
         with all that is in it
     present -- whether the applications are to be there at all
+    delete_data -- whether claims go that would be kept
 
     Raises InputError for what is no object.
     """
@@ -41,13 +53,18 @@ def plan(wanted: Any, looked_up: Sequence[Mapping[str, Any]], part_of: str = "",
     ours = [entry for entry in spaces if has_labels(entry, {MANAGED_BY: MANAGER, PART_OF: part_of})]
     foreign = {_key(entry) for entry in spaces if entry not in ours}
     declared = [entry for entry in parse_definitions(wanted, "definitions") if _key(entry) not in foreign]
+    # Without a namespace it is that of the kubeconfig, which is not known here.
+    keys = {_key(entry) for entry in declared} if present else set()
+    stale = [entry for entry in found if not {_key(entry), _key(entry, "")} & keys]
+    kept = [] if delete_data else [entry for entry in stale if entry["kind"] == CLAIM and is_kept(entry)]
+    names = [name_of(entry) for entry in kept]
     if present:
-        # Without a namespace it is that of the kubeconfig, which is not known here.
-        keys = {_key(entry) for entry in declared}
-        stale = [entry for entry in found if not {_key(entry), _key(entry, "")} & keys]
-        return Plan(declared, stale)
+        return Plan(declared, [entry for entry in stale if entry not in kept], names)
     # Each once, and in the order of applying: they are removed in the opposite one.
-    return Plan([], list({_key(entry): entry for entry in [*ours, *declared, *found]}.values()))
+    going = {_key(entry): entry for entry in [*ours, *declared, *found]}
+    # A namespace goes with all that is in it.
+    staying = {_key(entry) for entry in kept} | {("Namespace", "", entry["metadata"]["namespace"]) for entry in kept}
+    return Plan([], [entry for key, entry in going.items() if key not in staying], names)
 
 
 def _key(entry: Mapping[str, Any], namespace: str | None = None) -> tuple[str, str, str]:

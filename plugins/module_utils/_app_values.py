@@ -81,6 +81,16 @@ def parse_mapping(raw: Any, where: str) -> dict[Any, Any]:
     return dict(raw)
 
 
+def parse_files(raw: Any, where: str) -> dict[str, str]:
+    """Check a mapping of names of files to their texts."""
+    return {
+        parse_pattern(name, FILE, where, "the name of a file: use letters, digits and - _ ."): parse_text(
+            text, "%s.%s" % (where, name)
+        )
+        for name, text in parse_mapping(raw, where).items()
+    }
+
+
 def parse_text(raw: Any, where: str) -> str:
     """Check a text. Numbers and booleans, which YAML makes of what looks like them, are spelt as YAML spells them."""
     if isinstance(raw, bool):

@@ -58,6 +58,12 @@ def plan(apps: Any, gateways: Sequence[Mapping[str, Any]], namespace: str, part_
     _refuse_twins(
         (name, "%s.hostnames[%d]" % (entry.where, at)) for entry in entries for at, name in enumerate(entry.hostnames)
     )
+    # A claim or ConfigMap is called by its application and its volume: web-conf may be both.
+    _refuse_twins(
+        ((made["kind"], made["metadata"]["namespace"], made["metadata"]["name"]), entry.where)
+        for entry in entries
+        for made in app_objects(entry.app)
+    )
     spaces = sorted({entry.app.namespace for entry in entries} - {_DEFAULT})
     parents = [{"name": one["name"], "namespace": one.get("namespace") or namespace} for one in gateways]
     suffix = _port(gateways)

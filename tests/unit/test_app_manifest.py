@@ -223,7 +223,13 @@ def test_load_balancer() -> None:
 
 def test_options_that_are_null_are_not_there() -> None:
     """Jinja's `default(omit)` within a mapping leaves nulls behind."""
-    assert app_manifest("web", IMAGE_NAME, **dict.fromkeys(OPTIONS)) == app_manifest("web", IMAGE_NAME)
+    nulls = {option: None for option in OPTIONS if option != "replicas"}
+    assert app_manifest("web", IMAGE_NAME, **nulls) == app_manifest("web", IMAGE_NAME)
+
+
+def test_replicas_that_are_null_are_left_to_an_autoscaler() -> None:
+    assert "replicas" not in made(replicas=None)["Deployment"]["spec"]
+    assert made(replicas=0)["Deployment"]["spec"]["replicas"] == 0
 
 
 @pytest.mark.parametrize(
@@ -237,7 +243,7 @@ def test_options_that_are_null_are_not_there() -> None:
         ({"image": "Web"}, "app_image Web is not an image"),
         ({"image": None}, "app_image None is not an image"),
         ({"namespace": "a.b"}, "app_namespace a.b is not a DNS label"),
-        ({"replica": 2}, "app_replica is not an option: the options are namespace, replicas, ports,"),
+        ({"replica": 2}, "app_replica is not an option: the options are namespace, replicas, strategy,"),
         ({"replicas": -1}, "app_replicas -1 is not a number from 0 to 10000"),
         ({"drain": "1s"}, "app_drain 1s is not a number of seconds from 0 to 3600"),
         ({"replicas": 1.5}, "app_replicas 1.5 is not a number"),
@@ -375,7 +381,7 @@ def test_the_filter_and_the_role_say_the_same() -> None:
     documented = yaml.safe_load(DOCUMENTATION)["options"]
     role = yaml.safe_load((ROOT / "roles/app/meta/argument_specs.yml").read_text())
     variables = role["argument_specs"]["main"]["options"]
-    passed = yaml.safe_load((ROOT / "roles/app/vars/main.yml").read_text())["__app_options"]
+    passed = {"replicas", *yaml.safe_load((ROOT / "roles/app/vars/main.yml").read_text())["__app_options"]}
     assert set(documented) - {"_input", "image", "prefix"} == set(OPTIONS) == set(passed)
     for option in OPTIONS:
         for key in ("type", "elements", "choices", "default"):

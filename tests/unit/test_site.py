@@ -58,6 +58,13 @@ def test_the_role_for_routes_takes_the_routes() -> None:
     assert spec["rules"][0]["backendRefs"][0]["port"] == 80
 
 
+def test_applications_whose_objects_have_one_name_are_refused() -> None:
+    volume = {"name": "conf", "path": "/conf", "config_map": {"files": {"a": "b"}}}
+    apps = [{**APP, "volumes": [volume]}, {"name": "web-conf", "image": "example.org/web:1", "config": {"a": "b"}}]
+    with pytest.raises(AnsibleFilterError, match=r"ConfigMap/default/web-conf is already that of site_apps\[0\]"):
+        site_plan(apps)
+
+
 def test_without_names_there_is_no_route() -> None:
     site = site_plan([{"name": "job", "image": "example.org/job:1", "ports": []}])
     assert (named(site["objects"]), site["routes"], site["urls"]) == ([("Deployment", "default", "job")], [], [])
