@@ -11,9 +11,10 @@ version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Sets rows as a table. Control characters in their text, which a hostile node might send, are shown and not obeyed.
-requirements:
-  - The Python package rich on the control node
+  - Sets rows as a table that is as wide as the terminal at most, or as E(COLUMNS) says, or 200 characters where there
+    is no terminal. Text is broken between words only, so that names can be copied. A table whose words need more room
+    is wider.
+  - Control characters in the text, which a hostile node might send, are shown and not obeyed.
 positional: _input, columns
 options:
   _input:
@@ -35,7 +36,9 @@ options:
 EXAMPLES = r"""
 - name: Say what was found
   ansible.builtin.debug:
-    msg: "{{ [['ping 192.168.20.20', 'no answer']] | homelab.loadbalancer.table(['from a', 'result']) }}"
+    msg: >-
+      {{ [['ping 192.168.20.20', 'no answer']] | homelab.loadbalancer.table(['from a', 'result'])
+         | homelab.loadbalancer.for_debug }}
 """
 
 RETURN = r"""
@@ -44,42 +47,110 @@ _value:
   type: str
 """
 
-import io
-import shutil
-from typing import Any, Callable, Sequence
+import os
+import unicodedata
+from typing import Any, Callable, Iterator, Sequence
 
 from ansible.errors import AnsibleFilterError
+from ansible.utils.display import Display
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 
-try:
-    import rich.box
-    import rich.console
-    import rich.table
-    import rich.text
-except ImportError as error:
-    RICH_MISSING: ImportError | None = error
-else:
-    RICH_MISSING = None
+# Where there is no terminal, as in a pipeline: a line of `kubectl get pods -o wide` has room in it.
+WIDE = 200
+# What Ansible prints around each line of a message.
+AROUND = 12
+# The longest name of an object in Kubernetes. A longer word is no name, and is broken.
+LONGEST_NAME = 253
 
-# As wide as the terminal, within reason, without what Ansible indents. A process that Ansible has forked knows no
-# terminal, and this is read before that where an action plugin of the collection has been used.
-WIDTH = min(max(shutil.get_terminal_size().columns, 80), 160) - 8
+
+def _terminal() -> int:
+    """The columns of the terminal, or WIDE where there is none.
+
+    Ansible renders messages in processes that it has cut off from the terminal. Their parent still has it.
+    """
+    if os.environ.get("COLUMNS", "").isdigit():
+        return int(os.environ["COLUMNS"])
+    if not os.path.exists("/proc/self/fd"):  # macOS
+        return int(Display().columns) + 1
+    for process in ("self", str(os.getppid())):
+        try:
+            output = os.open("/proc/%s/fd/1" % process, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            return os.get_terminal_size(output).columns
+        except OSError:
+            continue
+        finally:
+            os.close(output)
+    return WIDE
+
+
+def _width(text: str) -> int:
+    """The columns that a text takes: two for a wide character of East Asia, none for a combining one."""
+    return sum(
+        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text
+    )
+
+
+def _words(line: str) -> Iterator[str]:
+    """The words of a line. Those that are too long for a name are cut."""
+    for word in line.split(" "):
+        for start in range(0, max(len(word), 1), LONGEST_NAME):
+            yield word[start : start + LONGEST_NAME]
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """The lines of a cell, broken between words only."""
+    lines = []
+    for line in text.split("\n"):
+        if _width(line) <= width:
+            lines.append(line)
+            continue
+        words = _words(line)
+        current = next(words)
+        for word in words:
+            if _width(current) + 1 + _width(word) > width:
+                lines.append(current)
+                current = word
+            else:
+                current += " " + word
+        lines.append(current)
+    return lines
+
+
+def _widths(rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """The width of each column: that of its longest line. Where the room is short, of its longest word at least."""
+    columns = [[line for cell in column for line in cell.split("\n")] for column in zip(*rows)]
+    least = [max(_width(word) for line in lines for word in _words(line)) for lines in columns]
+    widths = [max(map(_width, lines)) for lines in columns]
+    while sum(widths) > room and widths != least:
+        slack = [width if width > low else 0 for width, low in zip(widths, least)]
+        widths[slack.index(max(slack))] -= 1
+    return widths
 
 
 def table(rows: Sequence[Sequence[Any]], columns: Sequence[str], title: str = "") -> str:
-    """Set rows as a table that fits the terminal, or 80 characters where there is none."""
-    if RICH_MISSING:
-        raise AnsibleFilterError("the filter table needs the Python package rich: pip install rich") from RICH_MISSING
-    grid = rich.table.Table(title=title or None, title_justify="left", box=rich.box.ROUNDED)
-    for column in columns:
-        grid.add_column(column, overflow="fold")  # what is too long goes on in the next line, and nothing is lost
-    for row in rows:
-        grid.add_row(*(rich.text.Text(printable(str(cell))) for cell in row))
-    console = rich.console.Console(file=io.StringIO(), width=WIDTH, color_system=None)
-    with console.capture() as captured:
-        console.print(grid)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    """Set rows as a table that fits the terminal, unless its words need more room."""
+    cells = [[printable(str(cell)) for cell in row] for row in [columns, *rows]]
+    for i, row in enumerate(cells[1:]):
+        if len(row) != len(columns):
+            raise AnsibleFilterError("row %d has %d cells, and there are %d columns" % (i, len(row), len(columns)))
+    widths = _widths(cells, _terminal() - AROUND - 3 * len(columns) - 1)
+    bars = ["─" * (width + 2) for width in widths]
+    lines = [printable(title)] if title else []
+    lines.append("╭%s╮" % "┬".join(bars))
+    for i, row in enumerate(cells):
+        wrapped = [_wrap(cell, width) for cell, width in zip(row, widths)]
+        for part in range(max(map(len, wrapped))):
+            texts = [cell[part] if part < len(cell) else "" for cell in wrapped]
+            padded = [" %s " % (text + " " * (width - _width(text))) for text, width in zip(texts, widths)]
+            lines.append("│%s│" % "│".join(padded))
+        if i == 0:
+            lines.append("├%s┤" % "┼".join(bars))
+    lines.append("╰%s╯" % "┴".join(bars))
+    return "\n".join(lines)
 
 
 class FilterModule:

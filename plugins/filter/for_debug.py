@@ -1,0 +1,65 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: for_debug
+short_description: Text of several lines, readable when ansible.builtin.debug prints it
+version_added: 0.2.0
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+description:
+  - Ansible prints a text of several lines as one escaped line, unless it is set to print results as YAML, and then it
+    breaks the lines of a list after 80 characters. So this is a list of lines, or the text where results are printed as
+    YAML (C(callback_result_format=yaml)).
+  - Control characters in the text, which a hostile node might send, are shown and not obeyed.
+options:
+  _input:
+    description: The text, or its lines. Each may have several lines itself.
+    type: raw
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show the log
+  ansible.builtin.debug:
+    msg: "{{ web.text | homelab.loadbalancer.for_debug }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The lines, or the text.
+  type: raw
+"""
+
+from typing import Any, Callable, Sequence
+
+from ansible import constants
+from ansible.errors import AnsibleError
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+
+
+def _printed_as_yaml() -> bool:
+    """Whether the default callback prints results as YAML."""
+    try:
+        setting = constants.config.get_config_value("result_format", plugin_type="callback", plugin_name="default")
+    except AnsibleError:  # another callback prints the results
+        return False
+    return str(setting) == "yaml"
+
+
+def for_debug(text: str | Sequence[str]) -> str | list[str]:
+    """The text as the callback in use prints it readably."""
+    lines = printable(text if isinstance(text, str) else "\n".join(map(str, text))).split("\n")
+    lines = [line.rstrip() for line in lines]
+    return "\n".join(lines) if _printed_as_yaml() else lines
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"for_debug": for_debug}
