@@ -38,6 +38,13 @@ options:
     description: Whether Services may lose their address.
     type: bool
     default: false
+  facts:
+    description:
+      - C(ansible_facts) of the nodes, by which their networks are known. Without them it is guessed by the nodes'
+        addresses, and what is guessed is a note.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -58,7 +65,8 @@ _value:
   description:
     - The objects to remove and to apply, in the order C(remove_first), C(apply), C(apply_late), C(remove). C(faults)
       are sentences that say why nothing of it may be done. C(moves) names the Services that lose their address, and
-      C(missing) the kinds that the cluster does not know.
+      C(missing) the kinds that the cluster does not know. C(notes) are sentences about what may be meant, and most
+      often is not.
   type: dict
 """
 
@@ -77,11 +85,13 @@ def metallb_pool_plan(
     namespace: str = "metallb-system",
     gateways: Sequence[str] = (),
     allow_moves: bool = False,
+    *,
+    facts: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """What to do, and why it may not be done."""
     cluster = by_kind(looked_up)
     try:
-        plan = _metallb_cluster.plan(declared, cluster, namespace, gateways, allow_moves)
+        plan = _metallb_cluster.plan(declared, cluster, namespace, gateways, allow_moves, facts=facts)
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
     missing = [entry["kind"] for entry in looked_up if not entry["api_found"]]

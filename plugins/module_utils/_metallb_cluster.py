@@ -16,6 +16,12 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import has_labels, name_of, reference
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_networks import (
+    guessed_notes,
+    node_networks,
+    outside_notes,
+    unusable_faults,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_pool import (
     LABELS,
     PREFIX,
@@ -25,6 +31,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_pool
     parse_pools,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_ranges import Range, parse_range
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_boolean
 
 _WHY_STAY = (
     "it would get another one, and what knows the old one, such as DNS, would be wrong. Keep the address in that pool "
@@ -44,6 +51,7 @@ class Plan(NamedTuple):
     remove: list[dict[str, Any]]  # what is ours and is declared no more
     faults: list[str]  # why nothing of this may be done
     moves: list[str]  # Services that lose their address
+    notes: list[str]  # what may be meant, and most often is not
 
 
 def plan(
@@ -52,6 +60,8 @@ def plan(
     namespace: str,
     gateways: Sequence[str] = (),
     allow_moves: bool = False,
+    *,
+    facts: Sequence[Mapping[str, Any]] = (),
 ) -> Plan:
     """Compare a declaration with the cluster.
 
@@ -60,6 +70,7 @@ def plan(
     namespace -- that of MetalLB
     gateways -- addresses that no pool may hold
     allow_moves -- whether Services may lose their address
+    facts -- those of nodes, by which their networks are known
     Raises InputError for what is wrong in the declaration by itself.
     """
     wanted = objects(declared, namespace)
@@ -72,6 +83,8 @@ def plan(
     staying = set(live) - {pool.name for pool in pools} - {_name(obj) for obj in stale}
     faults = [*_overlaps(pools, live, staying), *_taken(pools, cluster, gateways)]
     faults += _unknown(declared, cluster, staying)
+    unusable, notes = _in_networks(pools, declared, cluster, facts)
+    faults += unusable
     moves = list(_moves(pools, live, staying, cluster))
     if not allow_moves:
         faults += ["%s: %s" % (move, _WHY_STAY) for move in moves]
@@ -79,7 +92,7 @@ def plan(
     in_the_way = set().union(*blocking.values())
     first = [obj for obj in stale if obj["kind"] == "IPAddressPool" and _name(obj) in in_the_way]
     apply = [obj for obj in wanted if obj not in late]
-    return Plan(first, apply, late, [obj for obj in stale if obj not in first], faults, moves)
+    return Plan(first, apply, late, [obj for obj in stale if obj not in first], faults, moves, notes)
 
 
 def _blocking(pools: Sequence[Pool], live: Mapping[str, Sequence[Range]]) -> dict[str, set[str]]:
@@ -108,12 +121,7 @@ def _overlaps(pools: Sequence[Pool], live: Mapping[str, Sequence[Range]], stayin
 
 def _taken(pools: Sequence[Pool], cluster: Cluster, gateways: Sequence[str]) -> Iterator[str]:
     """Ranges that hold the address of a host, which would be cut off."""
-    hosts = [
-        (str(address["address"]), "node " + _name(node))
-        for node in cluster.get("Node", ())
-        for address in (node.get("status") or {}).get("addresses") or []
-        if address.get("type") in ("InternalIP", "ExternalIP")
-    ]
+    hosts = [(address, "node " + name) for address, name in _node_addresses(cluster)]
     for index, gateway in enumerate(gateways):
         try:
             hosts.append((str(ipaddress.ip_address(gateway)), "a gateway"))
@@ -126,6 +134,42 @@ def _taken(pools: Sequence[Pool], cluster: Cluster, gateways: Sequence[str]) -> 
                     yield "%s holds %s, the address of %s, which would be cut off: leave it out" % (
                         place, address, owner,
                     )  # fmt: skip
+
+
+def _node_addresses(cluster: Cluster, *types: str) -> list[tuple[str, str]]:
+    """The addresses of nodes, each with the node's name."""
+    return [
+        (str(address["address"]), _name(node))
+        for node in cluster.get("Node", ())
+        for address in (node.get("status") or {}).get("addresses") or []
+        if address.get("type") in (types or ("InternalIP", "ExternalIP"))
+    ]
+
+
+def _in_networks(
+    pools: Sequence[Pool], declared: Mapping[str, Any], cluster: Cluster, facts: Sequence[Mapping[str, Any]]
+) -> tuple[list[str], list[str]]:
+    """Faults and notes of ranges, by the networks of the nodes."""
+    networks = node_networks(facts)
+    nodes = [address for address, dummy in _node_addresses(cluster, "InternalIP")]
+    avoiding = [parse_boolean(entry.get("avoid_buggy_ips"), "avoid_buggy_ips") for entry in declared["pools"]]
+    by_layer_2 = [
+        pool
+        for pool in pools
+        if _covered(pool, "L2Advertisement", declared["l2_advertisements"], cluster)
+        and not _covered(pool, "BGPAdvertisement", declared["bgp_advertisements"], cluster)
+    ]
+    notes = [] if networks else list(guessed_notes(pools, avoiding, nodes))
+    notes += outside_notes(by_layer_2, networks, nodes)
+    return list(unusable_faults(pools, avoiding, networks)), notes
+
+
+def _covered(pool: Pool, kind: str, declared: Sequence[Mapping[str, Any]], cluster: Cluster) -> bool:
+    """Whether an advertisement, declared or of somebody else, is for a pool. A selector may be for any."""
+    others = [entry.get("spec") or {} for entry in cluster.get(kind, ()) if not has_labels(entry, LABELS)]
+    named = [entry.get("pools") for entry in declared]
+    named += [None if spec.get("ipAddressPoolSelectors") else spec.get("ipAddressPools") for spec in others]
+    return any(pool.name in (names or [pool.name]) for names in named)
 
 
 def _unknown(declared: Mapping[str, Any], cluster: Cluster, staying: set[str]) -> Iterator[str]:

@@ -215,7 +215,7 @@ def test_what_is_refused_by_itself(wrong: dict[str, Any], begin: str) -> None:
 def test_a_fresh_cluster() -> None:
     made = plan(declared(pool()), {"Node": [node("n", "172.16.0.11")], "Service": [service("web")]})
     assert names(made.apply) == ["IPAddressPool a"]
-    assert made._replace(apply=[]) == ([], [], [], [], [], [])
+    assert made._replace(apply=[]) == ([], [], [], [], [], [], [])
 
 
 @pytest.mark.parametrize(
@@ -238,6 +238,101 @@ def test_a_fresh_cluster() -> None:
 def test_what_the_cluster_does_not_allow(cluster: dict[str, Any], more: dict[str, Any], begin: str) -> None:
     (fault,) = plan(declared(pool()), cluster, **more).faults
     assert fault.startswith(begin)
+
+
+def link(address: str, prefix: int, name: str = "eth0") -> dict[str, Any]:
+    """Facts of a host with one link."""
+    family = {"ipv6": [{"address": address, "prefix": str(prefix), "scope": "global"}]}
+    if ":" not in address:
+        network = ipaddress.ip_network("%s/%d" % (address, prefix), strict=False)
+        family = {"ipv4": {"address": address, "netmask": str(network.netmask)}}  # type: ignore[dict-item]
+    return {"interfaces": ["lo", name], "lo": {"ipv4": {"address": "127.0.0.1", "netmask": "255.0.0.0"}}, name: family}
+
+
+BROADCAST = "at which no host can be reached: "
+
+
+@pytest.mark.parametrize(
+    ("entry", "facts", "end"),
+    [
+        (pool("edge", "172.16.0.255/32"), link("172.16.0.11", 24),
+         "172.16.0.255/32 holds 172.16.0.255, the broadcast address of 172.16.0.0/24, " + BROADCAST + "leave it out"),
+        (pool("edge", "172.16.0.240/28"), link("172.16.0.11", 24),
+         BROADCAST + "set metallb_pool_pools[0].avoid_buggy_ips: true, or write 172.16.0.240-172.16.0.254"),
+        (pool("edge", "172.16.0.0/24"), link("172.16.1.11", 16),
+         "holds 172.16.0.0, the network address of 172.16.0.0/16, " + BROADCAST
+         + "set metallb_pool_pools[0].avoid_buggy_ips: true, or write 172.16.0.1-172.16.0.255"),
+        # MetalLB leaves out only what ends with .0 and .255.
+        (pool("edge", "172.16.0.8-172.16.0.20", avoid_buggy_ips=True), link("172.16.0.2", 28),
+         "holds 172.16.0.15, the broadcast address of 172.16.0.0/28, " + BROADCAST
+         + "write 172.16.0.8-172.16.0.14, 172.16.0.16-172.16.0.20"),
+        (pool("edge", "fd00:16::/120"), link("fd00:16::11", 64),
+         "holds fd00:16::, the anycast address of the routers of fd00:16::/64 (RFC 4291), " + BROADCAST
+         + "write fd00:16::1-fd00:16::ff"),
+    ],
+)  # fmt: skip
+def test_network_and_broadcast_addresses_of_nodes_are_refused(
+    entry: dict[str, Any], facts: dict[str, Any], end: str
+) -> None:
+    (fault,) = plan(declared(entry), {}, facts=[{}, facts, facts]).faults
+    assert fault.startswith("metallb_pool_pools[0].addresses[0] ")
+    assert fault.endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("entry", "facts"),
+    [
+        (pool("edge", "172.16.0.240/28", avoid_buggy_ips=True), link("172.16.0.11", 24)),
+        (pool("edge", "172.16.0.0/24"), link("172.16.9.11", 8)),  # hosts of a larger network
+        (pool("edge", "172.16.0.240/28"), link("172.16.0.255", 32)),
+        (pool("edge", "10.244.1.255/32"), link("10.244.1.1", 24, "cni0")),  # MetalLB announces nothing there
+    ],
+)
+def test_addresses_of_hosts_in_nodes_networks_are_accepted(entry: dict[str, Any], facts: dict[str, Any]) -> None:
+    assert plan(declared(entry), {}, facts=[facts]).faults == []
+
+
+def test_without_facts_network_and_broadcast_addresses_are_noted() -> None:
+    cluster = {"Node": [node("n1", "172.16.0.11"), node("n2", "172.16.0.12")]}
+    made = plan(declared(pool("edge", "172.16.0.240/28")), cluster)
+    assert made.faults == []
+    assert made.notes == [
+        "metallb_pool_pools[0].addresses[0] 172.16.0.240/28 holds 172.16.0.255, the broadcast address of 172.16.0.0/24 "
+        "if that is the network of the node's address 172.16.0.11: set metallb_pool_pools[0].avoid_buggy_ips: true, or "
+        "write 172.16.0.240-172.16.0.254, or gather the facts of the hosts of the group kubernetes (network) to have "
+        "it checked"
+    ]
+    assert plan(declared(pool("edge", "172.16.0.240/28", avoid_buggy_ips=True)), cluster).notes == []
+
+
+L2, BGP = "l2_advertisements", "bgp_advertisements"
+
+
+@pytest.mark.parametrize(
+    ("more", "kinds", "noted"),
+    [
+        ({L2: [{"name": "l"}]}, {}, True),
+        ({L2: [{"name": "l", "pools": ["far"]}]}, {}, True),
+        ({L2: [{"name": "l", "pools": ["other"]}]}, {}, False),
+        ({L2: [{"name": "l"}], BGP: [{"name": "b"}]}, {}, False),
+        ({BGP: [{"name": "b"}]}, {}, False),
+        # Advertisements of somebody else.
+        ({}, {"L2Advertisement": [{"metadata": {"name": "x"}}]}, True),
+        ({L2: [{"name": "l"}]}, {"BGPAdvertisement": [{"metadata": {"name": "x"}, "spec": {}}]}, False),
+    ],
+)
+@pytest.mark.parametrize("facts", [[link("172.16.0.11", 24)], []])
+def test_a_pool_of_layer_2_outside_the_nodes_networks_is_noted(
+    more: dict[str, Any], kinds: dict[str, Any], noted: bool, facts: list[dict[str, Any]]
+) -> None:
+    cluster = {"Node": [node("n1", "172.16.0.11")], "IPAddressPool": [live("other", "172.16.0.9/32", ours=False)]}
+    made = plan(declared(pool("far", "10.99.0.0/28"), **more), {**cluster, **kinds}, facts=facts)
+    assert made.faults == []
+    assert ["metallb_pool_pools[0].addresses[0] 10.99.0.0/28 is outside of" in note for note in made.notes] == (
+        [True] if noted else []
+    )
+    near = plan(declared(pool("near", "172.16.0.96/28"), l2_advertisements=[{"name": "l"}]), cluster, facts=facts)
+    assert near.notes == []
 
 
 def test_a_gateway_must_be_an_address() -> None:
