@@ -38,7 +38,7 @@ options:
   replicas:
     description:
       - How many pods. V(null) leaves them to somebody else, such as a HorizontalPodAutoscaler.
-    type: int
+    type: raw
     default: 1
   strategy:
     description:
