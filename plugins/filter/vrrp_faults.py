@@ -114,8 +114,9 @@ def _unsettled(me: Report, directors: list[Report], family: str) -> Iterator[str
     if len(masters) > 1:
         yield (
             "split brain: %s advertise vip_failover_router_id %d for %s at once. Something between them filters VRRP, "
-            "which is IP protocol 112: accept it on %s of each director (with firewalld: firewall-cmd --permanent "
-            "--add-protocol=vrrp, then --reload), or name the others in vip_failover_unicast_peers where there is no "
+            "which is IP protocol 112: accept it on %s of each director (with firewalld: firewall-cmd "
+            "--add-protocol=vrrp in that link's zone, once as it is and once with --permanent; no reload, which removes "
+            "rules with firewalld 1.3), or name the others in vip_failover_unicast_peers where there is no "
             "multicast" % (" and ".join(named), me["router_id"], spoken(family), me["interface"])
         )
         return

@@ -124,8 +124,9 @@ def check_zones(zones: Sequence[Mapping[str, Any]], known: set[str]) -> None:
     for i, zone in enumerate(zones):
         if zone["zone"] not in known:
             raise InputError(
-                "zones[%d].zone %s is no zone of firewalld, which has %s; one that was just defined needs "
-                "`firewall-cmd --reload`" % (i, zone["zone"], ", ".join(sorted(known)))
+                "zones[%d].zone %s is no zone of firewalld, which has %s; one that was just defined is "
+                "unknown until `firewall-cmd --reload`, which with firewalld 1.3 removes all rules of iptables"
+                % (i, zone["zone"], ", ".join(sorted(known)))
             )
 
 

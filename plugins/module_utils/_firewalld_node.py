@@ -121,8 +121,9 @@ def _check_names(entries: Sequence[model.Entry], commands: Sequence[Sequence[str
                 known[what] = set.intersection(*(set(_say(command, option).split()) for command in commands))
             if name not in known[what]:
                 raise InputError(
-                    "%s: %s is no %s of firewalld: see `firewall-cmd %s`; one that was just defined needs "
-                    "`firewall-cmd --reload`" % (entry, name, what, option)
+                    "%s: %s is no %s of firewalld: see `firewall-cmd %s`; one that was just defined is "
+                    "unknown until `firewall-cmd --reload`, which with firewalld 1.3 removes all rules of iptables"
+                    % (entry, name, what, option)
                 )
 
 
