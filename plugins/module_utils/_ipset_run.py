@@ -14,6 +14,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset import
     boot_text,
     make_plan,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._systemd import exec_start
 
 
 def converge(wanted: Sequence[Wanted], prefix: str, save_to: str, check_mode: bool, diff: bool) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def converge(wanted: Sequence[Wanted], prefix: str, save_to: str, check_mode: bo
             _files.write(save_to, text)
     result = {
         "changed": plan.changed or file_changes,
-        "boot": ["ipset -exist -file %s restore" % save_to] if text else [],
+        "boot": [exec_start(["ipset", "-exist", "-file", save_to, "restore"])] if text else [],
     }
     if diff:
         result["diff"] = [plan.diff()] if plan.changed else []

@@ -37,6 +37,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_too
     empty,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_trial import reason, try_out
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_words import words
 
 _ATTEMPTS = 3
 
@@ -239,15 +240,15 @@ def boot_text(wanted: Wanted) -> str:
     return render(tables)
 
 
-def unjump_commands(tool: Iptables, wanted: Wanted) -> list[str]:
+def unjump_commands(tool: Iptables, wanted: Wanted) -> list[list[str]]:
     """Commands that take our jumps out, one each: run before boot_text is loaded, it can be loaded twice.
 
     Before them, one for each chain of others that is to hold a jump, in case its owner has not made it yet.
     """
     commands = []
     for name, content in wanted.items():
-        table = "%s --wait %d -t %s" % (tool.command, tool.wait, name)
+        table = [tool.command, "--wait", str(tool.wait), "-t", name]
         for chain, jumps in content.jumps.items():
-            commands += ["%s -N %s" % (table, chain)] if jumps and chain not in TABLES[name] else []
-            commands += ["%s -D %s %s" % (table, chain, jump.rule) for jump in jumps]
+            commands += [[*table, "-N", chain]] if jumps and chain not in TABLES[name] else []
+            commands += [[*table, "-D", chain, *words(jump.rule)] for jump in jumps]
     return commands

@@ -27,6 +27,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_too
     NodeError,
     NotInstalledError,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._systemd import exec_start
 
 COMMON_ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -146,8 +147,8 @@ class Change:
 
 def _boot(declaration: Declaration) -> list[str]:
     """Commands as ExecStart of systemd.service(5) takes them: one that may fail begins with a hyphen."""
-    jumps = ["-" + command for command in unjump_commands(declaration.tool, declaration.wanted)]
-    return [*jumps, " ".join([*declaration.tool.restore_command, declaration.boot_file])]
+    jumps = [exec_start(argv, may_fail=True) for argv in unjump_commands(declaration.tool, declaration.wanted)]
+    return [*jumps, exec_start([*declaration.tool.restore_command, declaration.boot_file])]
 
 
 def _diff(declaration: Declaration, plan: Plan) -> dict[str, str]:

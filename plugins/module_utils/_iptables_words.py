@@ -36,6 +36,11 @@ def split(rule: str) -> list[tuple[str, bool]]:
     return words
 
 
+def words(rule: str) -> list[str]:
+    """The arguments that a rule is for a program that no shell starts."""
+    return [word for word, dummy in split(rule)]
+
+
 def respell(rule: str) -> str:
     """A rule as a shell would read it, for iptables-restore. ValueError says what is wrong with its quotes."""
     if not re.search(r"['\"\\]", rule):

@@ -43,6 +43,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_layout 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import VirtualServer
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_program import program
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._systemd import exec_start
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import METRIC
 
 FAMILIES = ("ipv4", "ipv6")
@@ -205,10 +206,10 @@ class Node:
     def result(self) -> dict[str, Any]:
         """What the module returns, but for the diff."""
         result = self._rules.result()
-        boot = ["ipset -exist -file %s restore" % self._file("ipset.rules")] if self._sets else []
+        boot = [exec_start(["ipset", "-exist", "-file", self._file("ipset.rules"), "restore"])] if self._sets else []
         boot += result["boot"]
         if self._virtual:
-            boot.append("%s %s %s" % (sys.executable, self._file("ipvs.pyz"), self._file("ipvs.rules")))
+            boot.append(exec_start([sys.executable, self._file("ipvs.pyz"), self._file("ipvs.rules")]))
         return {**result, "changed": self.changed, "missing": [], "boot": boot if self._settings.folder else []}
 
 

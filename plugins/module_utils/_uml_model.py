@@ -26,6 +26,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_model 
     integer,
     parse_lab,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._systemd import word
 
 ADMIN = "admin"
 # The link on which SSH answers.
@@ -188,17 +189,11 @@ def _network(host: Host, link: Link) -> str:
 
 
 def _unit(server: Server, lab: str) -> str:
-    arguments = [_netns_server.MARK, lab, server.protocol, str(server.port), _quoted(server.text)]
+    arguments = [_netns_server.MARK, lab, server.protocol, str(server.port), word(server.text)]
     return (
         "[Service]\nType=forking\nRestart=on-failure\nExecStart=/usr/bin/python3 -I -S /run/node/server.py %s\n"
         % " ".join(arguments)
     )
-
-
-def _quoted(text: str) -> str:
-    """A text as one argument of systemd's ExecStart=."""
-    plain = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-    return '"%s"' % plain.replace("%", "%%").replace("$", "$$")
 
 
 def mac_of(node: str, link: str) -> str:

@@ -119,7 +119,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 boot:
-  description: The command that brings the sets in O(save_to) back, at boot or now. Empty where there is none.
+  description:
+    - The command that brings the sets in O(save_to) back, at boot or now, as C(ExecStart) of a systemd unit takes it.
+      Empty where there is none.
   returned: success
   type: list
   elements: str

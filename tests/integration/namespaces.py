@@ -115,7 +115,8 @@ def wait_for(condition: Callable[[], T], what: str, limit: float = 120) -> T:
 def run_at_boot(commands: list[str], inside: Sequence[str] = ()) -> None:
     """Run what a module returns as `boot`, as systemd does."""
     for command in commands:
-        run([*inside, *shlex.split(command.lstrip("-"))], check=not command.startswith("-"))
+        words = [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(command.lstrip("-"))]
+        run([*inside, *words], check=not command.startswith("-"))
 
 
 class Firewall:

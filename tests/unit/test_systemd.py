@@ -1,0 +1,46 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands in units of systemd. The expected texts are what systemd 252 was seen to pass on as the arguments."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.filter.exec_start import FilterModule
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._systemd import exec_start
+
+ARGUMENTS = {
+    "-t": "-t",
+    "192.0.2.7/32": "192.0.2.7/32",
+    "!": "!",
+    "": '""',
+    ";": '";"',
+    "two words": '"two words"',
+    "a;b": '"a;b"',
+    "100%": "100%%",
+    "%i of %n": '"%%i of %%n"',
+    "$HOME": "$$HOME",
+    "${HOME} sweet": '"$${HOME} sweet"',
+    'say "hi"': '"say \\"hi\\""',
+    "it's": '"it\'s"',
+    "back\\slash": '"back\\\\slash"',
+    "tab\tnew\nline\x01": '"tab\\tnew\\nline\\x01"',
+    "grüße": '"grüße"',
+    "#no": '"#no"',
+}
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS)
+def test_an_argument_arrives_as_it_is(argument: str) -> None:
+    assert exec_start(["iptables", argument, "-j"]) == "iptables %s -j" % ARGUMENTS[argument]
+
+
+def test_the_program_is_quoted_and_no_variable() -> None:
+    assert exec_start(["/opt/my $tools/100%/ip", "a"]) == '"/opt/my $tools/100%%/ip" a'
+
+
+def test_templates_use_the_same_words() -> None:
+    filters = FilterModule().filters()
+    assert filters["exec_start"](["ip", "-batch", "/etc/load balancer"]) == 'ip -batch "/etc/load balancer"'
+    assert filters["exec_start"](["ip"], may_fail=True) == "-ip"
