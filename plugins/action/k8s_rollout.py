@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_claims as claims
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_rollout as rollout
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import full_name, view
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import K8sAction
@@ -48,11 +49,15 @@ class ActionModule(K8sAction):
             complete += [live for live in lives if not rollout.unfinished(live)]
             pending = [(entry, live) for entry, live in zip(wanted, lives) if rollout.unfinished(live)]
             wanted, lives = [entry for entry, dummy in pending], [live for dummy, live in pending]
-            found = [rollout.troubles(pods) for pods in self._pods(lives)]
+            pods = self._pods(lives)
+            found = [rollout.troubles(one) for one in pods]
             waited = time.monotonic() - start
             late = waited > self._options["timeout"]
-            if lives and (late or any(map(self._hopeless, lives, found))):
-                raise AnsibleActionFail(self._report(lives, found, waited, late))
+            unbound = [self._unbound(*pair) for pair in zip(lives, pods)] if late or waited > claims.GRACE else []
+            stuck = any(why.stuck for one in unbound for why in one.values())
+            if lives and (late or stuck or any(map(self._hopeless, lives, found))):
+                report = self._report(lives, found, unbound or [{}] * len(lives), waited, late)
+                raise AnsibleActionFail(report)
             time.sleep(INTERVAL if wanted else 0)
         return complete
 
@@ -62,11 +67,32 @@ class ActionModule(K8sAction):
             return False
         return rollout.hopeless(*rollout.present(live, self._info(_of(live, "ReplicaSet", "apps/v1")), troubles))
 
+    def _unbound(self, live: dict[str, Any], pods: list[dict[str, Any]]) -> dict[str, claims.Waiting]:
+        """Why claims that the pods of a workload wait for have no volume."""
+        names = claims.claims_of(live, pods)
+        if not names:
+            return {}
+        inside = {"namespace": live["metadata"]["namespace"]}
+        queries = [
+            {"kind": "PersistentVolumeClaim", **inside},
+            {"kind": "StorageClass", "api_version": "storage.k8s.io/v1"},
+            {"kind": "Event", **inside},
+        ]
+        try:
+            return claims.waiting(names, *(answer["resources"] for answer in self._read(queries)))
+        except AnsibleActionFail:
+            return {}  # who may not read StorageClasses hears the pods' reasons alone
+
     def _report(
-        self, lives: list[dict[str, Any]], found: list[list[rollout.Trouble]], waited: float, late: bool
+        self,
+        lives: list[dict[str, Any]],
+        found: list[list[rollout.Trouble]],
+        unbound: list[dict[str, claims.Waiting]],
+        waited: float,
+        late: bool,
     ) -> str:
         lines = []
-        for live, troubles in zip(lives, found):
+        for live, troubles, waiting in zip(lives, found, unbound):
             events = self._info({"kind": "Event", "namespace": live["metadata"]["namespace"]})
             logs = {
                 (trouble.pod, trouble.container): self._log(trouble)
@@ -74,7 +100,8 @@ class ActionModule(K8sAction):
                 if trouble.logged
             }
             pending = self._pending(live, events) if live["kind"] == "Service" else None
-            lines += rollout.explain(live, troubles, events, logs, pending)
+            head, *rest = rollout.explain(live, troubles, events, logs, pending)
+            lines += [head, *claims.explained(live["metadata"]["namespace"], waiting), *rest]
         after = "after %d s" % waited + ("" if late else ", and no waiting will help")
         return "the rollout is not complete %s.\n%s" % (after, "\n".join(lines))
 

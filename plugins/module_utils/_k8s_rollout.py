@@ -46,6 +46,7 @@ _HINTS = (
     (r"CrashLoopBackOff|Ended", "the program ends soon after each start: its last lines may say why"),
     (r"Unschedulable", "no node takes the pod: see the nodes' state, free resources and taints, and what "
      "the pod asks for"),
+    (r"ContainerCreating", "the container waits for its volumes, or for its network: the events say for which"),
     (r"NotReady", "the program runs, but its readiness probe fails: see the probe, and the port on which it listens"),
 )  # fmt: skip
 

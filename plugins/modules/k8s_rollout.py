@@ -16,7 +16,7 @@ description:
     status) does, and on request until Services of type LoadBalancer have an address.
   - When time is up, or before that when no waiting helps, as with an image that does not exist, it fails with the state
     of the containers, the last events and the last log lines of the pods. Control characters in them are shown and not
-    obeyed.
+    obeyed. A PersistentVolumeClaim for which nothing makes a volume ends the waiting after half a minute.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
