@@ -10,7 +10,7 @@ from typing import Any, Callable, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _conntrack, _files
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import (
@@ -40,6 +40,7 @@ class Declaration(NamedTuple):
     """The whole declared state of one family, and where a boot finds it (an empty path for nowhere).
 
     proven -- the rules are our own, not a user's
+    fronts -- where services are answered by UDP; None for rules that are no services
     """
 
     tool: Iptables
@@ -47,6 +48,7 @@ class Declaration(NamedTuple):
     wanted: Wanted
     boot_file: str = ""
     proven: bool = False
+    fronts: _conntrack.Fronts | None = None
 
     @property
     def boot_content(self) -> str | None:
@@ -78,7 +80,15 @@ def converge(declarations: list[Declaration], check_mode: bool, diff: bool) -> d
         change.refuse_folders()
         change.apply()
         change.save()
-    return {**change.result(), **({"diff": change.diff()} if diff else {})}
+    result = {**change.result(), **({"diff": change.diff()} if diff else {})}
+    return with_forgotten(result, change.forget_stale(check_mode)) if declarations[0].fronts is not None else result
+
+
+def with_forgotten(result: dict[str, Any], forgotten: list[_conntrack.Forgotten]) -> dict[str, Any]:
+    """A module's result with what became of connection tracking, and one warning at most."""
+    warnings = [each.warning for each in forgotten if each.warning]
+    count = sum(each.deleted for each in forgotten)
+    return {**result, "conntrack_deleted": count, "warnings": result["warnings"] + warnings[:1]}
 
 
 class Change:
@@ -129,6 +139,15 @@ class Change:
         """Write what a boot restores."""
         for declaration in self._files:
             _files.write(declaration.boot_file, declaration.boot_content)
+
+    def forget_stale(self, check_mode: bool) -> list[_conntrack.Forgotten]:
+        """Delete the entries of connection tracking that the rules have overtaken."""
+        return [
+            _conntrack.forget_stale(
+                d.tool.family, _conntrack.fronts_in(plan.have, d.prefix), d.fronts or {}, check_mode
+            )
+            for d, plan in zip(self._declarations, self._plans)
+        ]  # fmt: skip
 
     def diff(self) -> list[dict[str, str]]:
         return [_diff(d, plan) for d, plan in zip(self._declarations, self._plans) if plan.changed]

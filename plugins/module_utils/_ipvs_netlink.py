@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import errno
 import functools
-import os
 import socket
 import struct
-from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_kernel import NoIpvsError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import (
@@ -22,6 +21,14 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model i
     Front,
     RealServer,
     VirtualServer,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netlink import (
+    ACK,
+    DUMP,
+    Message,
+    Netlink,
+    attribute,
+    attributes,
 )
 
 NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE, NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = range(1, 9)  # IPVS_CMD_*
@@ -40,21 +47,17 @@ _FAMILY_NAMES = {number: name for name, number in _FAMILIES.items()}
 _PROTOCOLS = {"": 0, "tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
 _PROTOCOL_NAMES = {number: name for name, number in _PROTOCOLS.items()}
 
-# linux/netlink.h, linux/genetlink.h
-_NLMSG_ERROR, _NLMSG_DONE, _GENL_ID_CTRL = 2, 3, 0x10
-_NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP = 0x1, 0x4, 0x300
+# linux/genetlink.h
+_NETLINK_GENERIC, _GENL_ID_CTRL = 16, 0x10
 _CTRL_CMD_GETFAMILY, _CTRL_ATTR_FAMILY_ID, _CTRL_ATTR_FAMILY_NAME = 3, 1, 2
-_HEADER = struct.Struct("=IHHIIBBxx")  # nlmsghdr and genlmsghdr
-_HEADER_START = struct.Struct("=IHHI")
-_ATTRIBUTE = struct.Struct("=HH")
-_U16, _I32, _U32 = struct.Struct("=H"), struct.Struct("=i"), struct.Struct("=I")
+_HEAD = struct.Struct("=BBxx")  # genlmsghdr
+_U16, _U32 = struct.Struct("=H"), struct.Struct("=I")
 _FRONT = struct.Struct("=HH HHHxx HHHxx HH16s HH2sxx")
 _MARK_FRONT = struct.Struct("=HH HHHxx HHI")
 _DEST = struct.Struct("=HH HH16s HH2sxx HHI HHI HHI HHI HHHxx")
 
 GONE = (errno.ENOENT, errno.ESRCH)  # what is said of a virtual server, or of a real server, that is not there
 BATCH = 256  # messages in a datagram: with 150 bytes each they stay far below any socket's buffer
-_BUFFER = 1 << 22
 
 
 class Change(NamedTuple):
@@ -92,31 +95,13 @@ def _spell_address(family: int, packed: bytes) -> str:
     return socket.inet_ntop(family, packed[:4] if family == socket.AF_INET else packed)
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    length = _ATTRIBUTE.size + len(value)
-    return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
-
-
-def attributes(data: bytes, start: int, end: int) -> dict[int, tuple[int, int]]:
-    """Where each kind of attribute begins and ends, between two places."""
-    found = {}
-    unpack = _ATTRIBUTE.unpack_from
-    while start + 4 <= end:
-        length, kind = unpack(data, start)
-        if length < 4:
-            break
-        found[kind & 0x3FFF] = start + 4, start + length
-        start += (length + 3) & ~3
-    return found
-
-
 @functools.lru_cache(maxsize=1 << 10)
 def _options(scheduler: str, flags: int, timeout: int, netmask: bytes, engine: str) -> bytes:
     """What can be changed of a virtual server, as attributes."""
-    packed = _attribute(_SVC_SCHEDULER, scheduler.encode() + b"\0")
-    packed += _attribute(_SVC_FLAGS, _U32.pack(flags) + b"\xff\xff\xff\xff")
-    packed += _attribute(_SVC_TIMEOUT, _U32.pack(timeout)) + _attribute(_SVC_NETMASK, netmask)
-    return packed + (_attribute(_SVC_ENGINE, engine.encode() + b"\0") if engine else b"")
+    packed = attribute(_SVC_SCHEDULER, scheduler.encode() + b"\0")
+    packed += attribute(_SVC_FLAGS, _U32.pack(flags) + b"\xff\xff\xff\xff")
+    packed += attribute(_SVC_TIMEOUT, _U32.pack(timeout)) + attribute(_SVC_NETMASK, netmask)
+    return packed + (attribute(_SVC_ENGINE, engine.encode() + b"\0") if engine else b"")
 
 
 def _pack_front(front: Front, more: bytes = b"") -> bytes:
@@ -223,11 +208,7 @@ class Ipvs:
     """A conversation with the IPVS of this network namespace. NoIpvsError where the kernel has none."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)  # NETLINK_GENERIC
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
-        self._socket.bind((0, 0))
-        self._number = 0
+        self._netlink = Netlink(_NETLINK_GENERIC)
         try:
             self._family = self._find_family()
         except BaseException:
@@ -241,43 +222,25 @@ class Ipvs:
         self.close()
 
     def close(self) -> None:
-        self._socket.close()
+        self._netlink.close()
 
     def _find_family(self) -> int:
-        name = _attribute(_CTRL_ATTR_FAMILY_NAME, b"IPVS\0")
+        name = attribute(_CTRL_ATTR_FAMILY_NAME, b"IPVS\0")
+        question = Message(_GENL_ID_CTRL, _HEAD.pack(_CTRL_CMD_GETFAMILY, 1), name)
         try:
-            for data, first, last in self._ask(_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, _NLM_F_ACK, name):
+            for data, first, last in self._netlink.ask(question, ACK):
                 return int(_U16.unpack_from(data, attributes(data, first, last)[_CTRL_ATTR_FAMILY_ID][0])[0])
         except OSError as error:
             if error.errno != errno.ENOENT:
                 raise
         raise NoIpvsError
 
-    def _message(self, kind: int, command: int, flags: int, payload: bytes) -> bytes:
-        self._number += 1
-        size = _HEADER.size + len(payload)
-        return _HEADER.pack(size, kind, _NLM_F_REQUEST | flags, self._number, 0, command, 1) + payload
-
-    def _ask(self, kind: int, command: int, flags: int, payload: bytes = b"") -> Iterator[tuple[bytes, int, int]]:
-        """Send one question; where the attributes of each answer are. OSError when it is refused."""
-        self._socket.send(self._message(kind, command, flags, payload))
-        while True:
-            data = self._socket.recv(1 << 16)
-            at = 0
-            while at < len(data):
-                length, answer, dummy, number = _HEADER_START.unpack_from(data, at)
-                if number == self._number:  # else the rest of a question that was given up
-                    if answer in (_NLMSG_ERROR, _NLMSG_DONE):
-                        code = -_I32.unpack_from(data, at + 16)[0]
-                        if code:
-                            raise OSError(code, os.strerror(code))
-                        return
-                    yield data, at + _HEADER.size, at + length
-                at += (length + 3) & ~3
+    def _message(self, command: int, payload: bytes = b"") -> Message:
+        return Message(self._family, _HEAD.pack(command, 1), payload)
 
     def read(self, ours: Callable[[Front], bool]) -> dict[Front, VirtualServer]:
         """The virtual servers that are ours, with their real servers in order."""
-        answers = self._ask(self._family, GET_SERVICE, _NLM_F_DUMP)
+        answers = self._netlink.ask(self._message(GET_SERVICE), DUMP)
         found = [decode_virtual(*answer) for answer in answers]
         return {
             virtual.front: virtual._replace(real_servers=tuple(sorted(self.connections(virtual))))
@@ -288,34 +251,14 @@ class Ipvs:
     def connections(self, virtual: VirtualServer) -> dict[RealServer, Connections]:
         """What the real servers of a virtual server have. None where it is gone."""
         family = virtual.front.family
-        answers = self._ask(self._family, GET_DEST, _NLM_F_DUMP, encode(Change(GET_DEST, virtual)))
+        answers = self._netlink.ask(self._message(GET_DEST, encode(Change(GET_DEST, virtual))), DUMP)
         return dict(decode_real(*answer, family) for answer in answers)
 
     def send(self, changes: Sequence[Change]) -> list[Refusal]:
         """Have changes made, in order, up to the first batch that holds one that is refused."""
         for start in range(0, len(changes), BATCH):
-            refused = self._send_batch(changes[start : start + BATCH])
+            batch = changes[start : start + BATCH]
+            refused = self._netlink.tell([self._message(c.command, encode(c)) for c in batch])
             if refused:
-                return refused
+                return [Refusal(batch[place], code) for place, code in refused]
         return []
-
-    def _send_batch(self, batch: Sequence[Change]) -> list[Refusal]:
-        first = self._number + 1
-        # Only the last one is answered in any case: what comes before that answer is refusals.
-        flags = [0] * (len(batch) - 1) + [_NLM_F_ACK]
-        self._socket.send(
-            b"".join(self._message(self._family, c.command, flag, encode(c)) for c, flag in zip(batch, flags))
-        )
-        refused = []
-        while True:
-            data = self._socket.recv(1 << 16)
-            at = 0
-            while at < len(data):
-                length, answer, dummy, number = _HEADER_START.unpack_from(data, at)
-                if answer == _NLMSG_ERROR and number >= first:
-                    code = -_I32.unpack_from(data, at + 16)[0]
-                    if code:
-                        refused.append(Refusal(batch[number - first], code))
-                    if number == self._number:
-                        return refused
-                at += (length + 3) & ~3

@@ -18,9 +18,10 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
     _ipvs_kernel,
     _ipvs_model,
     _ipvs_netlink,
+    _netlink,
 )
 
-_PARTS = (_command, _errors, _ipvs, _ipvs_boot, _ipvs_drain, _ipvs_kernel, _ipvs_model, _ipvs_netlink)
+_PARTS = (_command, _errors, _ipvs, _ipvs_boot, _ipvs_drain, _ipvs_kernel, _ipvs_model, _ipvs_netlink, _netlink)
 
 
 def program() -> bytes:

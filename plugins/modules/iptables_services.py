@@ -97,6 +97,15 @@ backend:
   returned: success
   type: str
   sample: nft
+conntrack_deleted:
+  description:
+    - How many entries of connection tracking were deleted after the rules were in, or would be in check mode. They are
+      those of UDP clients to a service's address and port, or its node port, whose packets did not go to one of its
+      endpoints of now. A client that never pauses would be stuck with them.
+    - They are no part of the declared state, so a task that only deletes some is not C(changed).
+  returned: when iptables is installed
+  type: int
+  sample: 2
 boot:
   description:
     - Commands by which a boot brings the state in O(save_to) back, as C(ExecStart) of a systemd unit takes them. Those
@@ -113,6 +122,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._conntrack import fronts_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import LAYOUTS, layout
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import (
@@ -145,6 +155,7 @@ def declare(options: dict[str, Any]) -> list[Declaration]:
                 layout(services, family, common) if present else {},
                 "%s/rules.%s" % (folder, {"ipv4": "v4", "ipv6": "v6"}[family]) if folder else "",
                 proven=True,
+                fronts=fronts_of(services, family) if present else {},
             )
         )
     return declarations

@@ -14,8 +14,10 @@ import ctypes
 import json
 import os
 import re
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple, Sequence
 
@@ -187,6 +189,15 @@ class ServicesLab:
         finally:
             self.end(process)
 
+    @contextlib.contextmanager
+    def sender(self, host: str, address: str, port: int) -> Iterator[Sender]:
+        """A UDP client that sends from one port and never pauses."""
+        process = self._start(host, "send", address, str(port))
+        try:
+            yield Sender(process)
+        finally:
+            self.end(process)
+
     # The router's rules
 
     def apply(self, backend: str, services: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
@@ -228,3 +239,22 @@ class Connection:
         self._in.write(text + "\n")
         self._in.flush()
         return self._out.readline().strip()
+
+
+class Sender:
+    """A UDP client that never pauses."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self._out = process.stdout.fileno()
+        self._said = b""
+
+    def is_answered_by(self, server: str, limit: float = 20) -> bool:
+        """Whether it is, in the end, this server that answers (`refused`, `silence`: nobody)."""
+        end = time.monotonic() + limit
+        while self._said.split()[-1:] != [server.encode()]:
+            left = end - time.monotonic()
+            if left < 0 or not select.select([self._out], [], [], left)[0]:
+                return False
+            self._said += os.read(self._out, 4096)
+        return True

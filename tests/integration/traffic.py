@@ -6,6 +6,7 @@
     ip netns exec NS python traffic.py serve NAME PROTOCOL:PORT...  says `ready`, ends with its standard input
     ip netns exec NS python traffic.py ask PROTOCOL ADDRESS PORT    prints a JSON list of [server, peer], one an attempt
     ip netns exec NS python traffic.py hold ADDRESS PORT            one TCP connection: a line in, its answer out
+    ip netns exec NS python traffic.py send ADDRESS PORT            one UDP port that never pauses: each new answerer
 
 An attempt without an answer has `refused`, `timeout` or the like in the place of the server's name. SCTP is spoken on
 raw sockets, as far as the first exchange (INIT and INIT ACK), for many kernels have no SCTP of their own.
@@ -18,6 +19,7 @@ import contextlib
 import errno
 import json
 import random
+import select
 import selectors
 import socket
 import struct
@@ -182,6 +184,28 @@ def hold(address: str, port: int) -> None:
             print(stream.readline(), end="", flush=True)
 
 
+def send(address: str, port: int) -> None:
+    """Send from one UDP port until the standard input ends; print who answers, or what goes wrong, when it changes."""
+    seen, silences = "", 0
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(0.05)
+        client.connect((address, port))
+        while not select.select([sys.stdin], [], [], 0.02)[0]:
+            said = "silence"
+            try:
+                client.send(b"?\n")
+                said = client.recv(4096).decode().split()[0]
+            except TimeoutError:
+                silences += 1
+            except OSError as error:
+                said = FAILURES.get(error.errno or 0, str(error))
+            # A single datagram may be lost while rules change.
+            silences = silences if said == "silence" else 0
+            if said != seen and (said != "silence" or silences > 5):
+                seen = said
+                print(said, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(dest="command", required=True)
@@ -191,7 +215,8 @@ def main() -> None:
     asking = commands.add_parser("ask")
     asking.add_argument("protocol", choices=[*SOCTYPE, "sctp"])
     holding = commands.add_parser("hold")
-    for command in (asking, holding):
+    sending = commands.add_parser("send")
+    for command in (asking, holding, sending):
         command.add_argument("address")
         command.add_argument("port", type=int)
     asking.add_argument("--count", type=int, default=1)
@@ -202,6 +227,8 @@ def main() -> None:
         Server(args.name, args.ports).run()
     elif args.command == "hold":
         hold(args.address, args.port)
+    elif args.command == "send":
+        send(args.address, args.port)
     else:
         sources = args.source or [""]
         answers = [

@@ -1,0 +1,111 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""iptables_services and UDP clients that never pause: connection tracking follows the declared services."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _conntrack
+from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
+    VIP,
+    VIP2,
+    VIP6,
+    ServicesLab,
+    endpoints,
+    pod,
+)
+
+NODE = "192.168.10.1"
+NODE6 = "fd00:10::1"
+
+
+def dns(*numbers: int, **others: Any) -> list[dict[str, Any]]:
+    """A UDP service in both families."""
+    web = {"port": 53, "protocol": "udp", "node_port": 30053, **others}
+    return [
+        {**web, "name": "dns", "address": VIP, "endpoints": endpoints(*numbers)},
+        {**web, "name": "dns6", "address": VIP6, "endpoints": endpoints(*numbers, family="ipv6")},
+    ]
+
+
+@pytest.fixture
+def clean(net: ServicesLab) -> ServicesLab:
+    """A router without rules. The entries are the same whatever backend wrote the rules."""
+    net.reset()
+    return net
+
+
+@pytest.mark.parametrize("layout", ["kube-proxy", "compact"])
+def test_udp_clients_that_never_pause_follow_the_services(clean: ServicesLab, layout: str) -> None:
+    """At the VIP and the node port, in both families: added, another endpoint, emptied, back, removed."""
+    net, rest = clean, dns(3, port=54, node_port=30054)
+    for each in rest:
+        each["name"] += "-rest"
+    with contextlib.ExitStack() as stack:
+        fronts = ((VIP, 53), (VIP6, 53), (NODE, 30053), (NODE6, 30053))
+        senders = [stack.enter_context(net.sender("client", *front)) for front in fronts]
+        other = stack.enter_context(net.sender("client", VIP, 54))
+        assert all(sender.is_answered_by("refused") for sender in [*senders, other])
+        steps: tuple[tuple[list[int] | None, str], ...]
+        steps = (([1], "pod1"), ([2], "pod2"), ([], "refused"), ([1], "pod1"), (None, "refused"))
+        for numbers, server in steps:
+            services = [*rest, *(dns(*numbers) if numbers is not None else [])]
+            predicted = net.module("auto", True, services=services, layout=layout)
+            result = net.apply("auto", services, layout=layout)
+            assert [sender.is_answered_by(server) for sender in senders] == [True] * 4, (numbers, server)
+            assert other.is_answered_by("pod3")
+            again = net.apply("auto", services, layout=layout)
+            assert (again["changed"], again["conntrack_deleted"]) == (False, 0)
+            if numbers != [1]:  # a sender that is refused has no entry of a service
+                assert predicted["conntrack_deleted"] >= 4
+                assert result["conntrack_deleted"] >= 4
+        net.module("auto", state="absent")
+        assert other.is_answered_by("refused")
+
+
+def test_entries_of_others_are_kept(clean: ServicesLab) -> None:
+    """What somebody else translates, and what the node itself answers beside our services, is theirs."""
+    net = clean
+    publish = ["-p", "udp", "--dport", "8000", "-j", "DNAT", "--to-destination", pod(3) + ":8080"]
+    net.run("router", "iptables", "-w", "-t", "nat", "-A", "PREROUTING", *publish)
+    local = net.serve("router", "local", "udp:9000")
+    # The port of a VIP at another address, and a node port at another host, are none of ours either.
+    flows = ((NODE, 8000, "pod3"), (NODE, 9000, "local"), (VIP2, 8000, "pod3"), (pod(4), 8081, "pod4"))
+    try:
+        with contextlib.ExitStack() as stack:
+            net.apply("auto", [])
+            for address, port, server in flows:
+                assert stack.enter_context(net.sender("client", address, port)).is_answered_by(server)
+            before = entries(net)
+            assert len(before) == len(flows)
+            other = {"port": 8000, "protocol": "udp", "endpoints": endpoints(1)}
+            for services in (
+                [{**other, "name": "web", "address": VIP}, *dns(1, node_port=8081)],
+                [{**other, "name": "web", "address": VIP, "endpoints": []}],
+                [],
+            ):
+                net.apply("auto", services)
+                assert before <= entries(net)
+    finally:
+        net.end(local)
+
+
+def entries(net: ServicesLab) -> set[str]:
+    """The numbers of the router's UDP entries, which a new entry never has again."""
+    listed = net.run("router", "conntrack", "-L", "-p", "udp", "-o", "id").out.splitlines()
+    return {line.rsplit("id=", 1)[1] for line in listed}
+
+
+def test_a_kernel_without_conntrack_netlink_is_told_once(clean: ServicesLab) -> None:
+    with mock.patch.object(_conntrack, "Netlink", side_effect=OSError(93, "Protocol not supported")):
+        result = clean.apply("auto", dns(1))
+    assert (result["changed"], result["conntrack_deleted"]) == (True, 0)
+    said = [warning for warning in result["warnings"] if "nf_conntrack_netlink" in warning]
+    assert len(said) == 1
+    assert clean.ask_once("client", VIP, 53, "udp").server == "pod1"
