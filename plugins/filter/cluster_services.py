@@ -72,6 +72,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import _clust
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list
 
 
 def cluster_services(
@@ -83,7 +84,12 @@ def cluster_services(
     """The declaration, and what it lacks."""
     cluster = by_kind(looked_up)
     try:
-        found = _cluster_services.carried(cluster, _cluster_services.Scope(node, tuple(namespaces), tuple(carry)))
+        scope = _cluster_services.Scope(
+            node,
+            tuple(parse_list(namespaces, "cluster_services_namespaces")),
+            tuple(parse_list(carry, "cluster_services_carry")),
+        )
+        found = _cluster_services.carried(cluster, scope)
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
     return {"services": found.services, "remarks": [printable(remark) for remark in found.remarks]}

@@ -37,7 +37,12 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._services imp
     parse_network,
     spoken,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, parse_number
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
+    check_keys,
+    parse_list,
+    parse_number,
+    value_or,
+)
 
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 TRAFFIC_POLICIES = ("Cluster", "Local")
@@ -133,7 +138,8 @@ def parse_app(name: Any, image: Any, options: dict[str, Any], prefix: str = "") 
     # Without a readiness probe a rollout would be complete before the program listens.
     defaults = {"readiness_probe": {"type": "tcp" if tcp else "none"}}
     for key in PROBES:
-        values[key] = _probe(given.get(key) or defaults.get(key, {"type": "none"}), tcp, prefix + key)
+        probe = given.get(key, {})
+        values[key] = _probe(defaults.get(key, {"type": "none"}) if probe == {} else probe, tcp, prefix + key)
     app = App(name, image, **values)
     _refuse_what_does_not_fit(app, prefix)
     return app
@@ -161,11 +167,11 @@ def _port(raw: Any, where: str) -> Port:
         value = raw.get(key)
         return default if value is None else parse_number(value, 1, 65535, "%s.%s" % (where, key), "a port")
 
-    protocol = raw.get("protocol") or "tcp"
+    protocol = value_or(raw, "protocol", "tcp")
     if protocol not in PROTOCOLS:
         raise InputError("%s.protocol %s is not one of %s" % (where, protocol, ", ".join(PROTOCOLS)))
     port = number("port", 0)
-    name = raw.get("name") or "%s-%d" % (protocol, port)
+    name = value_or(raw, "name", "%s-%d" % (protocol, port))
     parse_pattern(
         name,
         PORT_NAME,
@@ -189,8 +195,8 @@ def _probe(raw: Any, tcp_port: int, where: str) -> Probe:
         return None if value is None else parse_number(value, low, high, "%s.%s" % (where, key))
 
     port = number("port", 1, 65535) or tcp_port
-    path = parse_text(raw.get("path") or "/", where + ".path")
-    command = parse_texts(raw.get("command") or [], where + ".command")
+    path = parse_text(value_or(raw, "path", "/"), where + ".path")
+    command = parse_texts(value_or(raw, "command", []), where + ".command")
     if kind in ("tcp", "http") and not port:
         raise InputError("%s.port is missing: the application has no tcp port to take instead" % where)
     if not path.startswith("/"):
@@ -264,7 +270,7 @@ def _each(parse: Callable[[Any, str], Any]) -> Callable[[Any, str], list[Any]]:
 
 def _optional(parse: Callable[[Any, str], str]) -> Callable[[Any, str], str]:
     def parse_optional(raw: Any, where: str) -> str:
-        return parse(raw, where) if raw else ""
+        return "" if raw == "" else parse(raw, where)
 
     return parse_optional
 

@@ -23,6 +23,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
     parse_boolean,
     parse_list,
     parse_number,
+    value_or,
 )
 
 WHERE = "endpoints_services"  # the role's variable, as messages name it
@@ -78,7 +79,7 @@ def _entry(raw: Any, where: str) -> Declared:
     check_keys(raw, KEYS, ("name", "ports"), where)
     if (raw.get("addresses") is None) == (raw.get("selector") is None):
         raise InputError("%s needs one of addresses and selector, and not both" % where)
-    selector = parse_labels(raw.get("selector") or {}, where + ".selector")
+    selector = parse_labels(value_or(raw, "selector", {}), where + ".selector")
     if raw.get("addresses") is None and not selector:
         raise InputError("%s.selector is empty, and would choose every pod: name at least one label" % where)
     namespace = raw.get("namespace")
@@ -86,7 +87,7 @@ def _entry(raw: Any, where: str) -> Declared:
         where,
         parse_name(raw["name"], where + ".name"),
         "default" if namespace is None else parse_label(namespace, where + ".namespace"),
-        _addresses(raw.get("addresses") or [], where + ".addresses"),
+        _addresses(value_or(raw, "addresses", []), where + ".addresses"),
         selector,
         _ports(raw["ports"], where + ".ports"),
         parse_boolean(raw.get("manage_service"), where + ".manage_service"),
@@ -125,11 +126,11 @@ def _ports(raw: Any, where: str) -> tuple[Port, ...]:
 
 def _port(raw: Any, where: str, count: int) -> Port:
     check_keys(raw, PORT_KEYS, ("port",), where)
-    protocol = raw.get("protocol") or "tcp"
+    protocol = value_or(raw, "protocol", "tcp")
     if protocol not in PROTOCOLS:
         raise InputError("%s.protocol %s is not one of %s" % (where, protocol, ", ".join(PROTOCOLS)))
-    name = raw.get("name") or ""
-    if name:
+    name = value_or(raw, "name", "")
+    if name != "":
         parse_label(name, where + ".name")
     elif count > 1:
         raise InputError("%s.name is missing: where there are several ports, each has a name" % where)

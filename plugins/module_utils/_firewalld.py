@@ -70,6 +70,11 @@ class Change(NamedTuple):
 
 def parse_entries(zones: Sequence[Mapping[str, Any]]) -> list[Entry]:
     """The items of the module's option."""
+    for i, zone in enumerate(zones):
+        for kind in KINDS:
+            if "" in (zone.get(kind) or []):
+                at = "zones[%d].%s[%d]" % (i, kind, zone[kind].index(""))
+                raise InputError("%s is empty: write its value, or leave it out" % at)
     return [
         Entry("zones[%d].%s[%d]" % (i, kind, j), Item(zone["zone"], kind, value.upper() if MAC.match(value) else value))
         for i, zone in enumerate(zones)

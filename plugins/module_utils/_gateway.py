@@ -15,7 +15,12 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _app_values as values
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_values import parse_hostname
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, parse_number
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
+    check_keys,
+    parse_list,
+    parse_number,
+    value_or,
+)
 
 # Where Traefik answers the kubelet.
 TRAEFIK_PORT = 9000
@@ -98,18 +103,18 @@ def _gateway(raw: Any, controller: str, namespace: str, where: str) -> Gateway:
     return Gateway(
         where,
         name,
-        values.parse_label(raw.get("namespace") or namespace, where + ".namespace"),
+        values.parse_label(value_or(raw, "namespace", namespace), where + ".namespace"),
         listeners,
-        _addresses(raw.get("address") or [], where + ".address"),
-        values.parse_labels(raw.get("labels") or {}, where + ".labels"),
-        values.parse_annotations(raw.get("annotations") or {}, where + ".annotations"),
+        _addresses(value_or(raw, "address", []), where + ".address"),
+        values.parse_labels(value_or(raw, "labels", {}), where + ".labels"),
+        values.parse_annotations(value_or(raw, "annotations", {}), where + ".annotations"),
     )
 
 
 def _listener(raw: Any, controller: str, gateway: str, where: str) -> Listener:
     check_keys(raw, _LISTENER, ("name", "port"), where)
     name = values.parse_label(raw["name"], where + ".name")
-    protocol = raw.get("protocol") or "HTTP"
+    protocol = value_or(raw, "protocol", "HTTP")
     if protocol not in ("HTTP", "HTTPS"):
         raise InputError("%s.protocol %s is neither HTTP nor HTTPS" % (where, protocol))
     port = parse_number(raw["port"], 1, 65535, where + ".port", "a port")
@@ -117,16 +122,15 @@ def _listener(raw: Any, controller: str, gateway: str, where: str) -> Listener:
         why = RESERVED[controller][port]
         raise InputError("%s.port %d cannot be served: %s %s there. Choose another" % (where, port, controller, why))
     secret, files = _tls(raw.get("tls"), protocol, "%s-%s" % (gateway, name), where + ".tls")
-    hostname = raw.get("hostname") or ""
-    if hostname:
-        parse_hostname(hostname, where + ".hostname", wildcard=True)
+    hostname = raw.get("hostname")
+    hostname = "" if hostname is None else parse_hostname(hostname, where + ".hostname", wildcard=True)
     return Listener(where, name, protocol, port, hostname, secret, files, _routes(raw, where))
 
 
 def _tls(raw: Any, protocol: str, made: str, where: str) -> tuple[str, Files | None]:
     """The name of the Secret, which is `made` where the certificate comes from files, and those."""
     if protocol == "HTTP":
-        if raw:
+        if raw is not None:
             raise InputError("%s belongs to HTTPS: leave it out, or set protocol: HTTPS" % where)
         return "", None
     if not raw:
@@ -134,26 +138,29 @@ def _tls(raw: Any, protocol: str, made: str, where: str) -> tuple[str, Files | N
             "%s is missing: HTTPS needs {secret: NAME} or {certificate_file: PATH, key_file: PATH}" % where
         )
     check_keys(raw, _TLS, (), where)
-    if raw.get("secret"):
-        if raw.get("certificate_file") or raw.get("key_file"):
+    if raw.get("secret") is not None:
+        if raw.get("certificate_file") is not None or raw.get("key_file") is not None:
             raise InputError("%s names a secret and files: leave one of them out" % where)
         return values.parse_subdomain(raw["secret"], where + ".secret"), None
     check_keys(raw, _TLS, ("certificate_file", "key_file"), where)
-    return made + "-tls", Files(str(raw["certificate_file"]), str(raw["key_file"]))
+    for key in ("certificate_file", "key_file"):
+        if not isinstance(raw[key], str) or not raw[key]:
+            raise InputError("%s.%s %s is not the path of a file" % (where, key, raw[key]))
+    return made + "-tls", Files(raw["certificate_file"], raw["key_file"])
 
 
 def _routes(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Whose routes may attach."""
-    source, selector = raw.get("from") or "same", raw.get("selector")
+    source, selector = value_or(raw, "from", "same"), raw.get("selector")
     if source not in ("all", "same", "selector"):
         raise InputError("%s.from %s is none of all, same, selector" % (where, source))
-    if (source == "selector") != bool(selector):
+    if (source == "selector") != (selector is not None) or selector == {}:
         raise InputError(
             "%s.selector and from: selector belong together: write {from: selector, selector: {matchLabels: {...}}}"
             % where
         )
     routes: dict[str, Any] = {"from": source.capitalize()}
-    if selector:
+    if selector is not None:
         routes["selector"] = values.parse_mapping(selector, where + ".selector")
     return routes
 

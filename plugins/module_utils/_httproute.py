@@ -24,7 +24,12 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_va
     parse_path_match,
     parse_url_path,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, parse_number
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
+    check_keys,
+    parse_list,
+    parse_number,
+    value_or,
+)
 
 ROUTES = "httproute_routes"  # how messages call the list
 
@@ -118,10 +123,10 @@ def route_spec(route: Route) -> dict[str, Any]:
 
 def _route(raw: Any, where: str) -> Route:
     check_keys(raw, ROUTE_KEYS, ("name", "gateways", "rules"), where)
-    namespace = parse_label(raw.get("namespace") or "default", where + ".namespace")
+    namespace = parse_label(value_or(raw, "namespace", "default"), where + ".namespace")
     hostnames = [
         parse_hostname(entry, "%s.hostnames[%d]" % (where, index), wildcard=True)
-        for index, entry in enumerate(parse_list(raw.get("hostnames") or [], where + ".hostnames"))
+        for index, entry in enumerate(parse_list(value_or(raw, "hostnames", []), where + ".hostnames"))
     ]
     for index, hostname in enumerate(hostnames):
         if hostname in hostnames[:index]:
@@ -144,9 +149,9 @@ def _gateways(raw: Any, namespace: str, where: str) -> list[GatewayRef]:
         check_keys(given, GATEWAY_KEYS, ("name",), place)
         ref = GatewayRef(
             place,
-            parse_label(given.get("namespace") or namespace, place + ".namespace"),
+            parse_label(value_or(given, "namespace", namespace), place + ".namespace"),
             parse_subdomain(given["name"], place + ".name"),
-            parse_subdomain(given["listener"], place + ".listener") if given.get("listener") else "",
+            "" if given.get("listener") is None else parse_subdomain(given["listener"], place + ".listener"),
         )
         for other in refs:
             same = (ref.namespace, ref.name) == (other.namespace, other.name)
@@ -161,9 +166,10 @@ def _gateways(raw: Any, namespace: str, where: str) -> list[GatewayRef]:
 
 def _rule(raw: Any, namespace: str, where: str) -> Rule:
     check_keys(raw, RULE_KEYS, (), where)
-    given = {key: value for key, value in raw.items() if value not in (None, [], {})}
+    given = {key: _without_nulls(value) if key in ("redirect", "rewrite") else value for key, value in raw.items()}
+    given = {key: value for key, value in given.items() if value is not None and value != _EMPTY.get(key)}
     made = {key: parse(given[key], "%s.%s" % (where, key)) for key, parse in _PARSERS.items() if key in given}
-    backends, refs = _backends(given.get("backends") or [], namespace, where + ".backends")
+    backends, refs = _backends(given.get("backends", []), namespace, where + ".backends")
     _refuse_what_does_not_fit(given, where)
     filters = [{"type": kind, field: made[key]} for key, kind, field in _FILTERS if made.get(key)]
     spec = _filled(
@@ -197,7 +203,7 @@ def _backends(raw: Any, namespace: str, where: str) -> tuple[list[Backend], list
         values = {key: value for key, value in given.items() if value is not None}
         backend = Backend(
             place,
-            parse_label(values.get("namespace") or namespace, place + ".namespace"),
+            parse_label(values.get("namespace", namespace), place + ".namespace"),
             parse_name(values["service"], place + ".service"),
             parse_number(values.get("port", 80), 1, 65535, place + ".port", "a port"),
         )
@@ -290,6 +296,10 @@ def _entries(raw: Any, where: str, remedy: str) -> list[tuple[str, Any]]:
     return entries
 
 
+def _without_nulls(raw: Any) -> Any:
+    return {key: value for key, value in raw.items() if value is not None} if isinstance(raw, dict) else raw
+
+
 def _filled(**fields: Any) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value}
 
@@ -303,6 +313,17 @@ _PARSERS: dict[str, Callable[[Any, str], Any]] = {
     "request_headers": parse_header_changes,
     "response_headers": parse_header_changes,
     "timeout": _timeout,
+}
+# Empty, a part of a rule is as good as left out.
+_EMPTY: dict[str, Any] = {
+    "paths": [],
+    "headers": {},
+    "methods": [],
+    "backends": [],
+    "redirect": {},
+    "rewrite": {},
+    "request_headers": {},
+    "response_headers": {},
 }
 # In the order in which they stand in the rule.
 _FILTERS = (

@@ -19,7 +19,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values i
     parse_text,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, value_or
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 PATH_TYPES = {"prefix": "PathPrefix", "exact": "Exact", "regex": "RegularExpression"}
@@ -84,10 +84,10 @@ def parse_header_changes(raw: Any, where: str) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for key in ("set", "add"):
         place = "%s.%s" % (where, key)
-        changes = parse_mapping(raw.get(key) or {}, place)
+        changes = parse_mapping(value_or(raw, key, {}), place)
         if changes:
             made[key] = [{"name": _name(name, place), "value": _value(changes[name], place, name)} for name in changes]
-    removed = parse_list(raw.get("remove") or [], where + ".remove")
+    removed = parse_list(value_or(raw, "remove", []), where + ".remove")
     if removed:
         made["remove"] = [_name(name, "%s.remove[%d]" % (where, index)) for index, name in enumerate(removed)]
     return made

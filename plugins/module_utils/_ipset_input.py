@@ -123,10 +123,12 @@ def _entries(each: dict[str, Any], create: str, where: str) -> list[str]:
 
 def _read_file(path: Any, checker: Checker, where: str) -> list[str]:
     """A file's lines, but for empty ones and those that begin with #."""
+    if not isinstance(path, str) or not path:
+        raise InputError("%s %s is not the path of a file on this node" % (where, path))
     try:
         with open(path, encoding="utf-8") as file:
             lines = list(map(str.strip, file.read().split("\n")))
-    except (OSError, TypeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError("%s cannot be read on this node: %s" % (where, error)) from error
     entries = [line for line in lines if line and line[0] != "#"]
     wrong = checker.first_wrong(entries)

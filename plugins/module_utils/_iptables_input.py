@@ -21,7 +21,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rul
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_words import respell
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_network
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list, value_or
 
 _POSITIONS = ("first", "last")
 _CHAIN = re.compile(r"[A-Za-z0-9_.+/-]{1,%d}\Z" % MAX_CHAIN_NAME)
@@ -90,12 +90,17 @@ def _jump(raw: Any, chains: dict[str, list[str]], table: str, where: str) -> Jum
     rule = _rule(raw.get("rule"), where + ".rule")
     if target(rule) not in chains:
         raise InputError("%s.rule `%s` does not jump to a chain under tables.%s.chains" % (where, rule, table))
-    given = [key for key in ("position", "before", "after") if raw.get(key)]
+    given = [key for key in ("position", "before", "after") if raw.get(key) is not None]
     if len(given) > 1:
         raise InputError("%s has both %s and %s: one says where the rule stands" % (where, given[0], given[1]))
     if given and given[0] != "position":
-        return Jump(rule, given[0], str(raw[given[0]]))
-    position = raw.get("position") or "first"
+        other = raw[given[0]]
+        if not isinstance(other, str) or not other:
+            raise InputError(
+                "%s.%s %r is not the name of a chain: write the one that is jumped to" % (where, given[0], other)
+            )
+        return Jump(rule, given[0], other)
+    position = value_or(raw, "position", "first")
     if position not in _POSITIONS:
         raise InputError("%s.position %s is neither first nor last; or write before or after" % (where, position))
     return Jump(rule, position)

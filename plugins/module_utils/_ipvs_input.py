@@ -32,6 +32,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
     parse_boolean,
     parse_list,
     parse_number,
+    value_or,
 )
 
 VIRTUAL_KEYS = (
@@ -113,13 +114,13 @@ def parse_virtual_servers(raw: Any, scope: Scope, where: str = "virtual_servers"
 def _virtual(raw: Any, where: str) -> VirtualServer:
     check_keys(raw, VIRTUAL_KEYS, (), where)
     front = _front(raw, where)
-    scheduler = str(raw.get("scheduler") or "wlc")
-    if not _NAME.match(scheduler):
+    scheduler = value_or(raw, "scheduler", "wlc")
+    if not isinstance(scheduler, str) or not _NAME.match(scheduler):
         raise InputError(
             "%s.scheduler %r is not the name of a scheduler: those are like rr or wlc" % (where, scheduler)
         )
-    engine = str(raw.get("persistence_engine") or "")
-    if engine and not _NAME.match(engine):
+    engine = value_or(raw, "persistence_engine", "")
+    if engine != "" and not (isinstance(engine, str) and _NAME.match(engine)):
         raise InputError("%s.persistence_engine %r is not the name of one: there is sip" % (where, engine))
     timeout = _given(raw, "persistence_timeout", where)
     if engine and not (timeout and front.protocol == "udp"):
@@ -133,7 +134,7 @@ def _virtual(raw: Any, where: str) -> VirtualServer:
         raise InputError("%s.one_packet is for udp and marks: a connection of %s is more" % (where, front.protocol))
     reals = [
         _real(entry, front, "%s.real_servers[%d]" % (where, i))
-        for i, entry in enumerate(parse_list(raw.get("real_servers") or [], where + ".real_servers"))
+        for i, entry in enumerate(parse_list(value_or(raw, "real_servers", []), where + ".real_servers"))
     ]
     _refuse_duplicates(reals, where)
     return VirtualServer(
@@ -153,8 +154,8 @@ def _front(raw: Any, where: str) -> Front:
         for key in ("address", "port", "protocol"):
             if raw.get(key) is not None:
                 raise InputError("%s has a mark and a value for %s: the mark stands in place of it" % (where, key))
-        family = str(raw.get("family") or "ipv4")
-        if family not in FULL_NETMASKS:
+        family = value_or(raw, "family", "ipv4")
+        if family not in tuple(FULL_NETMASKS):
             raise InputError("%s.family %s is not one of %s" % (where, family, ", ".join(FULL_NETMASKS)))
         # Longer than the nine digits that all other numbers have at most.
         first, last = _marks(raw["mark"], where + ".mark")
@@ -167,7 +168,7 @@ def _front(raw: Any, where: str) -> Front:
     if raw.get("family") is not None:
         raise InputError("%s.family is for marks: the address tells it here" % where)
     address, family = parse_address(raw["address"], where + ".address")
-    protocol = raw.get("protocol") or "tcp"
+    protocol = value_or(raw, "protocol", "tcp")
     if protocol not in PROTOCOLS:
         raise InputError("%s.protocol %s is not one of %s" % (where, protocol, ", ".join(PROTOCOLS)))
     return Front(family, protocol, address, _given(raw, "port", where))
@@ -176,7 +177,7 @@ def _front(raw: Any, where: str) -> Front:
 def _real(raw: Any, front: Front, where: str) -> RealServer:
     check_keys(raw, REAL_KEYS, ("address",), where)
     address, family = parse_address(raw["address"], where + ".address")
-    forward = raw.get("forward") or "masquerade"
+    forward = value_or(raw, "forward", "masquerade")
     if forward not in FORWARDS:
         raise InputError("%s.forward %s is not one of %s" % (where, forward, ", ".join(FORWARDS)))
     if family != front.family and forward != "tunnel":
@@ -216,7 +217,7 @@ def _given(raw: Any, key: str, where: str, default: int = 0) -> int:
 def _flags(raw: Any, scheduler: str, where: str) -> int:
     known = {**FLAGS, **OWN_FLAGS.get(scheduler, {})}
     bits = 0
-    for name in parse_list(raw or [], where):
+    for name in parse_list([] if raw is None else raw, where):
         if name not in known:
             raise InputError("%s: %s is not a flag of the scheduler %s: those are %s" % (
                 where, name, scheduler, ", ".join(known)

@@ -21,6 +21,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
     parse_boolean,
     parse_list,
     parse_number,
+    value_or,
 )
 
 LABELS = {MANAGED_BY: MANAGER}
@@ -102,7 +103,7 @@ def _made(kind: str, raw: Any, key: str, fields: tuple[Field, ...], namespace: s
             if entry.get(known.key) is not None:
                 _put(spec, known.field, known.parse(entry[known.key], "%s.%s" % (place, known.key)))
         if kind == "BGPPeer":
-            spec.update(_password(entry))
+            spec.update(_password(entry, place))
         version = "v1beta2" if kind == "BGPPeer" else "v1beta1"
         result.append(_object("metallb.io/" + version, kind, entry["name"], namespace, spec=spec))
     return result
@@ -140,10 +141,13 @@ def _communities(raw: Any, namespace: str) -> list[dict[str, Any]]:
 
 def _secret(entry: Mapping[str, Any], place: str, namespace: str) -> list[dict[str, Any]]:
     """The Secret of a peer's password."""
-    if not entry.get("password"):
+    if entry.get("password") is None:
         return []
-    if entry.get("password_secret"):
+    if entry.get("password_secret") is not None:
         raise InputError("%s has password and password_secret: give one of them" % place)
+    # No test for text: a value that Ansible Vault encrypted is a class of its own.
+    if isinstance(entry["password"], (bool, int, float, dict, list)) or not str(entry["password"]):
+        raise InputError("%s.password is not a text, or empty: leave it out for a peer without one" % place)
     # By `data`, not by `stringData`, of which server-side apply would not know later what was declared.
     password = base64.b64encode(str(entry["password"]).encode()).decode()
     made = _object("v1", "Secret", _secret_name(entry), namespace, data={"password": password})
@@ -154,9 +158,9 @@ def _secret_name(entry: Mapping[str, Any]) -> str:
     return SECRET_PREFIX + str(entry["name"])
 
 
-def _password(entry: Mapping[str, Any]) -> dict[str, Any]:
-    name = entry.get("password_secret") or (_secret_name(entry) if entry.get("password") else "")
-    return {"passwordSecret": {"name": name}} if name else {}
+def _password(entry: Mapping[str, Any], place: str) -> dict[str, Any]:
+    name = value_or(entry, "password_secret", None if entry.get("password") is None else _secret_name(entry))
+    return {} if name is None else {"passwordSecret": {"name": _name(name, place + ".password_secret")}}
 
 
 def _object(version: str, kind: str, name: str, namespace: str, **content: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import re
 from typing import Any, NamedTuple, Union
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import value_or
 
 Address = Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
 IP = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
@@ -287,7 +288,7 @@ def _parse_server(value: Any, at: str, hosts: list[str]) -> Server:
         raise InputError("%s.host %s is not a host of the lab: known are %s" % (at, shown(host), ", ".join(hosts)))
     if not isinstance(text, str) or "\0" in text:
         raise InputError("%s.text is not a text: put it between quotes" % at)
-    protocol = entry.get("protocol") or "http"
+    protocol = value_or(entry, "protocol", "http")
     if protocol not in PROTOCOLS:
         raise InputError("%s.protocol %s is not one of %s" % (at, shown(protocol), ", ".join(PROTOCOLS)))
     port = entry.get("port")

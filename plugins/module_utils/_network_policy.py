@@ -35,6 +35,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
     check_keys,
     parse_list,
     parse_number,
+    value_or,
 )
 
 WHERE = "network_policy_policies"
@@ -183,7 +184,7 @@ def _block(raw: Mapping[str, Any], given: Sequence[str], where: str) -> dict[str
         raise InputError("%s has a network and %s: make two entries of them" % (where, others[0]))
     network = parse_network(raw["network"], where + ".network")[0]
     block: dict[str, Any] = {"cidr": network}
-    for i, entry in enumerate(parse_list(raw.get("except") or [], where + ".except")):
+    for i, entry in enumerate(parse_list(value_or(raw, "except", []), where + ".except")):
         place = "%s.except[%d]" % (where, i)
         part = parse_network(entry, place)[0]
         if not _within(part, network):
@@ -204,7 +205,7 @@ def _port(raw: Any, where: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raw = {"port": raw}
     check_keys(raw, PORT_KEYS, ("port",), where)
-    protocol = raw.get("protocol") or "tcp"
+    protocol = value_or(raw, "protocol", "tcp")
     if protocol not in PROTOCOLS:
         raise InputError("%s.protocol %s is not one of %s" % (where, protocol, ", ".join(PROTOCOLS)))
     port, last = raw["port"], raw.get("end_port")
@@ -223,7 +224,7 @@ def _port(raw: Any, where: str) -> dict[str, Any]:
 
 def _selector(raw: Any, where: str) -> dict[str, Any]:
     """A label selector. Without labels it is for all."""
-    labels = parse_labels(raw or {}, where)
+    labels = parse_labels({} if raw is None else raw, where)
     return {"matchLabels": labels} if labels else {}
 
 

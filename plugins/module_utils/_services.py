@@ -23,6 +23,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
     check_keys,
     parse_list,
     parse_number,
+    value_or,
 )
 
 PROTOCOLS = ("tcp", "udp", "sctp")
@@ -120,7 +121,7 @@ def _service(raw: Any, where: str) -> Service:
         )
     address, family = parse_address(raw["address"], where + ".address")
     port = parse_number(raw["port"], 1, 65535, where + ".port", "a port")
-    protocol = raw.get("protocol") or "tcp"
+    protocol = value_or(raw, "protocol", "tcp")
     if protocol not in PROTOCOLS:
         raise InputError("%s.protocol %s is not one of %s" % (where, protocol, ", ".join(PROTOCOLS)))
     endpoints = tuple(
@@ -130,7 +131,7 @@ def _service(raw: Any, where: str) -> Service:
     _refuse_duplicate_endpoints(endpoints, where)
     ranges = tuple(
         _source_range(entry, family, "%s.source_ranges[%d]" % (where, i))
-        for i, entry in enumerate(parse_list(raw.get("source_ranges") or [], where + ".source_ranges"))
+        for i, entry in enumerate(parse_list(value_or(raw, "source_ranges", []), where + ".source_ranges"))
     )
     node_port = raw.get("node_port")
     return Service(

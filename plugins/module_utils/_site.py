@@ -13,7 +13,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values i
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_values import parse_hostname
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER, PART_OF
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, value_or
 
 _WHERE = "site_apps"
 # What an entry has beside the options of app_manifest.
@@ -78,11 +78,11 @@ def plan(apps: Any, gateways: Sequence[Mapping[str, Any]], namespace: str, part_
 def _parse(raw: Any, where: str, part_of: str) -> Entry:
     check_keys(raw, (*_OWN, *OPTIONS), ("name", "image"), where)
     options = {key: value for key, value in raw.items() if key not in _OWN}
-    labels = options.get("labels") or {}
+    labels = value_or(options, "labels", {})
     if isinstance(labels, dict):
         options["labels"] = {**labels, PART_OF: part_of}
     app = parse_app(raw.get("name"), raw.get("image"), options, where + ".")
-    listed = parse_list(raw.get("hostnames") or [], where + ".hostnames")
+    listed = parse_list(value_or(raw, "hostnames", []), where + ".hostnames")
     hostnames = [
         parse_hostname(name, "%s.hostnames[%d]" % (where, at), wildcard=True) for at, name in enumerate(listed)
     ]

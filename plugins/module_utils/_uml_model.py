@@ -94,7 +94,9 @@ def parse_nodes(name: Any, folder: str, image: str, hosts: Any, servers: Any, *,
             )
     lab = parse_lab(name, hosts, servers, prefix, extra=("memory",))
     memory = [
-        integer(entry["memory"], "%shosts[%d].memory" % (prefix, index), 96, 65536) if entry.get("memory") else MEMORY
+        integer(entry["memory"], "%shosts[%d].memory" % (prefix, index), 96, 65536)
+        if entry.get("memory") is not None
+        else MEMORY
         for index, entry in enumerate(hosts or [])
     ]
     _check(lab.hosts, prefix)

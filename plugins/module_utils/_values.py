@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 
@@ -19,6 +19,13 @@ def parse_list(raw: Any, where: str) -> list[Any]:
     if not isinstance(raw, (list, tuple)):
         raise InputError("%s must be a list, not %s" % (where, type(raw).__name__))
     return list(raw)
+
+
+def value_or(raw: Mapping[str, Any], key: str, default: Any) -> Any:
+    """The value of a key that may be left out. Null is left out, too; an empty text, false and 0 are values like
+    others, which the check of the value takes or refuses."""
+    value = raw.get(key)
+    return default if value is None else value
 
 
 def check_keys(raw: Any, known: tuple[str, ...], required: tuple[str, ...], where: str) -> None:

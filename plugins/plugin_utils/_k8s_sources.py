@@ -93,7 +93,8 @@ def parse_sources(raw: Any, checksum: str, where: str) -> list[Source]:
             entry = {"src": entry}
         if not isinstance(entry["src"], str) or not entry["src"].strip():
             raise InputError("%s.src must be a file, a folder or a URL" % place)
-        sources.append(Source(entry["src"].strip(), _checksum(entry.get("checksum") or "", place + ".checksum")))
+        given = entry.get("checksum")
+        sources.append(Source(entry["src"].strip(), "" if given is None else _checksum(given, place + ".checksum")))
     if checksum:
         if len(sources) != 1 or sources[0].checksum:
             raise InputError(
@@ -119,7 +120,7 @@ def read_objects(
             _verify(data, source.checksum, name)
             documents = load_documents(data, name)
             found += [(name, one) for one in parse_definitions(documents, name)]
-    if inline:
+    if inline not in (None, "", [], {}):
         documents = load_documents(inline.encode(), "definitions") if isinstance(inline, str) else inline
         documents = [documents] if isinstance(documents, dict) else documents
         found += [("definitions", one) for one in parse_definitions(documents, "definitions")]
@@ -225,7 +226,7 @@ def _cause(error: Exception) -> str:
 
 def _checksum(raw: Any, where: str) -> str:
     found = _CHECKSUM.match(str(raw))
-    if raw and not (found and len(found.group("digest")) == 2 * hashlib.new(found.group("algorithm")).digest_size):
+    if not found or len(found.group("digest")) != 2 * hashlib.new(found.group("algorithm")).digest_size:
         raise InputError("%s %s is not a checksum: write it like sha256:%s" % (where, raw, "0123..."))
     return str(raw)
 

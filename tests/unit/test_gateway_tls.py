@@ -47,7 +47,7 @@ def pair(*names: str, days: int = 1) -> tuple[str, ec.EllipticCurvePrivateKey]:
 
 def plan(certificate: str, key: str, hostname: str = "") -> dict[str, Any]:
     tls = {"certificate_file": "web.crt", "key_file": "web.key"}
-    listener = {"name": "https", "protocol": "HTTPS", "port": 443, "hostname": hostname, "tls": tls}
+    listener = {"name": "https", "protocol": "HTTPS", "port": 443, "hostname": hostname or None, "tls": tls}
     gateways = [{"name": "public", "listeners": [listener]}]
     assert gateway_files(gateways) == ["web.crt", "web.key"]
     return gateway_plan(

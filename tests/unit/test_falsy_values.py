@@ -1,0 +1,452 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Only what is left out, or null, has its default. An empty text, false, 0, {} or [] of the wrong type is refused: a
+template whose variable is missing (`default('')`), or YAML's `off`, opens no door."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
+    _app,
+    _app_volumes,
+    _coredns_zone,
+    _endpoints,
+    _firewalld,
+    _gateway,
+    _httproute,
+    _httproute_values,
+    _ipset_input,
+    _iptables_input,
+    _ipvs_input,
+    _metallb_pool,
+    _netns_model,
+    _network_policy,
+    _services,
+    _site,
+    _split_dns,
+    _uml_model,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources
+
+FALSY: tuple[Any, ...] = ("", False, 0, {}, [])
+TEXT, BOOL, ZERO, MAP, LIST = FALSY
+# A key whose value is wrong whenever it is falsy.
+NONE: tuple[Any, ...] = ()
+
+
+class Model(NamedTuple):
+    """An entry of a declaration that users write.
+
+    keys -- those that may be left out, each with the falsy values that are right for it
+    parse -- checks an entry
+    entry -- one that is right
+    known -- all keys of the entry, as the model has them; those of `entry` may be required
+    """
+
+    parse: Callable[[dict[str, Any]], Any]
+    entry: dict[str, Any]
+    keys: dict[str, tuple[Any, ...]]
+    known: tuple[str, ...] | None = None
+
+
+SERVICE = {"name": "web", "address": "192.0.2.1", "port": 80, "endpoints": []}
+VIRTUAL = {"address": "192.0.2.1", "port": 80}
+ROUTE = {"name": "web", "gateways": ["public"], "rules": [{"backends": ["web"]}]}
+LISTENER = {"name": "http", "port": 80}
+POLICY = {"name": "web", "namespace": "web", "ingress": "deny"}
+POOLS: dict[str, Any] = {
+    "pools": [],
+    "l2_advertisements": [],
+    "bgp_advertisements": [],
+    "bgp_peers": [],
+    "communities": [],
+}
+CLIENT = _split_dns.parse_client("== system\nLinux\n== active\nsystemd-resolved\n== systemd\n255\n")
+NODE = {"name": "a", "links": [{"name": _uml_model.MANAGEMENT, "vlan": 1, "addresses": ["172.31.0.11/24"]}]}
+TWO_PORTS = {"name": "a", "port": 1}
+
+
+def _rule(rule: dict[str, Any]) -> Any:
+    return _httproute.parse_routes([{**ROUTE, "rules": [rule]}])
+
+
+def _tables(jump: dict[str, Any]) -> Any:
+    tables = {"filter": {"chains": {"LB-A": []}, "jumps": {"INPUT": [jump]}}}
+    return _iptables_input.parse_tables(tables, "LB-")
+
+
+def _pools(key: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda entry: _metallb_pool.objects({**POOLS, key: [entry]}, "metallb-system")
+
+
+def _listener(entry: dict[str, Any]) -> Any:
+    return _gateway.parse_gateways([{"name": "public", "listeners": [entry]}], "traefik", "gateway")
+
+
+def _keys(fields: tuple[Any, ...], *more: str) -> tuple[str, ...]:
+    return ("name", *(field.key for field in fields), *more)
+
+
+MODELS = {
+    "service": Model(
+        lambda entry: _services.parse_services([entry]),
+        SERVICE,
+        {"protocol": NONE, "session_affinity": (MAP,), "source_ranges": (LIST,), "node_port": NONE},
+        _services.SERVICE_KEYS,
+    ),
+    "service's endpoint": Model(
+        lambda entry: _services.parse_services([{**SERVICE, "endpoints": [entry]}]),
+        {"address": "192.0.2.2"},
+        {"port": NONE, "weight": NONE},
+        _services.ENDPOINT_KEYS,
+    ),
+    "session affinity": Model(
+        lambda entry: _services.parse_services([{**SERVICE, "session_affinity": entry}]), {}, {"timeout": NONE}
+    ),
+    "set": Model(
+        lambda entry: _ipset_input.parse_sets([entry], True),
+        {"name": "a", "type": "hash:ip"},
+        {
+            "family": NONE,
+            "entries": (LIST,),
+            "entries_file": NONE,
+            "append": (BOOL,),
+            **dict.fromkeys(_ipset_input.FLAGS, (BOOL,)),
+            **dict.fromkeys((*_ipset_input.NUMBERS, *_ipset_input.TEXTS), (ZERO,)),
+        },
+        (*_ipset_input.OWN_KEYS, *_ipset_input.FLAGS, *_ipset_input.NUMBERS, *_ipset_input.TEXTS),
+    ),
+    "virtual server": Model(
+        lambda entry: _ipvs_input.parse_virtual_servers([entry], _ipvs_input.Scope()),
+        VIRTUAL,
+        {
+            "protocol": NONE,
+            "mark": NONE,
+            "family": NONE,
+            "scheduler": NONE,
+            "flags": (LIST,),
+            "one_packet": (BOOL,),
+            "persistence_timeout": (ZERO,),
+            "persistence_netmask": NONE,
+            "persistence_engine": (TEXT,),
+            "real_servers": (LIST,),
+        },
+        _ipvs_input.VIRTUAL_KEYS,
+    ),
+    "virtual server of a mark": Model(
+        lambda entry: _ipvs_input.parse_virtual_servers([entry], _ipvs_input.Scope()),
+        {"mark": 1},
+        {"family": NONE},
+    ),
+    "real server": Model(
+        lambda entry: _ipvs_input.parse_virtual_servers([{**VIRTUAL, "real_servers": [entry]}], _ipvs_input.Scope()),
+        {"address": "192.0.2.2"},
+        {"port": NONE, "forward": NONE, "weight": (ZERO,), "upper_threshold": (ZERO,), "lower_threshold": (ZERO,)},
+        _ipvs_input.REAL_KEYS,
+    ),
+    "jump": Model(_tables, {"rule": "-j LB-A"}, {"position": NONE, "before": NONE, "after": NONE}),
+    "table": Model(
+        lambda entry: _iptables_input.parse_tables({"filter": entry}, "LB-"), {}, {"chains": (MAP,), "jumps": (MAP,)}
+    ),
+    "chain": Model(
+        lambda entry: _iptables_input.parse_tables({"filter": {"chains": entry}}, "LB-"),
+        {"LB-A": []},
+        {"LB-A": (LIST,)},
+    ),
+    "application": Model(
+        lambda entry: _app.parse_app("web", "web", entry),
+        {"replicas": 1},  # null leaves them alone
+        {
+            "namespace": NONE,
+            "replicas": (ZERO,),
+            "strategy": NONE,
+            "ports": (LIST,),
+            "command": (LIST,),
+            "args": (LIST,),
+            "env": (MAP,),
+            "config": (MAP,),
+            "config_path": (TEXT,),
+            "writable_paths": (LIST,),
+            "volumes": (LIST,),
+            "readiness_probe": (MAP,),
+            "liveness_probe": (MAP,),
+            "startup_probe": (MAP,),
+            "drain": (ZERO,),
+            "resources": (MAP,),
+            "security_context": (MAP,),
+            "service_account": (TEXT,),
+            "image_pull_secrets": (LIST,),
+            "node_selector": (MAP,),
+            "tolerations": (LIST,),
+            "labels": (MAP,),
+            "annotations": (MAP,),
+            "service_type": NONE,
+            "load_balancer_ips": (LIST,),
+            "load_balancer_class": (TEXT,),
+            "load_balancer_source_ranges": (LIST,),
+            "external_traffic_policy": NONE,
+        },
+        _app.OPTIONS,
+    ),
+    "application's port": Model(
+        lambda entry: _app.parse_app("web", "web", {"ports": [entry], "service_type": "NodePort"}),
+        {"port": 80},
+        {"target_port": NONE, "name": NONE, "protocol": NONE, "node_port": NONE},
+        _app.PORT_KEYS,
+    ),
+    "probe": Model(
+        lambda entry: _app.parse_app("web", "web", {"readiness_probe": entry}),
+        {"type": "http"},
+        {
+            "port": NONE,
+            "path": NONE,
+            "command": NONE,
+            "delay": (ZERO,),
+            "interval": NONE,
+            "timeout": NONE,
+            "retries": NONE,
+        },
+        _app.PROBE_KEYS,
+    ),
+    "volume": Model(
+        lambda entry: _app_volumes.parse_volumes([entry], "volumes"),
+        {"name": "a", "path": "/a", "existing_claim": "a"},
+        {"read_only": (BOOL,), "sub_path": (BOOL, ZERO), **dict.fromkeys(_app_volumes.SOURCES, NONE)},
+        _app_volumes.KEYS,
+    ),
+    "site's application": Model(
+        lambda entry: _site.plan([entry], [{"name": "public"}], "gateway", "site"),
+        {"name": "web", "image": "web"},
+        {"hostnames": (LIST,), "labels": (MAP,)},
+        _site._OWN,
+    ),
+    "gateway": Model(
+        lambda entry: _gateway.parse_gateways([entry], "traefik", "gateway"),
+        {"name": "public", "listeners": [LISTENER]},
+        {"namespace": NONE, "address": (LIST,), "labels": (MAP,), "annotations": (MAP,)},
+        _gateway._GATEWAY,
+    ),
+    "listener": Model(
+        _listener,
+        LISTENER,
+        {"protocol": NONE, "hostname": NONE, "tls": NONE, "from": NONE, "selector": NONE},
+        _gateway._LISTENER,
+    ),
+    "listener for a selector": Model(
+        _listener, {**LISTENER, "from": "selector", "selector": {"matchLabels": {"a": "b"}}}, {"selector": NONE}
+    ),
+    "certificate": Model(
+        lambda entry: _listener({**LISTENER, "protocol": "HTTPS", "tls": entry}),
+        {"certificate_file": "a", "key_file": "b"},
+        {"secret": NONE, "certificate_file": NONE, "key_file": NONE},
+        _gateway._TLS,
+    ),
+    "route": Model(
+        lambda entry: _httproute.parse_routes([entry]),
+        ROUTE,
+        {"namespace": NONE, "hostnames": (LIST,)},
+        _httproute.ROUTE_KEYS,
+    ),
+    "route's gateway": Model(
+        lambda entry: _httproute.parse_routes([{**ROUTE, "gateways": [entry]}]),
+        {"name": "public"},
+        {"namespace": NONE, "listener": NONE},
+        _httproute.GATEWAY_KEYS,
+    ),
+    "rule": Model(
+        _rule,
+        {"backends": ["web"]},
+        {
+            "paths": (LIST,),
+            "headers": (MAP,),
+            "methods": (LIST,),
+            "redirect": (MAP,),
+            "rewrite": (MAP,),
+            "request_headers": (MAP,),
+            "response_headers": (MAP,),
+            "timeout": NONE,
+        },
+        _httproute.RULE_KEYS,
+    ),
+    "rule without a Service": Model(_rule, {"redirect": {"scheme": "https"}}, {"backends": (LIST,)}),
+    "backend": Model(
+        lambda entry: _rule({"backends": [{"service": "other"}, entry]}),
+        {"service": "web"},
+        {"namespace": NONE, "port": NONE, "weight": (ZERO,)},
+        _httproute.BACKEND_KEYS,
+    ),
+    "redirect": Model(
+        lambda entry: _rule({"paths": ["/a"], "redirect": entry}),
+        {"scheme": "https"},
+        {"hostname": NONE, "port": NONE, "path": NONE, "prefix": NONE, "status": NONE, "scheme": NONE},
+        _httproute.REDIRECT_KEYS,
+    ),
+    "changes of headers": Model(
+        lambda entry: _rule({"backends": ["web"], "request_headers": entry}),
+        {"add": {"a": "b"}},
+        {"set": (MAP,), "add": (MAP,), "remove": (LIST,)},
+        _httproute_values.HEADER_CHANGES,
+    ),
+    "record": Model(
+        lambda entry: _coredns_zone.parse_zone("k8s.local", 60, [entry], [], []),
+        {"name": "web", "addresses": ["192.0.2.1"]},
+        {"ttl": (ZERO,)},
+    ),
+    "endpoints": Model(
+        lambda entry: _endpoints.parse_endpoints([entry]),
+        {"name": "web", "ports": [{"port": 80}], "addresses": ["192.0.2.1"]},
+        {"namespace": NONE, "addresses": (LIST,), "selector": NONE, "manage_service": (BOOL,)},
+        _endpoints.KEYS,
+    ),
+    "endpoints of a selector": Model(
+        lambda entry: _endpoints.parse_endpoints([entry]),
+        {"name": "web", "ports": [{"port": 80}], "selector": {"a": "b"}},
+        {"selector": NONE},
+    ),
+    "port of endpoints": Model(
+        lambda entry: _endpoints.parse_endpoints([{"name": "web", "ports": [entry], "addresses": []}]),
+        {"port": 80},
+        {"name": (TEXT,), "target_port": NONE, "protocol": NONE},
+        _endpoints.PORT_KEYS,
+    ),
+    "policy": Model(
+        lambda entry: _network_policy.objects([entry]),
+        POLICY,
+        {"pods": (MAP,), "ingress": NONE, "egress": NONE},
+        _network_policy.POLICY_KEYS,
+    ),
+    "policy's rule": Model(
+        lambda entry: _network_policy.objects([{**POLICY, "ingress": [entry]}]), {}, {"from": NONE, "ports": NONE}
+    ),
+    "policy's peer": Model(
+        lambda entry: _network_policy.objects([{**POLICY, "ingress": [{"from": [entry]}]}]),
+        {"pods": {"a": "b"}},
+        {"pods": (MAP,), "namespace": NONE, "namespaces": (MAP,), "network": NONE, "except": NONE},
+        _network_policy.PEER_KEYS,
+    ),
+    "policy's network": Model(
+        lambda entry: _network_policy.objects([{**POLICY, "ingress": [{"from": [entry]}]}]),
+        {"network": "192.0.2.0/24"},
+        {"except": (LIST,)},
+    ),
+    "policy's port": Model(
+        lambda entry: _network_policy.objects([{**POLICY, "ingress": [{"ports": [entry]}]}]),
+        {"port": 80},
+        {"end_port": NONE, "protocol": NONE},
+        _network_policy.PORT_KEYS,
+    ),
+    "pool": Model(
+        _pools("pools"),
+        {"name": "a", "addresses": ["192.0.2.8/29"]},
+        {
+            "auto_assign": (BOOL,),
+            "avoid_buggy_ips": (BOOL,),
+            "priority": (ZERO,),
+            "namespaces": (LIST,),
+            "namespace_selectors": (LIST,),
+            "service_selectors": (LIST,),
+        },
+        _keys(_metallb_pool.POOL_FIELDS),
+    ),
+    "advertisement on a link": Model(
+        _pools("l2_advertisements"),
+        {"name": "a"},
+        {"pools": (LIST,), "interfaces": (LIST,), "node_selectors": (LIST,)},
+        _keys(_metallb_pool.L2_FIELDS),
+    ),
+    "advertisement by BGP": Model(
+        _pools("bgp_advertisements"),
+        {"name": "a"},
+        {
+            "pools": (LIST,),
+            "peers": (LIST,),
+            "node_selectors": (LIST,),
+            "communities": (LIST,),
+            "local_pref": (ZERO,),
+            "aggregation_length": NONE,
+            "aggregation_length_v6": NONE,
+        },
+        _keys(_metallb_pool.BGP_FIELDS),
+    ),
+    "BGP peer": Model(
+        _pools("bgp_peers"),
+        {"name": "a", "my_asn": 64500, "peer_asn": 64501, "address": "192.0.2.1"},
+        {
+            "port": NONE,
+            "source_address": NONE,
+            "router_id": NONE,
+            "hold_time": (ZERO,),
+            "ebgp_multi_hop": (BOOL,),
+            "node_selectors": (LIST,),
+            "password": NONE,
+            "password_secret": NONE,
+        },
+        _keys(_metallb_pool.PEER_FIELDS, *_metallb_pool.EXTRA_KEYS),
+    ),
+    "DNS server": Model(
+        lambda entry: _split_dns.plan(
+            {"zone": "k8s.local", "servers": [entry], "resolver": "systemd-resolved", "state": "present"}, CLIENT
+        ),
+        {"address": "192.0.2.1"},
+        {"port": NONE},
+    ),
+    "lab's host": Model(
+        lambda entry: _netns_model.parse_lab("lab", [entry], []),
+        {"name": "a"},
+        {"links": (LIST,), "gateways": (LIST,), "routes": (LIST,), "sysctls": (MAP,)},
+    ),
+    "lab's link": Model(
+        lambda entry: _netns_model.parse_lab("lab", [{"name": "a", "links": [entry]}], []),
+        {"name": "eth0", "vlan": 1},
+        {"addresses": (LIST,), "mtu": NONE},
+    ),
+    "lab's server": Model(
+        lambda entry: _netns_model.parse_lab("lab", [{"name": "a"}], [entry]),
+        {"host": "a", "text": "a"},
+        {"port": NONE, "protocol": NONE},
+    ),
+    "lab's node": Model(lambda entry: _uml_model.parse_nodes("lab", "/a", "/a/b", [entry], []), NODE, {"memory": NONE}),
+    "manifest": Model(
+        lambda entry: _k8s_sources.parse_sources([entry], "", "src"), {"src": "a.yml"}, {"checksum": NONE}
+    ),
+}
+CASES = [
+    pytest.param(model, key, value, id="%s-%s-%r" % (name, key, value))
+    for name, model in MODELS.items()
+    for key, right in model.keys.items()
+    for value in FALSY
+    # Not `in`, by which 0 is False.
+    if not any(type(value) is type(other) for other in right)
+]
+
+
+@pytest.mark.parametrize(("model", "key", "value"), CASES)
+def test_a_falsy_value_of_a_wrong_type_is_refused(model: Model, key: str, value: Any) -> None:
+    with pytest.raises(InputError) as refused:
+        model.parse({**model.entry, key: value})
+    assert key in str(refused.value)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_left_out_or_null_has_its_default(name: str) -> None:
+    model = MODELS[name]
+    optional = {key: None for key in model.keys if key not in model.entry}
+    assert model.parse({**model.entry, **optional}) == model.parse(model.entry)
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.known is not None])
+def test_every_key_of_a_model_is_tried(name: str) -> None:
+    model = MODELS[name]
+    assert set(model.known or ()) - set(model.entry) <= set(model.keys)
+
+
+@pytest.mark.parametrize("kind", _firewalld.KINDS)
+def test_an_empty_value_of_a_zone_is_refused(kind: str) -> None:
+    # Ansible makes [''] of an empty text where an option is a list.
+    with pytest.raises(InputError, match=r"zones\[0\]\.%s\[0\] is empty" % kind):
+        _firewalld.parse_entries([{"zone": "public", kind: [""]}])
