@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_number
 
 # A login to EKS. The action plugin makes it on the control node, and passes a kubeconfig to the module.
 EKS: dict[str, dict[str, Any]] = {
@@ -23,6 +25,19 @@ ACCESS: dict[str, dict[str, Any]] = {
     "context": {"type": "str", "default": ""},
     "eks": {"type": "dict", "options": EKS},
 }
+
+# The options that are numbers: the least, the greatest, and how messages call them.
+NUMBERS = {
+    "tail": (-1, 1000000, "a number of lines, or -1 for all,"),
+    "timeout": (0, 86400, "a number of seconds"),
+}
+
+
+def check_numbers(options: Mapping[str, Any]) -> None:
+    """InputError where a number makes no sense."""
+    for key, (low, high, what) in NUMBERS.items():
+        if key in options:
+            parse_number(options[key], low, high, key, what)
 
 
 def discreet_module(**more: Any) -> AnsibleModule:

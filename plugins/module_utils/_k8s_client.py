@@ -16,6 +16,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_access import ACCESS, discreet_module
 
@@ -75,6 +76,17 @@ class Server:
     def get(self, path: str, query: Sequence[tuple[str, Any]] = (), accept: str = "application/json") -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.ask("GET", path, query=query, accept=accept))
         return answer
+
+    def refuse_missing_namespace(self, namespace: str) -> None:
+        """InputError where there is no such namespace, in which the API server finds nothing without a word."""
+        try:
+            self.get("/api/v1/namespaces/" + parse_label(namespace, "namespace"))
+        except RefusalError as error:
+            if error.status != 404:
+                return  # it may not be asked for, for instance
+            raise InputError(
+                "there is no namespace %s: see its spelling, or list the cluster's by the kind namespaces" % namespace
+            ) from error
 
     def find(self, kind: str, api_version: str, verb: str) -> Any:
         """The resource of a kind, named as for kubectl: Deployment, deployments, deploy or deployments.apps.

@@ -140,6 +140,8 @@ def work(server: Server, module: AnsibleModule) -> dict[str, Any]:
     query = query_of(options["label_selectors"], options["field_selectors"])
     namespace = options["namespace"]
     found = []
+    if namespace and any(resource.namespaced for resource in resources):
+        server.refuse_missing_namespace(namespace)
     for resource in resources:
         answer = server.get(resource.path(namespace=namespace or None), query, ACCEPT)
         with_namespace = bool(resource.namespaced and not namespace)

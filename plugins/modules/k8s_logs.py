@@ -140,6 +140,8 @@ def work(server: Server, module: AnsibleModule) -> dict[str, Any]:
     options = {**module.params, **texts}
     if bool(options["names"]) == bool(options["label_selectors"]):
         raise InputError("say which pods: by their names or by their labels, and not by both")
+    if options["namespace"]:
+        server.refuse_missing_namespace(options["namespace"])
     since = logs.parse_since(options["since"], "since")
     pods = found_pods(server, options)
     wanted = [(pod, name) for pod in pods for name in logs.containers_of(pod, options["container"])]

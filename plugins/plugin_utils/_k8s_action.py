@@ -42,6 +42,10 @@ class K8sAction(ActionBase):
         self._vars = task_vars or {}
         access = {**ACCESS, "eks": {**ACCESS["eks"], "default": copy.copy(self._default_eks())}}
         self._options = self.validate_argument_spec({**arguments, **access})[1]
+        try:
+            _k8s_access.check_numbers(self._options)
+        except InputError as error:
+            raise AnsibleActionFail(str(error)) from None
         for key in ("kubeconfig", "context"):
             if self._options["eks"] and self._options[key]:
                 raise AnsibleActionFail(

@@ -25,7 +25,7 @@ import pytest
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import RefusalError, Server
-from ansible_collections.homelab.loadbalancer.plugins.modules import k8s_manage
+from ansible_collections.homelab.loadbalancer.plugins.modules import k8s_list, k8s_logs, k8s_manage
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, changes, in_repository
 
 PASSWORD = "correct horse 47"  # noqa: S105 -- none of anybody
@@ -359,6 +359,31 @@ def test_what_the_server_refuses_or_does_not_know(api: Api, tmp_path: Path) -> N
         server.find("deploymnts", "", "list")
     with pytest.raises(RefusalError, match="unable to parse requirement"):
         server.get("/api/v1/pods", [("labelSelector", "!!")])
+
+
+def test_a_namespace_that_is_not_there_is_no_empty_one(api: Api, tmp_path: Path) -> None:
+    server = server_of(api, tmp_path)
+
+    def asked(work: Any, namespace: str) -> Any:
+        params = {key: value.get("default") for key, value in {**k8s_list.ARGUMENTS, **k8s_logs.ARGUMENTS}.items()}
+        params.update(kinds=["pods"], label_selectors=["app=web"], namespace=namespace)
+        return work(server, SimpleNamespace(params=params))
+
+    api.put("/api/v1/namespaces/empty", named("Namespace", "empty"))
+    for work in (k8s_list.work, k8s_logs.work):
+        assert not asked(work, "empty")["changed"]
+        with pytest.raises(InputError, match="there is no namespace emtpy: see its spelling"):
+            asked(work, "emtpy")
+        with pytest.raises(InputError, match="namespace Empty is not a DNS label"):
+            asked(work, "Empty")
+    said = k8s(api, tmp_path, "--tags=events", rc=2, k8s_tools_namespace="emtpy")
+    assert "there is no namespace emtpy" in said
+
+
+def test_a_number_out_of_range_is_refused_before_the_server_is_asked(api: Api, tmp_path: Path) -> None:
+    said = k8s(api, tmp_path, "--tags=logs", rc=2, k8s_tools_name="web", k8s_tools_tail=-5)
+    assert "tail -5 is not a number of lines, or -1 for all, from -1 to 1000000" in said
+    assert api.asked == []
 
 
 def test_a_secret_changes_unseen_and_is_shown_when_asked_for(api: Api, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_manage as manage
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_access import check_numbers
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import choose, unknown_kind
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_events import in_order
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_list import listing, query_of
@@ -308,3 +310,17 @@ def test_only_what_was_declared_counts_as_a_change() -> None:
     assert manage.significant(live, True)["status"] == {"replicas": 1}
     assert manage.names_status({}, [{"op": "add", "path": "/status/x"}]) and manage.names_status({"status": {}}, None)
     assert not manage.names_status(WEB, {"spec": {}})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tail": -1, "timeout": 0}, ""),
+        ({"tail": -5}, "tail -5 is not a number of lines, or -1 for all, from -1 to 1000000"),
+        ({"timeout": -5}, "timeout -5 is not a number of seconds from 0 to 86400"),
+        ({"timeout": 100000}, "timeout 100000 is not a number of seconds from 0 to 86400"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(options: dict[str, int], said: str) -> None:
+    with pytest.raises(InputError, match=said) if said else contextlib.nullcontext():
+        check_numbers(options)
