@@ -41,13 +41,19 @@ _value:
 
 from typing import Any, Callable, Mapping, Sequence
 
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway_plan import removal
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
 
 
 def gateway_removal(looked_up: Sequence[Mapping[str, Any]], remove_crds: bool = False) -> dict[str, Any]:
     """What to remove, and why it may not be done."""
-    objects, faults = removal(by_kind(looked_up), remove_crds)
+    try:
+        objects, faults = removal(by_kind(looked_up), remove_crds)
+    except InputError as error:
+        raise AnsibleFilterError(str(error)) from error
     return {"remove": objects, "faults": faults}
 
 

@@ -74,10 +74,10 @@ def metallb_plan(
     tolerations: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, list[dict[str, Any]]]:
     """What to apply and what to remove."""
-    recorded = read_record(record)
-    if not text:
-        return {"apply": [], "remove": recorded, "settle": []}
     try:
+        recorded = read_record(record, manifest.RECORD_NAME) if record else []
+        if not text:
+            return {"apply": [], "remove": recorded, "settle": []}
         # Read here, since Ansible's own containers take seconds for so many values. Its strings are no plain ones.
         documents = list(yaml.load_all(str(text), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
         wanted = manifest.adjust(documents, load_balancer_class, node_selector, tolerations)

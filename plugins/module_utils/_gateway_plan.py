@@ -127,7 +127,9 @@ def recorded_objects(cluster: Cluster) -> list[dict[str, Any]]:
     return [
         reference
         for entry in cluster.get("ConfigMap", ())
-        for reference in read_record((entry.get("data") or {}).get("objects") or "")
+        for reference in read_record(
+            (entry.get("data") or {}).get("objects") or "", name_of({**entry, "kind": "ConfigMap"})
+        )
     ]
 
 

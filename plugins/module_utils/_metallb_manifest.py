@@ -20,6 +20,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record i
 LABELS = {MANAGED_BY: MANAGER, PART_OF: "metallb"}
 # What we applied, so that an upgrade and a removal know it whatever the manifest has become.
 RECORD = "homelab-loadbalancer-metallb"
+RECORD_NAME = "ConfigMap metallb-system/" + RECORD  # for messages
 
 
 def adjust(
