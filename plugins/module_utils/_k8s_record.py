@@ -45,8 +45,8 @@ def _damaged(where: str, what: str) -> InputError:
     namespace, dummy, name = where.partition(" ")[2].partition("/")
     return InputError(
         "%s, the record of the applied objects, is damaged: %s. Nothing was changed. Mend it by `kubectl -n %s edit "
-        "configmap %s` or from a backup. Or remove it: then the role takes what is declared for its own when it applies "
-        "it again, and leaves what earlier runs applied besides" % (where, what, namespace, name)
+        "configmap %s` or from a backup. Or remove it: then the role takes what is declared for its own when it "
+        "applies it again, and leaves what earlier runs applied besides" % (where, what, namespace, name)
     )
 
 

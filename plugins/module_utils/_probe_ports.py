@@ -71,6 +71,8 @@ def read_target(raw: Mapping[str, Any], where: str) -> Target:
         address = raw["address"] and str(ipaddress.ip_address(raw["address"]))
     except ValueError:
         raise InputError("%s.address %s is not an IP address" % (where, raw["address"])) from None
+    if address and _is_nobody(address):
+        raise InputError("%s.address %s is not the address of one host: name that of a host" % (where, address))
     if not 1 <= raw["port"] <= 65535:
         raise InputError("%s.port %d is not a port from 1 to 65535" % (where, raw["port"]))
     # They go into the request as they are.
@@ -79,6 +81,11 @@ def read_target(raw: Mapping[str, Any], where: str) -> Target:
     if not re.match(r"[A-Za-z0-9.:\[\]_-]*\Z", raw["host"]):
         raise InputError("%s.host %r is not a host name" % (where, raw["host"]))
     return Target(address, raw["port"], raw["protocol"], raw["path"], raw["host"])
+
+
+def _is_nobody(address: str) -> bool:
+    ip = ipaddress.ip_address(address)
+    return ip.is_multicast or ip.is_unspecified or address == "255.255.255.255"
 
 
 def ask_all(targets: Sequence[Target], timeout: float, wait: float = 0) -> list[Answer]:
@@ -167,6 +174,8 @@ def _ask_at(target: Target, family: socket.AddressFamily, place: Place, timeout:
             answer = Answer("silent", "no answer within %g s" % timeout)
         except OSError as error:
             answer = _refusal(sock, error)
+            if _is_broadcast(family, place):
+                answer = Answer("unreachable", "it is the broadcast address of a network: ask the address of a host")
         return answer._replace(source=_source(sock), address=address)
 
 
@@ -229,6 +238,21 @@ def _refusal(sock: socket.socket, error: OSError) -> Answer:
     if error.errno == errno.ECONNREFUSED:
         return Answer("refused", "refused (ICMP, port unreachable, from %s)" % sender if sender else "refused")
     return Answer("unreachable", "%s%s" % (_words(error), " (says %s)" % sender if sender else ""))
+
+
+def _is_broadcast(family: socket.AddressFamily, place: Place) -> bool:
+    """Whether the kernel takes it for a broadcast address: it wants SO_BROADCAST first (udp(7), EACCES). Sends nothing.
+
+    A firewall's refusal has the same number, but does not go by that option.
+    """
+    if family != socket.AF_INET:
+        return False
+    errors = []
+    for allowed in (0, 1):
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, allowed)
+            errors.append(sock.connect_ex(place))
+    return errors == [errno.EACCES, 0]
 
 
 def _icmp(sock: socket.socket) -> tuple[int, int, str]:

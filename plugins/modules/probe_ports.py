@@ -106,8 +106,8 @@ answers:
     state:
       description:
         - V(open), somebody answers. V(refused), nobody listens there, or a firewall pretends so. V(prohibited), a
-          firewall says no. V(unreachable), there is no way. V(silent), nothing came; for UDP that may be an open port.
-          V(unresolved), the name is not found.
+          firewall says no. V(unreachable), there is no way, or it is the address of no host. V(silent),
+          nothing came; for UDP that may be an open port. V(unresolved), the name is not found.
       type: str
     detail:
       description: What was seen, in words.

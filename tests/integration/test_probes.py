@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,15 @@ def test_who_says_no(served: Lan) -> None:
     assert answers[0]["detail"] == "network is unreachable"
 
 
+def test_a_broadcast_address_is_no_firewall(served: Lan) -> None:
+    """The kernel refuses both by the same number."""
+    broadcast = str(ipaddress.ip_interface(NODE4 + "/24").network.broadcast_address)
+    for protocol in ("tcp", "udp"):
+        (answer,) = ports(served, {"address": broadcast, "port": 53, "protocol": protocol})
+        assert answer["state"] == "unreachable"
+        assert answer["detail"] == "it is the broadcast address of a network: ask the address of a host"
+
+
 def test_what_fails_is_asked_again(lan: Lan) -> None:
     process = start_module(
         "probe_ports", inside=inside(lan), targets=[{"address": NODE4, "port": 80, "protocol": "http"}], wait=60
@@ -222,6 +232,8 @@ def test_a_name_that_is_not_found_yet_is_asked_again(served: Lan, tmp_path: Path
     [
         ({"address": ""}, "targets[0] has neither an address nor a host: give one of them"),
         ({"address": "10.0.0.300"}, "targets[0].address 10.0.0.300 is not an IP address"),
+        ({"address": "224.0.0.1"}, "targets[0].address 224.0.0.1 is not the address of one host"),
+        ({"address": "0.0.0.0"}, "targets[0].address 0.0.0.0 is not the address of one host"),
         ({"port": 0}, "targets[0].port 0 is not a port from 1 to 65535"),
         ({"path": "/ HTTP/1.1\r\nX: y"}, "targets[0].path '/ HTTP/1.1\\r\\nX: y' is not a path"),
         ({"host": "a\r\nX: y"}, "targets[0].host 'a\\r\\nX: y' is not a host name"),

@@ -56,8 +56,9 @@ def test_the_roles_refuse_it_as_well() -> None:
     damaged = [{"kind": "ConfigMap", "resources": [{"metadata": metadata, "data": {"objects": "v1 Namespace"}}]}]
     with pytest.raises(AnsibleFilterError, match="ConfigMap edge/homelab-loadbalancer-gateway, the record"):
         gateway_removal(damaged)
+    gateway = {"name": "public", "listeners": [{"name": "http", "port": 80}]}
     with pytest.raises(AnsibleFilterError, match="ConfigMap edge/homelab-loadbalancer-gateway, the record"):
-        gateway_plan([], controller="traefik", version="3.6.12", looked_up=damaged, manifests=[])
+        gateway_plan([gateway], controller="traefik", version="3.6.12", gateway_class="edge", looked_up=damaged)
     for text in (" ", "v1 Namespace"):
         with pytest.raises(AnsibleFilterError, match="ConfigMap metallb-system/homelab-loadbalancer-metallb, the rec"):
             metallb_plan("", record=text)
