@@ -14,7 +14,8 @@ from ansible.errors import AnsibleActionFail
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_claims as claims
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_rollout as rollout
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import full_name, view
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import full_name
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import view
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import K8sAction
 
 ARGUMENTS: dict[str, dict[str, Any]] = {

@@ -22,7 +22,7 @@ options:
   reports:
     description:
       - What each host saw. C(host), its name; C(place), C(node) or C(client); C(answers) of
-        M(homelab.loadbalancer.probe_ports) to the targets, in their order; C(owners) and C(links) of
+        M(homelab.loadbalancer.probe_ports) to the targets, in their order; C(owners), C(links) and C(networks) of
         M(homelab.loadbalancer.probe_owners). What a host did not report is none.
     type: list
     elements: dict
@@ -70,7 +70,8 @@ def _report(raw: Mapping[str, Any], urls: int) -> Report:
     answers, asked = raw.get("answers"), ()
     if answers and urls and raw["place"] == "client":
         answers, asked = answers[:-urls], answers[-urls:]
-    return Report(raw["host"], raw["place"], answers, raw.get("owners"), raw.get("links") or {}, asked)
+    links = raw.get("links") or {}
+    return Report(raw["host"], raw["place"], answers, raw.get("owners"), links, asked, raw.get("networks"))
 
 
 class FilterModule:

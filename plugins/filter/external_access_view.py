@@ -20,6 +20,8 @@ options:
     description:
       - Lists of objects as the API returns them, by kind. C(Service), C(Node), C(Pod) of MetalLB's namespace,
         C(EndpointSlice), C(Event), C(IPAddressPool), C(L2Advertisement), C(BGPAdvertisement), C(ServiceL2Status).
+      - With C(Deployment) and C(StatefulSet) it is known which Services are meant to have no pod, with C(HTTPRoute)
+        what is behind O(urls).
     type: dict
     required: true
   services:
@@ -45,6 +47,12 @@ options:
     type: list
     elements: str
     default: []
+  zone:
+    description:
+      - The DNS zone that clients are to know, for instance of the role P(homelab.loadbalancer.coredns_zone#role). That
+        a name of another zone is not found is no fault.
+    type: str
+    default: ''
   memberlist_port:
     description: The port where MetalLB's speakers hear each other.
     type: int
@@ -63,9 +71,10 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(metallb), C(nodes), C(speakers) and C(services) as they are; C(refused), a sentence for each of O(services)
-      and O(urls) that cannot be looked at; C(urls), the others of them; C(whose), what each address of a Service is, in
-      words; and C(targets), what M(homelab.loadbalancer.probe_ports) (C(node), C(client)) and
+    - C(metallb), C(nodes), C(speakers) and C(services) as they are. C(refused), a sentence for each of O(services) and
+      O(urls) that cannot be looked at; C(urls), those that are asked; C(urls_aside), those that are not, and why;
+      C(served), what routes lead to for each URL; C(zone). C(whose), what each address of a Service is, in words; and
+      C(targets), what M(homelab.loadbalancer.probe_ports) (C(node), C(client)) and
       M(homelab.loadbalancer.probe_owners) (C(addresses)) are to ask. Those of URLs are the last ones of C(client).
   type: dict
 """
@@ -73,7 +82,11 @@ _value:
 from typing import Any, Callable, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _external_access_view as views
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_urls import read_urls, whose
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_urls import (
+    read_urls,
+    sort_urls,
+    whose,
+)
 
 
 def external_access_view(
@@ -84,21 +97,26 @@ def external_access_view(
     http_path: str = "/",
     http_host: str = "",
     urls: Sequence[str] = (),
+    zone: str = "",
     memberlist_port: int = 7946,
 ) -> dict[str, Any]:
     """The cluster as the checks need it, and what is to be asked."""
     cluster = views.view(objects, services, [int(port) for port in http_ports])
     by_name, refused = read_urls(urls)
+    served, idle = sort_urls(by_name, objects)
     targets = {
         "node": views.targets_of_nodes(cluster, int(memberlist_port)),
         # Whoever reads the answers knows those of URLs by being the last ones.
-        "client": [*views.targets_of_clients(cluster, http_path, http_host), *by_name.values()],
+        "client": [*views.targets_of_clients(cluster, http_path, http_host), *(by_name[url] for url in served)],
         "addresses": views.addresses_of_clients(cluster),
     }
     return {
         **cluster,
         "refused": [*cluster["refused"], *refused],
-        "urls": list(by_name),
+        "urls": list(served),
+        "urls_aside": idle,
+        "served": served,
+        "zone": zone.lower().strip("."),
         "whose": whose(objects["Service"]),
         "targets": targets,
     }

@@ -9,8 +9,14 @@ whether they hear each other.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, Dict, Iterator, Mapping, NamedTuple, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_causes import (
+    Around,
+    why_closed,
+    why_lost,
+    why_misplaced,
+)
 
 Object = Dict[str, Any]
 
@@ -21,7 +27,7 @@ _SHARED = "look for the host with that MAC address, and give it or the Service a
 class Check(NamedTuple):
     """One thing that was looked at.
 
-    kind -- what: api, speaker, memberlist, client, address, neighbor, http, tcp, udp, sctp, url
+    kind -- what: speaker, memberlist, client, address, neighbor, http, tcp, udp, sctp, url
     place -- from where: `API`, or a host of the inventory
     subject -- of what, in words
     result -- proved | fault | unknown
@@ -47,6 +53,10 @@ class Report(NamedTuple):
     owners: list[Object] | None  # of probe_owners
     links: Mapping[str, str]  # its links' MAC addresses
     urls: Sequence[Object] = ()  # answers of probe_ports, one for each URL
+    networks: Sequence[str] | None = None  # of its links
+
+
+_HOST = "the host"  # the subject of what could not be asked at all
 
 
 class Known(NamedTuple):
@@ -55,6 +65,7 @@ class Known(NamedTuple):
     macs: Mapping[str, str]  # the node that has each MAC address
     complete: bool  # whether no node is left out
     split: bool  # whether there are speakers that do not hear each other
+    around: Around
 
 
 def judge(cluster: Object, reports: Sequence[Report]) -> list[Check]:
@@ -62,7 +73,8 @@ def judge(cluster: Object, reports: Sequence[Report]) -> list[Check]:
     nodes = [report for report in reports if report.place == "node"]
     clients = [report for report in reports if report.place == "client"]
     memberlist = list(_memberlist(cluster, nodes))
-    split = any(check.result == "fault" for check in memberlist)
+    # A host that could not be asked says nothing of that.
+    split = any(check.result == "fault" and check.subject != _HOST for check in memberlist)
     checks = [*_api(cluster), *memberlist]
     if not clients:
         checks.append(
@@ -74,17 +86,17 @@ def judge(cluster: Object, reports: Sequence[Report]) -> list[Check]:
 
 
 def _api(cluster: Object) -> Iterator[Check]:
+    nodes = {node["name"]: node for node in cluster["nodes"]}
     for speaker in cluster["speakers"]:
         if speaker["trouble"]:
-            yield Check(
-                "speaker",
-                "API",
-                "MetalLB's speaker on %s" % speaker["node"],
-                "fault",
-                speaker["trouble"],
-                "MetalLB's speaker on %s does not run: %s" % (speaker["node"], speaker["trouble"]),
-                "look at `kubectl describe pod` of it in MetalLB's namespace",
-            )
+            node = nodes.get(speaker["node"]) or {"trouble": ""}
+            cause = "MetalLB's speaker on %s does not run: %s" % (speaker["node"], speaker["trouble"])
+            remedy = "look at `kubectl describe pod` of it in MetalLB's namespace"
+            if node["trouble"]:
+                cause, remedy = "%s, and announces no address" % node["trouble"], node["remedy"]
+            found = "its node is NotReady" if node["trouble"] else speaker["trouble"]
+            subject = "MetalLB's speaker on %s" % speaker["node"]
+            yield Check("speaker", "API", subject, "fault", found, cause, remedy)
     for node in cluster["nodes"]:
         if node["excluded"] and cluster["metallb"]["installed"]:
             yield Check("speaker", "API", node["name"], "unknown", "announces no address: excluded by its label")
@@ -96,7 +108,9 @@ def _api(cluster: Object) -> Iterator[Check]:
 
 def _address(service: Object) -> Check:
     trouble = service["pending"] or service["unannounced"]
-    addresses = ", ".join(service["addresses"]) or "pending"
+    addresses = ", ".join([*service["addresses"], *service["names"]]) or "pending"
+    if service["aside"]:
+        return Check("address", "API", service["name"], "unknown", "%s: %s" % (addresses, service["aside"]))
     if trouble:
         found = addresses if service["pending"] else "%s, not announced" % addresses
         return Check("address", "API", service["name"], "fault", found, trouble["cause"], trouble["remedy"])
@@ -127,24 +141,26 @@ def _memberlist(cluster: Object, nodes: Sequence[Report]) -> Iterator[Check]:
             found = "%d of %d %s" % (len(good), len(paths), "open" if protocol == "tcp" else "not refused")
             result = "fault" if len(good) < len(paths) else "proved" if protocol == "tcp" else "unknown"
             yield Check("memberlist", "nodes", subject, result, found)
-    yield from _closed(seen, speakers)
+    yield from _closed(seen, speakers, around_of(cluster, nodes))
 
 
 _QUIET = ("udp", "silent")  # UDP does not confirm: silence is what an open port gives as well
 
 
-def _closed(seen: Sequence[tuple[str, Object]], speakers: Mapping[str, str]) -> Iterator[Check]:
+def _closed(seen: Sequence[tuple[str, Object]], speakers: Mapping[str, str], around: Around) -> Iterator[Check]:
     """One fault for each port that is closed in one way, with all who cannot reach it."""
-    closed: dict[tuple[str, int, str, str, str], list[str]] = {}
+    closed: dict[tuple[str, int, str, str, str, str], list[str]] = {}
     for node, answer in seen:
         if answer["state"] != "open" and (answer["protocol"], answer["state"]) != _QUIET:
+            if speakers[answer["address"]] in around.lost:
+                continue  # said by the API's check of its speaker
             key = (answer["address"], answer["port"], answer["protocol"], answer["state"], answer["detail"])
-            closed.setdefault(key, []).append(node)
-    for (address, port, protocol, state, detail), sources in closed.items():
+            closed.setdefault((*key, answer.get("sender") or ""), []).append(node)
+    for (address, port, protocol, state, detail, sender), sources in closed.items():
         node = "%s (%s)" % (speakers[address], address)
         causes = {
             "refused": "its speaker does not listen there, or a firewall of %s refuses" % node,
-            "prohibited": "a firewall of %s does not let it in" % node,
+            "prohibited": "a firewall of %s does not let it in" % (node if sender in ("", address) else sender),
             "silent": "a firewall of %s, or one on the way, drops it" % node,
             "unreachable": "%s is down or cut off" % node,
         }
@@ -166,7 +182,7 @@ def _missing(reports: Sequence[Report]) -> Iterator[Check]:
         if report.answers is None:
             place = "client" if report.place == "client" else "memberlist"
             yield Check(
-                place, report.host, "the host", "fault", "nothing seen", "it could not be asked: see its failed task"
+                place, report.host, _HOST, "fault", "nothing seen", "it could not be asked: see its failed task"
             )
 
 
@@ -183,12 +199,12 @@ def _client(cluster: Object, client: Report, nodes: Sequence[Report], split: boo
     owners = {one["address"]: one for one in client.owners or []}
     known = _known(cluster, owners, nodes, split)
     for service in cluster["services"]:
-        for address in service["addresses"]:
+        for address in [] if service["aside"] else service["addresses"]:
             neighbor = _neighbor(service, owners.get(address), client.host, known)
             if neighbor:
                 yield neighbor
             told = bool(service["unannounced"] or (neighbor and neighbor.result == "fault"))
-            yield from _ports(service, address, client, told)
+            yield from _ports(service, address, client, told, known.around)
 
 
 def node_of(cluster: Object, client: Report) -> str:
@@ -208,7 +224,18 @@ def _known(cluster: Object, owners: Mapping[str, Object], nodes: Sequence[Report
     for address, name in names.items():
         for mac in (owners.get(address) or {}).get("macs") or []:
             found.setdefault(mac, name)
-    return Known(found, len(set(found.values())) >= len(cluster["nodes"]), split)
+    around = around_of(cluster, nodes)
+    return Known(found, len(set(found.values())) >= len(cluster["nodes"]), split, around)
+
+
+def around_of(cluster: Object, nodes: Sequence[Report]) -> Around:
+    """What the API and the nodes' own reports tell of the nodes."""
+    reported = [report.networks for report in nodes if report.networks]
+    return Around(
+        {address: node["name"] for node in cluster["nodes"] for address in node["addresses"]},
+        {node["name"]: (node["trouble"], node["remedy"]) for node in cluster["nodes"] if node["trouble"]},
+        sorted({one for networks in reported for one in networks}) if len(reported) >= len(cluster["nodes"]) else [],
+    )
 
 
 def _neighbor(service: Object, seen: Object | None, host: str, known: Known) -> Check | None:
@@ -227,9 +254,11 @@ def _neighbor(service: Object, seen: Object | None, host: str, known: Known) -> 
     if len(named) == 1 and not known.complete:
         return Check("neighbor", host, subject, "unknown", "one MAC: %s" % found)
     if not named:
-        cause, remedy = _why_nobody(service)
+        cause, remedy = _why_nobody(service, seen["address"], known.around)
     elif strangers:
         cause = "%s is answered for by %s, which is no node" % (seen["address"], " and ".join(strangers))
+        if not known.complete:
+            cause += " whose MAC address is known, as those of all nodes are not"
         remedy = _SHARED
     else:
         cause, remedy = _why_several(seen["address"], [known.macs[mac] for mac in seen["macs"]], known.split)
@@ -247,9 +276,12 @@ def _otherwise(announcers: Sequence[str], node: str) -> str:
     return ", and not %s, which MetalLB's status still names" % ", ".join(announcers)
 
 
-def _why_nobody(service: Object) -> tuple[str, str]:
+def _why_nobody(service: Object, address: str, around: Around) -> tuple[str, str]:
     if service["unannounced"]:
         return "", ""  # said by the API's check
+    elsewhere = why_misplaced(service, address, around) or why_lost(service, around)
+    if elsewhere:
+        return elsewhere
     if service["protocols"] == ["bgp"]:
         return (
             "it is advertised by BGP alone, and is on the client's own link",
@@ -276,7 +308,7 @@ def _why_several(address: str, nodes: Sequence[str], split: bool) -> tuple[str, 
     )
 
 
-def _ports(service: Object, address: str, client: Report, told: bool) -> Iterator[Check]:
+def _ports(service: Object, address: str, client: Report, told: bool, around: Around) -> Iterator[Check]:
     """What came of each of a Service's ports.
 
     told -- a check before has already said why the address does not work
@@ -294,43 +326,8 @@ def _ports(service: Object, address: str, client: Report, told: bool) -> Iterato
             port["protocol"] == "tcp" or (answer["status"] is not None and answer["status"] < 500)
         )
         found = "%s, %g ms" % (answer["detail"], answer["milliseconds"]) if good else answer["detail"]
-        cause, remedy = ("", "") if good or told else why_closed(service, answer)
+        cause, remedy = ("", "") if good or told else why_closed(service, answer, around)
         yield Check(port["protocol"], client.host, subject, "proved" if good else "fault", found, cause, remedy)
-
-
-def why_closed(service: Object, answer: Object) -> tuple[str, str]:
-    """Why a port of an address that somebody answers for does not work."""
-    if answer["state"] == "open":
-        return (
-            "%s is reached, but what answers is no page: %s" % (service["name"], answer["detail"]),
-            "look at the pods' log; a port that does not speak HTTP is taken out of external_access_http_ports",
-        )
-    if not service["endpoints"]:
-        return (
-            "%s has no endpoint that is ready" % service["name"],
-            "look at its pods, and whether their labels are what the Service selects",
-        )
-    if service["source_ranges"] and answer["source"] and not _within(answer["source"], service["source_ranges"]):
-        return (
-            "%s lets in only %s, and the client is %s"
-            % (service["name"], ", ".join(service["source_ranges"]), answer["source"]),
-            "add the client to loadBalancerSourceRanges, or ask from another one",
-        )
-    causes = {
-        "refused": "nothing serves the address on the node that it leads to",
-        "prohibited": "a firewall on the node that it leads to, or on the way, does not let it in",
-        "silent": "a firewall drops it, or kube-proxy does not run on the node that it leads to",
-        "unreachable": "the client has no way to it",
-    }
-    remedy = "see that kube-proxy runs there, and that the firewall lets the port in"
-    if answer["state"] == "unreachable":
-        remedy = "give the client a route to it"
-    return causes[answer["state"]], remedy
-
-
-def _within(address: str, ranges: Sequence[str]) -> bool:
-    networks = [ipaddress.ip_network(one.strip(), strict=False) for one in ranges]
-    return any(ipaddress.ip_address(address) in network for network in networks)
 
 
 def sentence(check: Check) -> str:

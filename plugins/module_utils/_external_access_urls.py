@@ -10,18 +10,20 @@ answer names the first of them that fails.
 from __future__ import annotations
 
 import re
-from typing import Iterator, Sequence
+from typing import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_backends import Objects, behind
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_causes import Around, why_closed
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_checks import (
     Check,
     Object,
     Report,
+    around_of,
     node_of,
-    why_closed,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import full_name, one_line
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import full_name, one_line
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports import read_target
 
 
@@ -50,6 +52,17 @@ def _target(url: str) -> Object:
     return target
 
 
+def sort_urls(targets: Mapping[str, Object], objects: Objects) -> tuple[dict[str, Object], dict[str, str]]:
+    """What is behind each URL that is to be asked, and why the others are not, though nothing is wrong with them."""
+    served = {url: behind(target["host"].lower(), target["path"], objects) for url, target in targets.items()}
+    idle = {
+        url: one["services"][0]["stopped"]
+        for url, one in served.items()
+        if one["services"] and all(service["stopped"] for service in one["services"])
+    }
+    return {url: one for url, one in served.items() if url not in idle}, idle
+
+
 def whose(services: Sequence[Object]) -> dict[str, str]:
     """What the addresses of Services of all types are, in words."""
     found = {}
@@ -65,53 +78,109 @@ def whose(services: Sequence[Object]) -> dict[str, str]:
 
 def judge_urls(cluster: Object, reports: Sequence[Report]) -> Iterator[Check]:
     """A check for each client outside and each URL."""
+    around = around_of(cluster, [report for report in reports if report.place == "node"])
     for client in reports:
         if client.place == "client" and not node_of(cluster, client):
             for url, answer in zip(cluster["urls"], client.urls):
-                yield _check(cluster, client, url, answer)
+                yield _check(cluster, client, url, answer, around)
+            for url, why in cluster["urls_aside"].items():
+                yield Check("url", client.host, url, "unknown", "not asked, as what serves it is %s" % why)
 
 
-def _check(cluster: Object, client: Report, url: str, answer: Object) -> Check:
+def _check(cluster: Object, client: Report, url: str, answer: Object, around: Around) -> Check:
     found = one_line(": ".join(filter(None, [answer["address"], answer["detail"]])))
     if answer["status"] is not None and answer["status"] < 400:
         return Check("url", client.host, url, "proved", "%s, %g ms" % (found, answer["milliseconds"]))
     if answer["state"] == "unresolved":
-        cause, remedy = (
-            "the servers that the client asks do not know it, or do not answer",
-            "have the client ask the servers of the zone (role split_dns), and see that the zone has the name (role "
-            "coredns_zone)",
-        )
+        if _outside(cluster["zone"], url):
+            found += ", and it is not of the zone %s: whoever serves its own zone is to have it" % cluster["zone"]
+            return Check("url", client.host, url, "unknown", found)
+        cause, remedy = _why_unresolved(cluster["zone"])
     elif answer["state"] == "open":
-        cause, remedy = _why_no_page(answer)
+        cause, remedy = _why_no_page(answer, cluster["served"][url])
     else:
-        cause, remedy = _why_not_reached(cluster, client, answer)
+        service = next((one for one in cluster["services"] if answer["address"] in one["addresses"]), None)
+        if service and service["aside"]:
+            return Check("url", client.host, url, "unknown", "%s; %s" % (found, service["aside"]))
+        cause, remedy = _why_not_reached(cluster, service, client, answer, around)
     return Check("url", client.host, url, "fault", found, cause, remedy)
 
 
-def _why_no_page(answer: Object) -> tuple[str, str]:
-    """Why the page of a URL whose address answers is not there."""
+def _outside(zone: str, url: str) -> bool:
+    name = (urlsplit(url).hostname or "").rstrip(".")
+    return bool(zone) and name != zone and not name.endswith("." + zone)
+
+
+def _why_unresolved(zone: str) -> tuple[str, str]:
+    if zone:
+        return (
+            "the servers that the client asks for names of the zone %s do not know it, or do not answer" % zone,
+            "have the client ask the servers of the zone (role split_dns), and see that the zone has the name (role "
+            "coredns_zone)",
+        )
+    return (
+        "the servers that the client asks do not know it, or do not answer",
+        "see that the zone of the name has it, and that the client asks its servers: for a zone of the role "
+        "coredns_zone by the role split_dns",
+    )
+
+
+def _why_no_page(answer: Object, served: Object) -> tuple[str, str]:
+    """Why the page of a URL whose address answers is not there.
+
+    served -- what `behind` found
+    """
     status = answer["status"]
     if status is None:
         return "what answers is no page", "see what listens at that address and port"
+    if status == 404 and not served["routes"]:
+        return (
+            "no HTTPRoute of the cluster has this name and path",
+            "add a route by the role httproute; where something else than a Gateway serves it, see the path",
+        )
     if status == 404:
         return (
-            "the Gateway has no route for this name and path, or the application no such page",
-            "see that a route has the name and the path, and that the Gateway accepts it: role httproute",
+            "the application has no such page, or the Gateway has not taken the route %s; which one, is not known"
+            % ", ".join(served["routes"]),
+            "see what the route's status says, and write a path that the application has",
         )
     if status >= 500:
-        return (
-            "the Service that the route leads to has no pod that is ready, or the application fails",
-            "look at the route's Service, and at the log of its pods: kubectl get httproutes,endpointslices,pods",
+        return _why_failing(served)
+    return "what answers refuses the request", "write a URL that it gives to everybody, without a login"
+
+
+def _why_failing(served: Object) -> tuple[str, str]:
+    """Why a Gateway or an application answers with a failure."""
+    look = "kubectl get httproutes,endpointslices,pods"
+    for service in served["services"]:
+        if not service["found"]:
+            return "the Service %s that the route leads to is not in the cluster" % service["name"], "make it: role app"
+        if not service["endpoints"] and not service["stopped"]:
+            cause = "the Service %s that the route leads to has no pod that is ready" % service["name"]
+            return cause, "look at its pods, and whether their labels are what it selects: %s" % look
+    if served["services"]:
+        names = ", ".join(
+            "%s (targetPort %s)" % (one["name"], " or ".join(map(str, one["targets"])) or "unknown")
+            for one in served["services"]
         )
-    return "the application refuses the request", "write a URL that it gives to everybody, without a login"
+        return (
+            "pods of %s are ready, and the request fails: no program of them listens there, or it fails itself; which "
+            "one, is not known" % names,
+            "look at the log of the pods, and on which port they listen",
+        )
+    return (
+        "what answers reports a failure, and no HTTPRoute of the cluster has this name and path",
+        "see what serves the name, and its log",
+    )
 
 
-def _why_not_reached(cluster: Object, client: Report, answer: Object) -> tuple[str, str]:
+def _why_not_reached(
+    cluster: Object, service: Object | None, client: Report, answer: Object, around: Around
+) -> tuple[str, str]:
     """Why nobody answers at the address of a URL's name; empty when a check of its Service says it."""
     address, port = answer["address"], answer["port"]
-    service = next((one for one in cluster["services"] if address in one["addresses"]), None)
     if service is None:
-        nodes = {at: "an address of the node %s" % one["name"] for one in cluster["nodes"] for at in one["addresses"]}
+        nodes = {at: "an address of the node %s" % name for at, name in around.nodes.items()}
         return (
             "%s is %s" % (address, {**nodes, **cluster["whose"]}.get(address, "no address of a Service or node")),
             "give the name the address of the Gateway or Service that serves it (role coredns_zone); one of the type "
@@ -123,4 +192,4 @@ def _why_not_reached(cluster: Object, client: Report, answer: Object) -> tuple[s
         return cause, "write the URL with a port that it has: %s" % ", ".join(map(str, ports))
     same = [one for one in client.answers or [] if (one["address"], one["port"]) == (address, port)]
     told = service["unannounced"] or any(one["state"] != "open" for one in same)
-    return ("", "") if told else why_closed(service, answer)
+    return ("", "") if told else why_closed(service, answer, around)

@@ -3,50 +3,75 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the API server knows of the external access of a cluster's Services, and why a Service has none.
 
-Pure: objects of the API in, one structure out. The rules that it follows are MetalLB's: controller/service.go and
-internal/allocator for who gets an address, speaker/layer2_controller.go for who announces it.
+Pure: objects of the API in, one structure out.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_events import last_seen
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import SERVICE_NAME, is_ready
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_backends import (
+    ready_endpoints,
+    slices_of,
+    stopped,
+    target_ports,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import (
+    EXCLUDED,
+    annotation,
+    events_of,
+    full_name,
+    one_line,
+    why_pending,
+    why_unannounced,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_nodes import remedy_of, why_not_ready
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import is_ready
 
 Object = Dict[str, Any]
 Objects = Mapping[str, List[Object]]
-
-EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
-# MetalLB's annotations have had two prefixes.
-_PREFIXES = ("metallb.io/", "metallb.universe.tf/")
 
 
 def view(objects: Objects, wanted: Sequence[str], http_ports: Sequence[int]) -> Object:
     """The cluster as the checks need it.
 
     objects -- by kind (Service, Node, Pod of MetalLB's namespace, EndpointSlice, Event, IPAddressPool, L2Advertisement,
-        BGPAdvertisement, ServiceL2Status), as the API returns them
+        BGPAdvertisement, ServiceL2Status, and where they are known Deployment, StatefulSet and HTTPRoute), as the API
+        returns them
     wanted -- the Services to look at, `namespace/name`; all of the type LoadBalancer when empty
     http_ports -- the ports that are asked by HTTP, besides those whose name or appProtocol says so
 
     Wanted Services that are not there or of another type are left out, and named in `refused`.
     """
+    nodes = {node["metadata"]["name"]: node for node in objects["Node"]}
     cluster: Object = {
         "refused": list(_refused(objects["Service"], wanted)),
-        "metallb": _metallb(objects["Pod"]),
+        "metallb": _metallb(objects["Pod"], nodes),
         "nodes": [node_view(node) for node in objects["Node"]],
-        "speakers": [_speaker(pod) for pod in objects["Pod"] if _component(pod) == "speaker"],
+        "speakers": [_speaker(pod, nodes) for pod in objects["Pod"] if _component(pod) == "speaker"],
         "services": [],
     }
     for service in _chosen(objects["Service"], wanted):
         entry = _service(service, objects, http_ports)
-        entry["pending"] = None if entry["addresses"] else why_pending(entry, service, cluster, objects)
-        entry["unannounced"] = why_unannounced(entry, cluster, objects) if entry["addresses"] else None
+        pending = not entry["addresses"] and not entry["names"]
+        entry["pending"] = why_pending(entry, service, cluster, objects) if pending else None
+        entry["aside"] = why_aside(entry, service, cluster, objects)
+        entry["unannounced"] = None if pending or entry["aside"] else why_unannounced(entry, cluster, objects)
         cluster["services"].append(entry)
     return cluster
+
+
+def why_aside(entry: Object, service: Object, cluster: Object, objects: Objects) -> str:
+    """Why a Service is not looked at from outside, though nothing is wrong with it; empty when it is."""
+    asked = service["spec"].get("loadBalancerClass") or ""
+    if asked and asked != cluster["metallb"]["class"]:
+        return "its loadBalancerClass %s is not MetalLB's, but of another controller, whose matter it is" % asked
+    if entry["names"] and not entry["addresses"]:
+        return "a name that another load balancer than MetalLB gave"
+    if entry["addresses"] and not entry["endpoints"]:
+        return stopped(service, objects)
+    return ""
 
 
 def targets_of_nodes(cluster: Object, port: int) -> list[Object]:
@@ -65,9 +90,14 @@ def targets_of_clients(cluster: Object, path: str, host: str) -> list[Object]:
     clients know how to ask."""
     http = {"path": path, "host": host}
     return [
-        {"address": address, **port, **(http if port["protocol"] == "http" else {})}
+        {
+            "address": address,
+            "port": port["port"],
+            "protocol": port["protocol"],
+            **(http if port["protocol"] == "http" else {}),
+        }
         for service in cluster["services"]
-        for address in service["addresses"]
+        for address in ([] if service["aside"] else service["addresses"])
         for port in service["ports"]
         if port["protocol"] in ("http", "tcp")
     ]
@@ -75,24 +105,10 @@ def targets_of_clients(cluster: Object, path: str, host: str) -> list[Object]:
 
 def addresses_of_clients(cluster: Object) -> list[str]:
     """What probe_owners is to ask for on a client: the VIPs, and the nodes' addresses to know who answers."""
-    vips = {address for service in cluster["services"] for address in service["addresses"]}
+    looked_at = [service for service in cluster["services"] if not service["aside"]]
+    vips = {address for service in looked_at for address in service["addresses"]}
     nodes = {address for node in cluster["nodes"] for address in node["addresses"]} if vips else set()
     return sorted(vips | nodes)
-
-
-def fault(cause: str, remedy: str = "") -> Object:
-    """What is wrong, and what to do."""
-    return {"cause": one_line(cause), "remedy": one_line(remedy)}
-
-
-def one_line(text: str) -> str:
-    """What comes from a cluster, made fit for a table."""
-    return " ".join(printable(text).split())
-
-
-def full_name(thing: Object) -> str:
-    """`namespace/name`."""
-    return "%s/%s" % (thing["metadata"].get("namespace", ""), thing["metadata"]["name"])
 
 
 def _refused(services: Sequence[Object], wanted: Sequence[str]) -> Iterator[str]:
@@ -110,13 +126,15 @@ def _chosen(services: Sequence[Object], wanted: Sequence[str]) -> list[Object]:
     return [balanced[name] for name in (wanted or sorted(balanced)) if name in balanced]
 
 
-def _metallb(pods: Sequence[Object]) -> Object:
+def _metallb(pods: Sequence[Object], nodes: Mapping[str, Object]) -> Object:
+    ours = [pod for pod in pods if _component(pod) in ("controller", "speaker")]
     controllers = [pod for pod in pods if _component(pod) == "controller"]
-    arguments = [argument for pod in controllers for argument in _arguments(pod)]
+    # Both parts have the argument, and either may be missing.
+    arguments = [argument for pod in ours for argument in _arguments(pod)]
     classes = [argument.split("=", 1)[1] for argument in arguments if argument.startswith("--lb-class=")]
-    troubles = [_trouble(pod) for pod in controllers]
+    troubles = [_trouble(pod, nodes) for pod in controllers]
     return {
-        "installed": any(_component(pod) in ("controller", "speaker") for pod in pods),
+        "installed": bool(ours),
         "controller": "" if "" in troubles else [*troubles, "there is no pod of it"][0],
         "class": classes[0] if classes else "",
     }
@@ -132,21 +150,24 @@ def _arguments(pod: Object) -> list[str]:
     return [argument for container in pod["spec"]["containers"] for argument in container.get("args") or []]
 
 
-def _trouble(pod: Object) -> str:
+def _trouble(pod: Object, nodes: Mapping[str, Object]) -> str:
     """Why a pod is not ready; empty when it is."""
     if is_ready(pod):
         return ""
+    node = nodes.get(pod["spec"].get("nodeName", ""))
+    if node and not is_ready(node):
+        return why_not_ready(node)
     status = pod.get("status") or {}
     waiting = [one.get("state", {}).get("waiting", {}) for one in status.get("containerStatuses") or []]
     reasons = [one["reason"] for one in waiting if one.get("reason")]
     return one_line([*reasons, "%s, not ready" % status.get("phase", "Unknown")][0])
 
 
-def _speaker(pod: Object) -> Object:
+def _speaker(pod: Object, nodes: Mapping[str, Object]) -> Object:
     return {
         "node": pod["spec"].get("nodeName", ""),
         "address": (pod.get("status") or {}).get("podIP", ""),
-        "trouble": _trouble(pod),
+        "trouble": _trouble(pod, nodes),
         "everywhere": "--ignore-exclude-lb" in [argument.split("=")[0] for argument in _arguments(pod)],
     }
 
@@ -158,6 +179,8 @@ def node_view(node: Object) -> Object:
         "name": node["metadata"]["name"],
         "addresses": [one["address"] for one in status.get("addresses") or [] if one["type"].endswith("IP")],
         "ready": is_ready(node),
+        "trouble": why_not_ready(node),
+        "remedy": "" if is_ready(node) else remedy_of(node),
         "excluded": EXCLUDED in (node["metadata"].get("labels") or {}),
     }
 
@@ -165,11 +188,12 @@ def node_view(node: Object) -> Object:
 def _service(service: Object, objects: Objects, http_ports: Sequence[int]) -> Object:
     spec, ingress = service["spec"], (service.get("status") or {}).get("loadBalancer", {}).get("ingress") or []
     endpoints = [one for each in slices_of(service, objects["EndpointSlice"]) for one in ready_endpoints(each)]
-    pool = _annotation(service, "ip-allocated-from-pool")
+    pool = annotation(service, "ip-allocated-from-pool")
     return {
         "name": full_name(service),
         "addresses": [one["ip"] for one in ingress if one.get("ip")],
-        "ports": [_port(port, http_ports) for port in spec.get("ports") or []],
+        "names": [one["hostname"] for one in ingress if one.get("hostname")],
+        "ports": [_port(port, service, objects, http_ports) for port in spec.get("ports") or []],
         "endpoints": len(endpoints),
         "endpoint_nodes": sorted({one["nodeName"] for one in endpoints if one.get("nodeName")}),
         "local": spec.get("externalTrafficPolicy") == "Local",
@@ -180,34 +204,18 @@ def _service(service: Object, objects: Objects, http_ports: Sequence[int]) -> Ob
     }
 
 
-def _port(port: Object, http_ports: Sequence[int]) -> Object:
+def _port(port: Object, service: Object, objects: Objects, http_ports: Sequence[int]) -> Object:
     name, kind = port.get("name") or "", port.get("appProtocol") or ""
     named = bool(re.match(r"http(-|$)", name)) or kind in ("http", "kubernetes.io/ws")
     tls = name.startswith("https") or kind == "https"
     protocol = port.get("protocol", "TCP").lower()
     http = protocol == "tcp" and not tls and (named or port["port"] in http_ports)
-    return {"port": port["port"], "protocol": "http" if http else protocol}
-
-
-def slices_of(service: Object, slices: Iterable[Object]) -> list[Object]:
-    """The Service's EndpointSlices."""
-    place = (service["metadata"]["namespace"], service["metadata"]["name"])
-    return [
-        one
-        for one in slices
-        if (one["metadata"]["namespace"], (one["metadata"].get("labels") or {}).get(SERVICE_NAME)) == place
-    ]
-
-
-def ready_endpoints(endpoint_slice: Object) -> list[Object]:
-    """Those of a slice that are ready; unknown counts as ready."""
-    found = endpoint_slice.get("endpoints") or []
-    return [one for one in found if (one.get("conditions") or {}).get("ready") is not False]
-
-
-def _annotation(service: Object, key: str) -> str:
-    annotations = service["metadata"].get("annotations") or {}
-    return str(next((annotations[prefix + key] for prefix in _PREFIXES if prefix + key in annotations), ""))
+    return {
+        "port": port["port"],
+        "protocol": "http" if http else protocol,
+        "declared": str(port.get("targetPort") or port["port"]),
+        "targets": target_ports(service, name, objects["EndpointSlice"]),
+    }
 
 
 def _protocols(pool: str, objects: Objects) -> list[str]:
@@ -228,130 +236,6 @@ def announcers(service: Object, objects: Objects) -> list[str]:
     nodes = {one.get("node", "") for one in statuses if (one.get("serviceNamespace"), one.get("serviceName")) == place}
     if nodes:
         return sorted(nodes - {""})
-    said = [event.get("message", "") for event in _events(service, objects) if event.get("reason") == "nodeAssigned"]
+    said = [event.get("message", "") for event in events_of(service, objects) if event.get("reason") == "nodeAssigned"]
     found = [re.match(r'announcing from node "([^"]*)" with protocol "layer2"', message) for message in said]
     return [match.group(1) for match in found if match][-1:]
-
-
-def _events(service: Object, objects: Objects) -> list[Object]:
-    """What MetalLB's controller and speakers said of the Service, the last one last."""
-    uid = service["metadata"].get("uid")
-    mine = [
-        event
-        for event in objects["Event"]
-        if (event.get("involvedObject") or {}).get("uid") == uid
-        and str((event.get("source") or {}).get("component")).startswith("metallb")
-    ]
-    return sorted(mine, key=last_seen)
-
-
-def why_pending(entry: Object, service: Object, cluster: Object, objects: Objects) -> Object:
-    """Why a Service has no address, the most basic reason first."""
-    metallb = cluster["metallb"]
-    asked, ours = service["spec"].get("loadBalancerClass") or "", metallb["class"]
-    if not metallb["installed"]:
-        return fault(
-            "no load balancer gives out addresses in this cluster: Kubernetes has none of its own, and MetalLB is not "
-            "installed",
-            "install it with the role metallb, and give it addresses with the role metallb_pool",
-        )
-    if asked != ours:
-        return fault(
-            "its loadBalancerClass is %s, and MetalLB serves %s" % (asked or "not set", ours or "Services without one"),
-            "that cannot be changed: create the Service anew with %s"
-            % ("the loadBalancerClass " + ours if ours else "no loadBalancerClass"),
-        )
-    if metallb["controller"]:
-        return fault(
-            "MetalLB's controller, which gives out the addresses, does not run: %s" % metallb["controller"],
-            "look at `kubectl describe pod` of it in MetalLB's namespace",
-        )
-    if not objects["IPAddressPool"]:
-        return fault("MetalLB has no addresses to give out: there is no IPAddressPool", "add one: role metallb_pool")
-    return _why_refused(service, objects)
-
-
-def _why_refused(service: Object, objects: Objects) -> Object:
-    """What MetalLB said about a Service, in its last warning."""
-    pools = objects["IPAddressPool"]
-    said = [event.get("message", "") for event in _events(service, objects) if event.get("type") == "Warning"]
-    last = re.sub(r"^Failed to allocate IP for \S+ ", "", said[-1]) if said else ""
-    if "no available IPs" in last:
-        return fault(
-            "no pool has an address for it: %s" % "; ".join(why_not(pool, service) for pool in pools),
-            "add addresses or a pool with the role metallb_pool, or remove a Service that is not needed",
-        )
-    if re.search("not allowed in config|unknown pool|not compatible", last):
-        names = ", ".join("%s (%s)" % (pool["metadata"]["name"], _ranges(pool)) for pool in pools)
-        return fault(
-            "MetalLB refuses what it asks for: %s" % last,
-            "ask for an address, or a pool, that the Service may have: %s" % names,
-        )
-    if last:
-        return fault("MetalLB refuses it: %s" % last, "change the Service accordingly")
-    return fault("MetalLB has not said why", "look at the log of MetalLB's controller: kubectl logs")
-
-
-def why_not(pool: Object, service: Object) -> str:
-    """Why a pool gives a Service no address, when none of them does."""
-    name, spec = pool["metadata"]["name"], pool["spec"]
-    limits = spec.get("serviceAllocation") or {}
-    namespaces = limits.get("namespaces") or []
-    asked = _annotation(service, "address-pool")
-    if asked and asked != name:
-        return "%s is not the pool that it asks for, %s" % (name, asked)
-    if not asked and spec.get("autoAssign") is False:
-        return "%s gives addresses only to those who ask for them (autoAssign: false)" % name
-    if namespaces and service["metadata"]["namespace"] not in namespaces:
-        return "%s is for the namespaces %s" % (name, ", ".join(namespaces))
-    if limits.get("namespaceSelectors") or limits.get("serviceSelectors"):
-        return "%s (%s) is used up, or its selectors leave the Service out" % (name, _ranges(pool))
-    return "%s (%s) is used up" % (name, _ranges(pool))
-
-
-def _ranges(pool: Object) -> str:
-    return ", ".join(pool["spec"].get("addresses") or [])
-
-
-def why_unannounced(entry: Object, cluster: Object, objects: Objects) -> Object | None:
-    """Why MetalLB answers for a Service's address nowhere; None when nothing speaks against it."""
-    # An address that another load balancer gave, or one that a node announces.
-    if not entry["pool"] or (entry["announcers"] and cluster["metallb"]["installed"]):
-        return None
-    if not cluster["metallb"]["installed"]:
-        return fault(
-            "MetalLB gave it the address, and is not installed any more",
-            "install it with the role metallb, or delete the Service",
-        )
-    if not entry["endpoints"]:
-        return fault(
-            "it has no endpoint that is ready, and MetalLB announces only Services that have one",
-            "look at its pods, and whether their labels are what the Service selects",
-        )
-    if not entry["protocols"]:
-        return fault("no advertisement covers its pool %s" % entry["pool"], "add one: role metallb_pool")
-    return _why_no_speaker(entry, cluster)
-
-
-def _why_no_speaker(entry: Object, cluster: Object) -> Object | None:
-    excluded = {node["name"] for node in cluster["nodes"] if node["excluded"]}
-    able = {one["node"] for one in cluster["speakers"] if not one["trouble"]}
-    if not able:
-        troubles = sorted({"%s on %s" % (one["trouble"], one["node"]) for one in cluster["speakers"]})
-        return fault(
-            "no speaker of MetalLB runs: %s" % ("; ".join(troubles) or "there is no pod of it"),
-            "look at `kubectl describe pod` of them in MetalLB's namespace",
-        )
-    if not any(one["everywhere"] for one in cluster["speakers"]):
-        able -= excluded
-    if not able:
-        return fault(
-            "all nodes with a speaker have the label %s" % EXCLUDED, "take it off a node that is to announce addresses"
-        )
-    if entry["local"] and not able & set(entry["endpoint_nodes"]):
-        return fault(
-            "its externalTrafficPolicy is Local, and none of its endpoints is on a node that announces addresses: %s"
-            % ", ".join(sorted(able)),
-            "run its pods there, or use externalTrafficPolicy: Cluster",
-        )
-    return None

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import (
-    announcers,
-    full_name,
-    node_view,
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_backends import (
     ready_endpoints,
     slices_of,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import full_name
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import announcers, node_view
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_events import in_order
 
 Object = Dict[str, Any]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import struct
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._neighbor import (
@@ -102,6 +102,18 @@ def _ask(link: Link, sources: Mapping[IPAddress, str], seconds: float) -> dict[I
                 if claim.ip in heard:
                     heard[claim.ip].add(claim.mac)
     return heard
+
+
+def networks_of(links: Iterable[Link]) -> list[str]:
+    """The networks in which hosts on the links ask each other for addresses."""
+    found = {
+        ipaddress.ip_network("%s/%d" % (one.ip, one.prefix), strict=False)
+        for link in links
+        if link.has_neighbours
+        for one in link.addresses
+        if not one.ip.is_link_local
+    }
+    return sorted(map(str, found))
 
 
 def report(owners: Owners) -> dict[str, Any]:

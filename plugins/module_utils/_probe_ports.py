@@ -61,6 +61,7 @@ class Answer(NamedTuple):
     milliseconds: float = 0.0  # until the answer
     status: int | None = None  # of HTTP
     address: str = ""  # the one that was asked
+    sender: str = ""  # who sent the ICMP message by which it is refused or unreachable
 
 
 def read_target(raw: Mapping[str, Any], where: str) -> Target:
@@ -232,12 +233,14 @@ def _refusal(sock: socket.socket, error: OSError) -> Answer:
     """What an error means, by the ICMP message behind it where there is one."""
     origin, code, sender = _icmp(sock)
     if code in _PROHIBITED.get(origin, ()):
-        return Answer("prohibited", "a firewall says no (ICMP, administratively prohibited, from %s)" % sender)
+        said = "a firewall says no (ICMP, administratively prohibited, from %s)" % sender
+        return Answer("prohibited", said, sender=sender)
     if error.errno in (errno.EACCES, errno.EPERM):
         return Answer("prohibited", "a firewall says no (%s)" % (error.strerror or error))
     if error.errno == errno.ECONNREFUSED:
-        return Answer("refused", "refused (ICMP, port unreachable, from %s)" % sender if sender else "refused")
-    return Answer("unreachable", "%s%s" % (_words(error), " (says %s)" % sender if sender else ""))
+        said = "refused (ICMP, port unreachable, from %s)" % sender if sender else "refused"
+        return Answer("refused", said, sender=sender)
+    return Answer("unreachable", "%s%s" % (_words(error), " (says %s)" % sender if sender else ""), sender=sender)
 
 
 def _is_broadcast(family: socket.AddressFamily, place: Place) -> bool:

@@ -89,6 +89,12 @@ links:
   type: dict
   sample:
     eth0: 02:00:00:00:00:15
+networks:
+  description: The networks of those links, for which neighbours can be asked.
+  returned: success
+  type: list
+  elements: str
+  sample: [172.16.0.0/24]
 """
 
 import ipaddress
@@ -123,6 +129,7 @@ def main() -> None:
         changed=False,
         owners=[_probe_owners.report(found) for found in owners],
         links={name: link.mac for name, link in links.items() if link.ether},
+        networks=_probe_owners.networks_of(links.values()),
     )
 
 

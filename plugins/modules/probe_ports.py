@@ -115,6 +115,9 @@ answers:
     source:
       description: The address that this host asked from.
       type: str
+    sender:
+      description: Who sent the ICMP message that refuses it. Empty when there was none.
+      type: str
     milliseconds:
       description: How long it took, with looking up the name.
       type: float
@@ -129,6 +132,7 @@ answers:
       state: open
       detail: HTTP 200
       source: 172.16.0.21
+      sender: ''
       milliseconds: 3.1
       status: 200
 """

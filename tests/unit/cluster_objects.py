@@ -61,10 +61,39 @@ def refusal(message: str, **rest: Any) -> dict[str, Any]:
     return event('Failed to allocate IP for "default/web": %s' % message, **rest)
 
 
-def endpoints(node: str = "worker1", ready: Any = True) -> dict[str, Any]:
+def endpoints(node: str = "worker1", ready: Any = True, port: int = 8080, name: str = "") -> dict[str, Any]:
+    """The slice of the Service default/web, whose pod is asked at the port."""
     labels = {"kubernetes.io/service-name": "web"}
     found = [{"nodeName": node, "conditions": {"ready": ready}}]
-    return thing("web-1", "default", metadata={"labels": labels}, endpoints=found)
+    ports = [{"name": name, "port": port, "protocol": "TCP"}]
+    return thing("web-1", "default", metadata={"labels": labels}, endpoints=found, ports=ports)
+
+
+def workload(kind: str, replicas: int | None = None, labels: dict[str, str] | None = None) -> dict[str, Any]:
+    """What makes the pods of the Service default/web, which selects `app: web`."""
+    template = {"metadata": {"labels": labels or {"app": "web", "pod-template-hash": "1"}}}
+    number = {} if replicas is None else {"replicas": replicas}
+    return thing("web", "default", kind=kind, spec={"template": template, **number})
+
+
+def lost_node(name: str) -> dict[str, Any]:
+    """A node whose kubelet Kubernetes has not heard of."""
+    condition = {
+        "type": "Ready",
+        "status": "Unknown",
+        "reason": "NodeStatusUnknown",
+        "message": "Kubelet stopped posting node status.",
+    }
+    address = {"type": "InternalIP", "address": NODES[name]}
+    return thing(name, "", status={"addresses": [address], "conditions": [condition]})
+
+
+def route(*hostnames: str, service: str = "web", port: int = 80, **match: Any) -> dict[str, Any]:
+    """An HTTPRoute of the namespace default to a Service."""
+    rule: dict[str, Any] = {"backendRefs": [{"name": service, "port": port}]}
+    if match:
+        rule["matches"] = [{"path": match}]
+    return thing("web", "default", spec={"hostnames": list(hostnames), "rules": [rule]})
 
 
 def cluster(**kinds: Any) -> dict[str, list[dict[str, Any]]]:

@@ -18,11 +18,18 @@ from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import 
     STRANGER,
     VIP,
     cluster,
+    endpoints,
+    lost_node,
     nodes_excluded,
     pod,
+    route,
     service,
     thing,
+    workload,
 )
+
+# Of a Service whose targetPort no pod has by name.
+UNNAMED = {**endpoints(), "ports": []}
 
 
 def answer(address: str, port: int = 80, protocol: str = "http", **rest: Any) -> dict[str, Any]:
@@ -91,8 +98,61 @@ def test_a_service_that_is_pending() -> None:
     found = checks(client(answers=[], owners=[]), Service=[service()], **NO_METALLB)
     assert lines(found) == [("API", "default/web", "fault", "pending")]
     (said,) = faults(found)
-    assert said.startswith("API, default/web: pending; no load balancer gives out addresses in this cluster: ")
-    assert said.endswith(": install it with the role metallb, and give it addresses with the role metallb_pool")
+    assert said.startswith("API, default/web: pending; no pod of MetalLB is found, and no other load balancer ")
+    assert ": install MetalLB with the role metallb, and give it addresses with the role metallb_pool" in said
+
+
+def test_what_is_left_to_others_is_no_fault() -> None:
+    others = [
+        service("pending", loadBalancerClass="tailscale"),
+        service("given", "100.101.102.103", loadBalancerClass="tailscale"),
+    ]
+    found = checks(client(answers=[], owners=[]), Service=others)
+    assert [(one["subject"], one["result"], one["found"].partition(",")[0]) for one in found] == [
+        ("default/given", "unknown", "100.101.102.103: its loadBalancerClass tailscale is not MetalLB's"),
+        ("default/pending", "unknown", "pending: its loadBalancerClass tailscale is not MetalLB's"),
+    ]
+    assert faults(found) == []
+
+
+def test_what_is_declared_to_be_stopped_is_no_fault() -> None:
+    selecting = service("web", VIP, selector={"app": "web"})
+    kinds = {"Service": [selecting], "Deployment": [workload("Deployment", 0)], "EndpointSlice": []}
+    view = external_access_view(cluster(HTTPRoute=[route("web.k8s.local")], **kinds), urls=[URL])
+    found = external_access_checks(view, [client(answers=[], owners=[])])
+    stopped = "stopped: replicas of the Deployment default/web is 0"
+    assert lines(found) == [
+        ("API", "default/web", "unknown", "172.16.0.100: " + stopped),
+        ("client", URL, "unknown", "not asked, as what serves it is " + stopped),
+    ]
+
+
+def test_a_node_that_is_not_ready_is_the_cause() -> None:
+    pods = [*cluster()["Pod"][:-2], pod("speaker", "worker1", conditions=[]), pod("speaker", "worker2")]
+    nodes = [lost_node("worker1") if one["metadata"]["name"] == "worker1" else one for one in cluster()["Node"]]
+    silent = [answer(VIP, **SILENT)]
+    reports = [node(name, tcp={"state": "silent", "detail": "seen so"}) for name in NODES if name != "worker1"]
+    found = checks(*reports, client(owners=[owner(VIP)], answers=silent), Node=nodes, Pod=pods)
+    told = [one for one in faults(found) if "worker1" in one]
+    lost = "the node worker1 is NotReady (NodeStatusUnknown: Kubelet stopped posting node status.)"
+    assert told[0].startswith(
+        "API, MetalLB's speaker on worker1: its node is NotReady; %s, and announces no address: start worker1" % lost
+    )
+    assert told[-1].startswith("client, 172.16.0.100 by ARP: nobody answers; %s: start worker1, " % lost)
+
+
+def test_a_node_that_is_not_ready_has_no_firewall_to_open() -> None:
+    nodes = [lost_node("worker2") if one["metadata"]["name"] == "worker2" else one for one in cluster()["Node"]]
+    pods = [*cluster()["Pod"][:-1], pod("speaker", "worker2", conditions=[])]
+    found = checks(node("control1", tcp={"state": "silent", "detail": "no answer"}), Node=nodes, Pod=pods)
+    assert ("nodes", "tcp 7946 between speakers", "fault", "1 of 2 open") in lines(found)
+    assert [one["kind"] for one in found if one["cause"]] == ["speaker"]
+
+
+def test_a_host_that_could_not_be_asked_splits_no_speakers() -> None:
+    reports = [node("control1"), node("worker2"), {"host": "worker1", "place": "node"}]
+    said = faults(checks(*reports, client(MACS["worker1"], MACS["worker2"])))[-1]
+    assert "whose speakers do not hear each other" not in said
 
 
 @pytest.mark.parametrize(
@@ -205,18 +265,54 @@ def test_an_address_that_is_advertised_by_bgp_alone() -> None:
         ({"state": "refused"}, {"EndpointSlice": []}, "default/web has no endpoint that is ready"),
         (
             {"state": "refused"},
-            {},
-            "nothing serves the address on the node that it leads to: see that kube-proxy runs there",
+            {"EndpointSlice": [endpoints(port=9999)]},
+            "no program of its pods listens on targetPort 9999: they are ready, and the connection is reset: set",
         ),
-        ({"state": "prohibited"}, {}, "a firewall on the node that it leads to"),
-        ({"state": "silent"}, {}, "a firewall drops it"),
-        ({"state": "unreachable"}, {}, "the client has no way to it: give the client a route"),
+        (
+            {"state": "refused"},
+            {"Service": [service("web", VIP, ports=[{"port": 80, "targetPort": "wbe"}])], "EndpointSlice": [UNNAMED]},
+            "its targetPort wbe is none of the ports of its pods that are ready: name a port",
+        ),
+        (
+            {"state": "refused", "sender": NODES["worker1"]},
+            {},
+            "the node worker1 rejects it: kube-proxy does where it knows no endpoint that may serve it, and so may a "
+            "firewall; which one, is not known",
+        ),
+        # Another load balancer than MetalLB gave the address.
+        (
+            {"state": "refused"},
+            {"Service": [service("web", VIP, annotations={"metallb.io/ip-allocated-from-pool": ""})]},
+            "what has the address resets the connection; which program should listen there, is not known",
+        ),
+        ({"state": "prohibited", "sender": NODES["worker1"]}, {}, "a firewall of the node worker1 does not let it in"),
+        ({"state": "prohibited", "sender": VIP}, {}, "a firewall of the node that it leads to"),
+        ({"state": "prohibited", "sender": "10.0.0.1"}, {}, "a firewall of 10.0.0.1, on the way, does not let it"),
+        ({"state": "prohibited"}, {}, "the client's own kernel does not let it out"),
+        ({"state": "silent"}, {}, "what drops it, is not known: a firewall, a NetworkPolicy of the pods, or that"),
+        (
+            {"state": "unreachable", "detail": "network is unreachable"},
+            {},
+            "the client has no route to it: give the client a route to it",
+        ),
+        (
+            {"state": "unreachable", "sender": "10.0.0.1"},
+            {},
+            "10.0.0.1, to which the packet came, has no way to it: give that router a route",
+        ),
+        ({"state": "unreachable", "sender": "172.16.0.21"}, {}, "which one, is not known: see who has the address"),
+        # Who is refused by kube-proxy hears nothing.
+        (
+            {"state": "refused"},
+            {"Service": [service("web", VIP, loadBalancerSourceRanges=["10.0.0.0/8"])]},
+            "no program of its pods listens on targetPort 8080",
+        ),
         (
             {"state": "silent"},
             {"Service": [service("web", VIP, loadBalancerSourceRanges=["10.0.0.0/8", "fd00::/8"])]},
             "default/web lets in only 10.0.0.0/8, fd00::/8, and the client is 172.16.0.21",
         ),
-        ({"status": 503, "detail": "HTTP 503"}, {}, "what answers is no page: HTTP 503"),
+        ({"status": 503, "detail": "HTTP 503"}, {}, "what answers reports a failure of its own: HTTP 503"),
         (
             {"status": None, "detail": "connects, but does not speak HTTP"},
             {},
@@ -296,24 +392,24 @@ def test_urls_and_services_are_not_taken_for_each_other() -> None:
             {"address": "", **LOST},
             "the name is not found",
             "the servers that the client asks do not know it, or do not answer",
-            "(role split_dns), and see that the zone has the name (role coredns_zone)",
+            "for a zone of the role coredns_zone by the role split_dns",
         ),
         (
             {"status": 404, "detail": "HTTP 404"},
             "172.16.0.100: HTTP 404",
-            "the Gateway has no route for this name and path, or the application no such page",
+            "no HTTPRoute of the cluster has this name and path",
             "role httproute",
         ),
         (
             {"status": 503, "detail": "HTTP 503"},
             "172.16.0.100: HTTP 503",
-            "the Service that the route leads to has no pod that is ready, or the application fails",
-            "look at the route's Service",
+            "what answers reports a failure, and no HTTPRoute of the cluster has this name and path",
+            "see what serves the name",
         ),
         (
             {"status": 401, "detail": "HTTP 401"},
             "172.16.0.100: HTTP 401",
-            "the application refuses the request",
+            "what answers refuses the request",
             "without a login",
         ),
         (
@@ -328,7 +424,7 @@ def test_urls_and_services_are_not_taken_for_each_other() -> None:
             "default/web has the address, but no port 8080",
             "write the URL with a port that it has: 80",
         ),
-        (SILENT, "172.16.0.100: no answer within 3 s", "a firewall drops it", "see that kube-proxy runs there"),
+        (SILENT, "172.16.0.100: no answer within 3 s", "what drops it, is not known", "and that kube-proxy runs"),
         (
             {**SILENT, "address": "172.16.0.50"},
             "172.16.0.50: no answer within 3 s",
@@ -359,6 +455,74 @@ def test_urls_that_do_not_answer(got: dict[str, Any], found: str, cause: str, re
     assert faults(seen) == [check["sentence"]]
 
 
+BAD_GATEWAY: dict[str, Any] = {"status": 502, "detail": "HTTP 502"}
+
+
+@pytest.mark.parametrize(
+    ("got", "kinds", "cause"),
+    [
+        (
+            BAD_GATEWAY,
+            {"EndpointSlice": [endpoints(port=9999)]},
+            "pods of default/web (targetPort 9999) are ready, and the request fails: no program of them listens there",
+        ),
+        (BAD_GATEWAY, {"EndpointSlice": []}, "the Service default/web that the route leads to has no pod that is"),
+        (
+            BAD_GATEWAY,
+            {"HTTPRoute": [route("web.k8s.local", service="gone")]},
+            "the Service default/gone that the route leads to is not in the cluster",
+        ),
+        (
+            {"status": 404, "detail": "HTTP 404"},
+            {},
+            "the application has no such page, or the Gateway has not taken the route default/web; which one, is not",
+        ),
+    ],
+)
+def test_what_is_behind_a_url_tells_why_it_fails(got: dict[str, Any], kinds: dict[str, Any], cause: str) -> None:
+    found = by_name(answer(VIP), answer(VIP, **got), **{"HTTPRoute": [route("web.k8s.local")], **kinds})
+    assert found[-1]["result"] == "fault"
+    assert found[-1]["cause"].startswith(cause)
+
+
+@pytest.mark.parametrize(
+    ("url", "result"),
+    [
+        (URL, "fault"),
+        ("http://k8s.local/", "fault"),
+        ("http://blog.example.org/", "unknown"),
+        ("http://web.k8s.lcoal/", "unknown"),
+        ("http://web/", "unknown"),
+    ],
+)
+def test_a_name_of_another_zone_is_for_others_to_know(url: str, result: str) -> None:
+    view = external_access_view(cluster(Service=[]), urls=[url], zone="K8s.local.")
+    check = external_access_checks(view, [client(answers=[answer("", **LOST)], owners=[])])[-1]
+    assert check["result"] == result
+    if result == "unknown":
+        assert "it is not of the zone k8s.local" in check["found"]
+    else:
+        assert "(role split_dns), and see that the zone has the name (role coredns_zone)" in check["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("vip", "cause"),
+    [
+        ("172.16.0.255", "172.16.0.255 is the broadcast address of 172.16.0.0/24, at which no host can be reached"),
+        ("10.99.0.1", "10.99.0.1 is in no network of the nodes (172.16.0.0/24) and is announced by layer 2 alone"),
+    ],
+)
+def test_an_address_that_the_nodes_networks_do_not_allow(vip: str, cause: str) -> None:
+    nodes = [{**node(name), "networks": ["172.16.0.0/24"]} for name in NODES]
+    asked = [owner(vip, macs=None, reason="it is behind the router 172.16.0.1")]
+    report = client(owners=asked, answers=[answer(vip, **SILENT)])
+    found = checks(*nodes, report, Service=[service("web", vip)])
+    assert found[-1]["cause"] == cause or found[-1]["cause"].startswith(cause)
+    # Where a router has a way, nothing is wrong; where not all nodes told theirs, nothing is known.
+    assert faults(checks(*nodes, {**report, "answers": [answer(vip)]}, Service=[service("web", vip)])) == []
+    assert cause not in faults(checks(*nodes[1:], report, Service=[service("web", vip)]))[-1]
+
+
 def test_a_url_of_a_service_that_is_not_looked_at() -> None:
     services = [service("web", VIP), service("other", "172.16.0.101")]
     view = external_access_view(cluster(Service=services), ["default/web"], urls=[URL])
@@ -371,6 +535,8 @@ def test_a_fault_of_a_service_is_not_told_of_its_url() -> None:
     found = by_name(answer(VIP, **SILENT), answer(VIP, **SILENT))
     assert [one["kind"] for one in found if one["result"] == "fault"] == ["http", "url"]
     assert len(faults(found)) == 1
+    foreign = service("web", VIP, loadBalancerClass="cloud")
+    assert [one["result"] for one in by_name(answer(VIP, **SILENT), Service=[foreign])] == ["unknown", "unknown"]
     found = by_name(answer(VIP, **SILENT), ServiceL2Status=[], EndpointSlice=[])
     assert [one["kind"] for one in found if one["cause"]] == ["address"]
 

@@ -18,13 +18,16 @@ from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import 
     cluster,
     endpoints,
     event,
+    lost_node,
     nodes_excluded,
     only,
     pod,
     pool,
     refusal,
+    route,
     service,
     thing,
+    workload,
 )
 
 
@@ -33,7 +36,9 @@ def test_view_of_a_service_that_is_announced() -> None:
     assert only(view) == {
         "name": "default/web",
         "addresses": [VIP],
-        "ports": [{"port": 80, "protocol": "http"}],
+        "names": [],
+        "aside": "",
+        "ports": [{"port": 80, "protocol": "http", "declared": "80", "targets": [8080]}],
         "endpoints": 1,
         "endpoint_nodes": ["worker1"],
         "local": False,
@@ -75,7 +80,7 @@ def test_what_is_not_asked() -> None:
 )
 def test_how_a_port_is_asked(port: dict[str, Any], protocol: str) -> None:
     entry = only(external_access_view(cluster(Service=[service("web", VIP, ports=[port])])))
-    assert entry["ports"] == [{"port": port["port"], "protocol": protocol}]
+    assert [(one["port"], one["protocol"]) for one in entry["ports"]] == [(port["port"], protocol)]
 
 
 NO_ADDRESS = {"ServiceL2Status": [], "Event": [refusal("no available IPs")]}
@@ -84,16 +89,30 @@ NO_ADDRESS = {"ServiceL2Status": [], "Event": [refusal("no available IPs")]}
 @pytest.mark.parametrize(
     ("kinds", "cause", "remedy"),
     [
-        (NO_METALLB, "no load balancer gives out addresses in this cluster", "the role metallb"),
         (
-            {"Service": [service(loadBalancerClass="cloud")]},
-            "its loadBalancerClass is cloud, and MetalLB serves Services without one",
-            "no loadBalancerClass",
+            NO_METALLB,
+            "no pod of MetalLB is found, and no other load balancer of the cluster has given it an address",
+            "the role metallb",
         ),
         (
-            {"Pod": [pod("controller", "worker1", "--lb-class=home")]},
-            "its loadBalancerClass is not set, and MetalLB serves home",
+            {"Service": [service(loadBalancerClass="cloud")]},
+            "its loadBalancerClass is cloud, which is another controller's than MetalLB",
+            "look at that controller",
+        ),
+        (
+            {"Pod": [pod("speaker", "worker1", "--lb-class=home")]},
+            "it has no loadBalancerClass, MetalLB serves only the class home, and no other load balancer",
             "the loadBalancerClass home",
+        ),
+        (
+            {"Pod": [pod("controller", "worker2", conditions=[])], "Node": [lost_node("worker2")]},
+            "does not run: the node worker2 is NotReady (NodeStatusUnknown: Kubelet stopped posting node status.)",
+            "",
+        ),
+        (
+            {**NO_ADDRESS, "Service": [service(ipFamilies=["IPv6"])]},
+            "public (172.16.0.100-172.16.0.101) has no IPv6 address, which the Service asks for",
+            "",
         ),
         (
             {
@@ -161,7 +180,7 @@ def test_why_a_service_is_pending(kinds: dict[str, Any], cause: str, remedy: str
 @pytest.mark.parametrize(
     ("kinds", "cause"),
     [
-        (NO_METALLB, "MetalLB gave it the address, and is not installed any more"),
+        (NO_METALLB, "MetalLB gave it the address, and no pod of MetalLB is found any more"),
         ({"EndpointSlice": [endpoints(ready=False)]}, "it has no endpoint that is ready"),
         ({"L2Advertisement": [thing("x", spec={"ipAddressPools": ["other"]})]}, "no advertisement covers its pool"),
         (
@@ -190,6 +209,71 @@ def test_why_an_address_is_not_announced(kinds: dict[str, Any], cause: str | Non
     found = only(external_access_view(cluster(**{"ServiceL2Status": [], **kinds})))["unannounced"]
     assert (found is None) == (cause is None)
     assert cause is None or cause in found["cause"]
+
+
+FOREIGN = {"loadBalancerClass": "tailscale"}
+OTHER = "its loadBalancerClass tailscale is not MetalLB's, but of another controller, whose matter it is"
+STOPPED = "stopped: replicas of the Deployment default/web is 0"
+SELECTED = {"selector": {"app": "web"}}
+
+
+def named(hostname: str) -> dict[str, Any]:
+    return {**service("web"), "status": {"loadBalancer": {"ingress": [{"hostname": hostname}]}}}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "aside"),
+    [
+        ({"Service": [service(**FOREIGN)]}, OTHER),
+        ({"Service": [service("web", "100.101.102.103", **FOREIGN)]}, OTHER),
+        ({"Service": [service(**FOREIGN)], **NO_METALLB}, OTHER),
+        ({"Service": [service(**FOREIGN)], "Pod": [pod("speaker", "worker1", "--lb-class=tailscale")]}, ""),
+        ({"Service": [named("box.example.net")]}, "a name that another load balancer than MetalLB gave"),
+        ({"Service": [service("web", VIP, **SELECTED)], "Deployment": [workload("Deployment", 0)]}, STOPPED),
+        (
+            {"Service": [service("web", VIP, **SELECTED)], "StatefulSet": [workload("StatefulSet", 0)]},
+            "stopped: replicas of the StatefulSet default/web is 0",
+        ),
+        # Nobody declares it to be stopped.
+        ({"Service": [service("web", VIP, **SELECTED)], "Deployment": [workload("Deployment", 2)]}, ""),
+        ({"Service": [service("web", VIP, **SELECTED)], "Deployment": [workload("Deployment")]}, ""),
+        ({"Service": [service("web", VIP, **SELECTED)], "Deployment": [workload("Deployment", 0, {"app": "x"})]}, ""),
+        ({"Service": [service("web", VIP)], "Deployment": [workload("Deployment", 0)]}, ""),
+        ({"Service": [service("web", VIP, **SELECTED)]}, ""),
+    ],
+)
+def test_services_that_are_left_aside(kinds: dict[str, Any], aside: str) -> None:
+    view = external_access_view(cluster(**{"EndpointSlice": [], **kinds}))
+    assert only(view)["aside"] == aside
+    if aside:
+        assert (view["targets"]["client"], view["targets"]["addresses"]) == ([], [])
+        assert only(view)["unannounced"] is None
+
+
+def test_pods_that_are_ready_are_not_stopped() -> None:
+    found = cluster(Service=[service("web", VIP, **SELECTED)], Deployment=[workload("Deployment", 0)])
+    assert only(external_access_view(found))["aside"] == ""
+
+
+@pytest.mark.parametrize(
+    ("routes", "asked"),
+    [
+        ([route("web.k8s.local")], False),
+        ([route("*.k8s.local", type="PathPrefix", value="/app")], False),
+        ([route(type="Exact", value="/app/page")], False),
+        ([route("web.k8s.local", value="/other")], True),
+        ([route("other.k8s.local")], True),
+        ([route("web.k8s.local", service="gone")], True),
+        ([], True),
+    ],
+)
+def test_a_url_of_what_is_stopped_is_not_asked(routes: list[dict[str, Any]], asked: bool) -> None:
+    url = "http://web.k8s.local/app/page?x=1"
+    web = {"Service": [thing("web", "default", spec={"type": "ClusterIP", "ports": [{"port": 80}], **SELECTED})]}
+    kinds = {**web, "Deployment": [workload("Deployment", 0)], "EndpointSlice": [], "HTTPRoute": routes}
+    view = external_access_view(cluster(**kinds), urls=[url])
+    assert (view["urls"], view["urls_aside"]) == (([url], {}) if asked else ([], {url: STOPPED}))
+    assert len(view["targets"]["client"]) == int(asked)
 
 
 def test_announcers_from_events() -> None:

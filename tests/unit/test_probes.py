@@ -101,3 +101,15 @@ def test_a_page_that_is_asked_for_by_name_is_to_be_found() -> None:
 )
 def test_the_host_that_is_asked_for(address: str, host: str, port: int, header: str) -> None:
     assert host_header(Target(address, port, "http", host=host)) == header
+
+
+def test_networks_in_which_neighbours_can_be_asked() -> None:
+    def link(name: str, *addresses: str, **more: Any) -> Link:
+        found = [ipaddress.ip_interface(one) for one in addresses]
+        return Link(name, tuple(Address(one.ip, one.network.prefixlen) for one in found), **more)
+
+    links = [
+        link("eth0", "172.16.0.11/24", "172.16.0.100/32", "fe80::1/64", "fd00:16::11/64"),
+        link("tun0", "10.8.0.2/24", ether=False),
+    ]
+    assert networks_of(links) == ["172.16.0.0/24", "172.16.0.100/32", "fd00:16::/64"]
