@@ -157,11 +157,13 @@ def test_who_says_no(served: Lan) -> None:
     assert states(served, 7945) == ["refused"] * 4
     (at_once,) = ports(served, {"port": 7945}, timeout=60)
     assert at_once["milliseconds"] < 60000  # does not wait for what has come
+    assert at_once["sender"] == ""  # a reset of TCP
     rules = "table inet t { chain i { type filter hook input priority 0; meta l4proto {tcp, udp} th dport 7946 %s; }; }"
     served.run("node", "nft", "-f", "-", stdin=rules % "reject with icmpx admin-prohibited")
     refused = ports(served, {"port": 7946}, {"port": 7946, "protocol": "udp"})
     assert states(served, 7946) == ["prohibited"] * 4
     assert refused[0]["detail"] == ("a firewall says no (ICMP, administratively prohibited, from %s)" % NODE4)
+    assert [answer["sender"] for answer in refused] == [NODE4] * 2
     served.run("node", "nft", "flush ruleset; " + rules % "drop")
     assert states(served, 7946) == ["silent"] * 4
     answers = ports(served, {"port": 80, "address": "203.0.113.1"}, {"port": 80, "address": "192.168.10.99"}, timeout=5)

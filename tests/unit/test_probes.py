@@ -11,14 +11,18 @@ from typing import Any
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._neighbor import Claim, checksum, read_claim
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_owners import question_frame, read_way
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_owners import (
+    networks_of,
+    question_frame,
+    read_way,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports import (
     Answer,
     Target,
     host_header,
     settled,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Link
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Address, Link
 
 MAC = "02:00:00:00:00:03"
 LINKS = {
