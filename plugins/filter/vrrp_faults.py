@@ -115,7 +115,7 @@ def _unsettled(me: Report, directors: list[Report], family: str) -> Iterator[str
         yield (
             "split brain: %s advertise vip_failover_router_id %d for %s at once. Something between them filters VRRP, "
             "which is IP protocol 112: accept it on %s of each director (with firewalld: firewall-cmd "
-            "--add-protocol=vrrp in that link's zone, once as it is and once with --permanent; no reload, which removes "
+            "--add-protocol=vrrp in the zone of that link, with and without --permanent; no reload, which removes "
             "rules with firewalld 1.3), or name the others in vip_failover_unicast_peers where there is no "
             "multicast" % (" and ".join(named), me["router_id"], spoken(family), me["interface"])
         )
