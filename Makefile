@@ -14,6 +14,9 @@ DATAPLANE ?= iptables
 ifeq ($(filter $(DATAPLANE),iptables ipvs),)
 $(error DATAPLANE=$(DATAPLANE) is neither iptables nor ipvs)
 endif
+VERSION := $(shell sed -n 's/^version: //p' galaxy.yml)
+# Where `make install` puts the collection: what your own Ansible settings say, or ~/.ansible/collections.
+COLLECTIONS ?=
 # More arguments for ansible-playbook: make demo ARGS="--check --diff".
 ARGS ?=
 # "nodes" adds the Debian packages of the nodes, "test" those of the test tiers too.
@@ -26,7 +29,7 @@ PLAYBOOK := $(PLAY) -i $(INVENTORY)
 RUN_TESTS := .venv/bin/python tools/run_tests.py
 
 .PHONY: help setup demo demo-down lab nodes-up nodes-image nodes-down cluster-up cluster-images cluster-down demo-cluster check test \
-    unit integration kernel nodes cluster sanity molecule bench reference build clean
+    unit integration kernel nodes cluster sanity molecule bench reference build install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,8 +103,13 @@ bench: cluster-images ## measure loading times; prints ratios of one run
 reference: setup ## the reference of the modules and roles, into docs/reference
 	@tools/reference docs/reference
 
-build: setup ## the collection as a tarball
-	@.venv/bin/ansible-galaxy collection build --force
+build: setup ## the collection as a tarball, of what git tracks
+	@tools/build
+
+# From the home folder, for the settings of this project take the clone itself for the installed collection.
+install: build ## build it and install it for your own projects; COLLECTIONS=FOLDER: into that folder
+	@cd && '$(CURDIR)/.venv/bin/ansible-galaxy' collection install --force $(if $(COLLECTIONS),-p '$(abspath $(COLLECTIONS))') \
+	    '$(CURDIR)/homelab-loadbalancer-$(VERSION).tar.gz'
 
 clean: ## remove what the tools left behind, .venv as well
 	@rm -rf .venv .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache docs/reference *.tar.gz

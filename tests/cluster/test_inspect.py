@@ -39,7 +39,8 @@ def inspected(cluster: Cluster) -> Iterator[Cluster]:
 
 def look(cluster: Cluster, folder: Path, *options: str) -> dict[str, Any]:
     """The documents that the playbook writes, by the names of their files."""
-    output = cluster.playbook("inspect", *options, inspect_folder=str(folder))
+    hosts = "kubernetes:k8s_api"
+    output = cluster.playbook("inspect", *options, inspect_hosts=hosts, inspect_folder=str(folder))
     assert not any(recap(output).values()), output
     assert {oct(path.stat().st_mode)[-3:] for path in folder.iterdir()} == {"600"}
     return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}

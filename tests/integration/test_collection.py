@@ -118,10 +118,11 @@ def run(argv: list[str], cwd: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def tarball(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The collection, built from a clean copy of this working tree."""
+    """The collection, built from a copy of this working tree that knows nothing of git, as of an unpacked archive."""
     folder = tmp_path_factory.mktemp("build")
     run([str(root / "tools" / "copy-tree"), str(folder / "tree")], root)
-    run(["ansible-galaxy", "collection", "build", "--output-path", str(folder)], folder / "tree")
+    said = run(["tools/build", str(folder)], folder / "tree")
+    assert "this is no clone of git" in said
     (built,) = folder.glob("homelab-loadbalancer-*.tar.gz")
     return built
 
@@ -140,6 +141,35 @@ def test_tarball_holds_what_users_need_and_nothing_else(tarball: Path) -> None:
     # A link leads to something that is in the tarball, too.
     assert [link for link, target in links.items() if target not in names] == []
     assert [name for name in names if re.search(r"(^|/)(\.[^/]+|__pycache__|tests|molecule|tools)(/|$)", name)] == []
+
+
+def test_a_build_takes_what_git_tracks_and_nothing_of_the_user(root: Path, tarball: Path, tmp_path: Path) -> None:
+    """In a clone in which the user works, and from which an older version was installed."""
+    clone = tmp_path / "clone"
+    run([str(root / "tools" / "copy-tree"), str(clone)], root)
+    (clone / ".venv").symlink_to(root / ".venv")
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    run([*git, "init", "-q"], clone)
+    run([*git, "add", "-A"], clone)
+    run([*git, "commit", "-q", "-m", "The clone"], clone)
+    for name in (
+        "kubeconfig",
+        "my-inventory/group_vars/all/vault.yml",
+        "playbooks/files/id_ed25519",
+        "roles/app/ca.key",
+    ):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).write_text("secret")
+    installed = tmp_path / "collections/ansible_collections/homelab/loadbalancer"
+    for version in ("0.0.9", "0.1.0"):
+        galaxy = re.sub("(?m)^version: .*$", "version: " + version, (clone / "galaxy.yml").read_text())
+        (clone / "galaxy.yml").write_text(galaxy)
+        said = run(["make", "-o", "setup", "install", "COLLECTIONS=" + str(tmp_path / "collections")], clone)
+        assert "left out, because git does not track it:" in said
+        manifest = json.loads((installed / "MANIFEST.json").read_text())
+        assert manifest["collection_info"]["version"] == version
+    with tarfile.open(tarball) as archive, tarfile.open(clone / "homelab-loadbalancer-0.1.0.tar.gz") as built:
+        assert sorted(built.getnames()) == sorted(archive.getnames())
 
 
 @pytest.fixture(scope="module")
