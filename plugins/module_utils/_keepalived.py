@@ -18,6 +18,7 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service, parse_services, spoken
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Address, Link
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_entries import refuse_ends
 
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "mh", "dh", "fo", "ovf", "lblc", "lblcr", "sed", "nq")
 NAME = "homelab-loadbalancer"
@@ -59,6 +60,7 @@ class Want(NamedTuple):
     check: Check | None  # None: keepalived leaves IPVS alone
     scheduler: str
     forward: str  # masquerade | direct
+    prefix: str  # what stands before the options' names in messages
 
     @property
     def vips(self) -> list[str]:
@@ -75,18 +77,21 @@ class Files(NamedTuple):
 
 def parse(options: Mapping[str, Any]) -> Want:
     """The module's options, checked as far as they can be without the node; InputError names the first wrong one."""
-    _within(options, "router_id", 1, 255)
-    _within(options, "priority", 1, 254)  # 255 is for a router whose own address is the VIP
-    _within(options, "advert_interval", 0.01, 40)
-    _within(options, "preempt_delay", 0, 1000)
+    prefix = options.get("prefix") or ""
+    _within(options, "router_id", 1, 255, prefix)
+    _within(options, "priority", 1, 254, prefix)  # 255 is for a router whose own address is the VIP
+    _within(options, "advert_interval", 0.01, 40, prefix)
+    _within(options, "preempt_delay", 0, 1000, prefix)
     if options["preempt_delay"] and not options["preempt"]:
-        raise InputError("preempt_delay %d has no effect: set preempt as well" % options["preempt_delay"])
+        raise InputError(
+            "%spreempt_delay %d has no effect: set %spreempt as well" % (prefix, options["preempt_delay"], prefix)
+        )
     peers = []
     for i, peer in enumerate(options["unicast_peers"]):
         try:
             peers.append(str(ipaddress.ip_address(peer)))
         except ValueError:
-            raise InputError("unicast_peers[%d] %s is not an IP address" % (i, peer)) from None
+            raise InputError("%sunicast_peers[%d] %s is not an IP address" % (prefix, i, peer)) from None
     want = Want(
         interface=options["interface"],
         services=tuple(parse_services(options["services"])),
@@ -97,71 +102,75 @@ def parse(options: Mapping[str, Any]) -> Want:
         preempt_delay=options["preempt_delay"],
         unicast_peers=tuple(peers),
         track_interfaces=tuple(options["track_interfaces"]),
-        check=_check(options["health_check"]),
+        check=_check(options["health_check"], prefix + "health_check."),
         scheduler=options["scheduler"],
         forward=options["forward"],
+        prefix=prefix,
     )
     if want.check and want.forward == "direct":
-        _refuse_other_ports(want.services)
+        _refuse_other_ports(want.services, prefix + "forward")
     return want
 
 
-def _check(raw: Mapping[str, Any] | None) -> Check | None:
+def _check(raw: Mapping[str, Any] | None, where: str) -> Check | None:
     if not raw:
         return None
     check = Check(**raw)
     for name in ("interval", "timeout"):
-        _within(raw, name, 0.1, 3600, "health_check.")
-    _within(raw, "retries", 0, 100, "health_check.")
+        _within(raw, name, 0.1, 3600, where)
+    _within(raw, "retries", 0, 100, where)
     if not _PATH.match(check.path):
-        raise InputError("health_check.path %r is not the path of a URL: write it like /healthz" % check.path)
+        raise InputError("%spath %r is not the path of a URL: write it like /healthz" % (where, check.path))
     if not _STATUS.match(check.status):
-        raise InputError("health_check.status %r is not a list of HTTP codes: write it like 200-299 404" % check.status)
+        raise InputError("%sstatus %r is not a list of HTTP codes: write it like 200-299 404" % (where, check.status))
     return check
 
 
-def _within(options: Mapping[str, Any], name: str, low: float, high: float, where: str = "") -> None:
+def _within(options: Mapping[str, Any], name: str, low: float, high: float, where: str) -> None:
     if not low <= options[name] <= high:
         raise InputError("%s%s %s is not a number from %s to %s" % (where, name, options[name], low, high))
 
 
-def _refuse_other_ports(services: Iterable[Service]) -> None:
+def _refuse_other_ports(services: Iterable[Service], forward: str) -> None:
     for i, service in enumerate(services):
         for j, endpoint in enumerate(service.endpoints):
             if endpoint.port != service.port:
                 raise InputError(
-                    "lb_services[%d].endpoints[%d].port %d cannot be reached with forward: direct, which leaves the "
-                    "port %d as it is: declare that port, or forward: masquerade" % (i, j, endpoint.port, service.port)
+                    "lb_services[%d].endpoints[%d].port %d cannot be reached with %s: direct, which leaves the port %d "
+                    "as it is: declare that port, or %s: masquerade"
+                    % (i, j, endpoint.port, forward, service.port, forward)
                 )
 
 
 def refuse_links(want: Want, links: Mapping[str, Link]) -> None:
     """InputError where the node's links rule the declaration out."""
+    prefix = want.prefix
     usable = ", ".join(sorted(link.name for link in links.values() if link.has_neighbours and not link.port_of))
     link = links.get(want.interface)
     if link is None:
-        raise InputError("interface %s does not exist: this node has %s" % (want.interface, usable or "no other"))
+        there = usable or "no other"
+        raise InputError("%sinterface %s does not exist: this node has %s" % (prefix, want.interface, there))
     if not link.has_neighbours or link.port_of:
         reason = "is a port of %s" % link.port_of if link.port_of else "has no other hosts on it"
         raise InputError(
-            "interface %s %s, so no other director hears of this one: name the link to the clients (%s)"
-            % (want.interface, reason, usable)
+            "%sinterface %s %s, so no other director hears of this one: name the link to the clients (%s)"
+            % (prefix, want.interface, reason, usable)
         )
     for i, name in enumerate(want.track_interfaces):
         if name not in links:
-            raise InputError("track_interfaces[%d] %s does not exist: this node has %s" % (i, name, usable))
+            raise InputError("%strack_interfaces[%d] %s does not exist: this node has %s" % (prefix, i, name, usable))
     for i, service in enumerate(want.services):
         _refuse_vip("lb_services[%d].address %s" % (i, service.address), service.address, link, links.values())
     for family in families(want):
         if not _source(want, link, family):
             raise InputError(
-                "interface %s has no %s address of its own, from which VRRP would be sent: add one, or name another "
-                "interface (%s)" % (link.name, spoken(family), usable)
+                "%sinterface %s has no %s address of its own, from which VRRP would be sent: add one, or name another "
+                "interface (%s)" % (prefix, link.name, spoken(family), usable)
             )
         if want.unicast_peers and not _peers(want, link, family):
             raise InputError(
-                "unicast_peers has no %s address of another director, and there are VIPs of that family: add one"
-                % spoken(family)
+                "%sunicast_peers has no %s address of another director, and there are VIPs of that family: add one"
+                % (prefix, spoken(family))
             )
 
 
@@ -170,6 +179,9 @@ def _refuse_vip(entry: str, vip: str, link: Link, links: Iterable[Link]) -> None
     around = {other.name: [a for a in _own(other) if ip in _network(a)] for other in links}
     if any(address.ip == ip for addresses in around.values() for address in addresses):
         raise InputError("%s is this node's own address: declare one that can move to another director" % entry)
+    for addresses in around.values():
+        for address in addresses:
+            refuse_ends(entry, ip, _network(address))
     elsewhere = [(name, addresses[0]) for name, addresses in around.items() if addresses and name != link.name]
     if elsewhere and not around[link.name]:
         raise InputError(
@@ -253,6 +265,8 @@ def _instance(want: Want, link: Link, family: str) -> list[str]:
         lines += _block("unicast_peer", peers)
     if want.track_interfaces:
         lines += _block("track_interface", want.track_interfaces)
+    # An administrator's vrrp_strict would have packets to the VIPs dropped, and refuses unicast and IPv6.
+    lines.append("    strict_mode off")
     # A director drops adverts whose addresses are not its own, and takes over. So only the first one is advertised, and
     # a change of the others may reach one director before the other; skip_check_adv_addr helps where the first changes.
     lines += ["    skip_check_adv_addr", *_block("virtual_ipaddress", [_placed(vips[0])])]

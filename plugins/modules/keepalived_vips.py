@@ -144,6 +144,11 @@ options:
         else is left in it.
     type: path
     default: /etc/keepalived/keepalived.conf
+  prefix:
+    description:
+      - What the names of the variables that these options come from begin with, for error messages.
+    type: str
+    default: ''
   state:
     description:
       - With V(absent) our file and the block that includes it are not there.
@@ -231,6 +236,7 @@ def main() -> None:
             "scheduler": {"type": "str", "choices": list(SCHEDULERS), "default": "wrr"},
             "forward": {"type": "str", "choices": ["masquerade", "direct"], "default": "masquerade"},
             "config": {"type": "path", "default": "/etc/keepalived/keepalived.conf"},
+            "prefix": {"type": "str", "default": ""},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ["interface"])],

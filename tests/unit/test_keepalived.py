@@ -78,6 +78,7 @@ vrrp_instance homelab-loadbalancer-ipv4 {
     priority 100
     advert_int 1
     nopreempt
+    strict_mode off
     skip_check_adv_addr
     virtual_ipaddress {
         192.168.10.100/32
@@ -199,12 +200,31 @@ virtual_server 192.168.10.100 80 {
             "lb_services[0].address 192.168.20.100 is in the network 192.168.20.0/24 of interface eth1, and not on",
         ),
         ({"services": [{**WEB, "address": "192.168.10.2"}]}, "lb_services[0].address 192.168.10.2 is this node's own"),
+        (
+            {"services": [WEB, {**WEB, "address": "192.168.10.255", "name": "b"}]},
+            "lb_services[1].address 192.168.10.255 is the broadcast address of 192.168.10.0/24: declare an address of",
+        ),
+        (
+            {"services": [{**WEB, "address": "192.168.10.0"}]},
+            "lb_services[0].address 192.168.10.0 is the network address of 192.168.10.0/24",
+        ),
+        (
+            {"services": [{**WEB, "address": "192.168.20.255"}]},
+            "lb_services[0].address 192.168.20.255 is the broadcast address of 192.168.20.0/24",
+        ),
+        ({"prefix": "vip_failover_", "interface": "eth9"}, "vip_failover_interface eth9 does not exist: this node has"),
+        ({"prefix": "vip_failover_", "router_id": 0}, "vip_failover_router_id 0 is not a number from 1 to 255"),
+        (
+            {"prefix": "vip_failover_", "health_check": {**CHECK, "interval": 0.0}},
+            "vip_failover_health_check.interval 0.0 is not",
+        ),
     ],
 )
 def test_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as refused:
         text(**options)
     assert message in str(refused.value)
+    assert str(refused.value).startswith((options.get("prefix", ""), "lb_services"))
 
 
 def test_a_link_without_an_address_of_the_family() -> None:
