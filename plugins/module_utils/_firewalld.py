@@ -68,15 +68,18 @@ class Change(NamedTuple):
         return self._replace(verb="remove" if self.verb == "add" else "add")
 
 
-def parse_entries(zones: Sequence[Mapping[str, Any]]) -> list[Entry]:
-    """The items of the module's option."""
+def parse_entries(zones: Sequence[Mapping[str, Any]], where: str) -> list[Entry]:
+    """The items of the module's option; `where` is how messages call it."""
     for i, zone in enumerate(zones):
         for kind in KINDS:
             if "" in (zone.get(kind) or []):
-                at = "zones[%d].%s[%d]" % (i, kind, zone[kind].index(""))
+                at = "%s[%d].%s[%d]" % (where, i, kind, zone[kind].index(""))
                 raise InputError("%s is empty: write its value, or leave it out" % at)
     return [
-        Entry("zones[%d].%s[%d]" % (i, kind, j), Item(zone["zone"], kind, value.upper() if MAC.match(value) else value))
+        Entry(
+            "%s[%d].%s[%d]" % (where, i, kind, j),
+            Item(zone["zone"], kind, value.upper() if MAC.match(value) else value),
+        )
         for i, zone in enumerate(zones)
         for kind in KINDS
         for j, value in enumerate(zone.get(kind) or [])
@@ -124,14 +127,14 @@ def names_used(item: Item) -> Iterator[tuple[str, str]]:
                 yield what, name
 
 
-def check_zones(zones: Sequence[Mapping[str, Any]], known: set[str]) -> None:
+def check_zones(zones: Sequence[Mapping[str, Any]], known: set[str], where: str) -> None:
     """Refuse zones that firewalld has not."""
     for i, zone in enumerate(zones):
         if zone["zone"] not in known:
             raise InputError(
-                "zones[%d].zone %s is no zone of firewalld, which has %s; one that was just defined is "
+                "%s[%d].zone %s is no zone of firewalld, which has %s; one that was just defined is "
                 "unknown until `firewall-cmd --reload`, which with firewalld 1.3 removes all rules of iptables"
-                % (i, zone["zone"], ", ".join(sorted(known)))
+                % (where, i, zone["zone"], ", ".join(sorted(known)))
             )
 
 

@@ -29,8 +29,12 @@ COMMANDS: dict[int, dict[str, tuple[str, ...]]] = {
 STATES = {RUNNING: "running", STOPPED: "stopped", NO_BUS: "stopped", MISSING: "missing"}
 
 
-def converge(zones: Sequence[Mapping[str, Any]], present: bool, check_mode: bool) -> dict[str, Any]:
+def converge(
+    zones: Sequence[Mapping[str, Any]], present: bool, check_mode: bool, where: str = "zones"
+) -> dict[str, Any]:
     """Add the declared values to the zones, or remove them, and return the module's result.
+
+    where -- how messages call the list of zones
 
     Raises InputError for a declared value that firewalld does not take, before anything changes, and CommandError for
     what failed otherwise.
@@ -39,10 +43,13 @@ def converge(zones: Sequence[Mapping[str, Any]], present: bool, check_mode: bool
     if state == MISSING:
         return {"changed": False, "firewalld": STATES[state], "diff": []}
     commands = COMMANDS[state]
-    want = _canonical(zones, list(commands.values()), have)
+    entries = model.parse_entries(zones, where)
+    known = set.intersection(*(set(there) for there in have.values()))
+    model.check_zones(zones, known, where)
+    want = _canonical(entries, known, list(commands.values()), have)
     if present:
         for there in have.values():
-            model.check_sources(model.parse_entries(zones), there)
+            model.check_sources(entries, there)
     changes = {name: model.plan(have[name], want, present) for name in commands}
     diff = [_difference(name, have[name], changes[name]) for name in commands if changes[name]]
     if not check_mode:
@@ -65,12 +72,12 @@ def _read() -> tuple[int, dict[str, model.Zones]]:
 
 
 def _canonical(
-    zones: Sequence[Mapping[str, Any]], commands: Sequence[Sequence[str]], have: Mapping[str, model.Zones]
+    entries: Sequence[model.Entry],
+    known: set[str],
+    commands: Sequence[Sequence[str]],
+    have: Mapping[str, model.Zones],
 ) -> list[model.Item]:
     """The declared items in firewalld's own spelling. Those that it does not list in theirs are tried."""
-    entries = model.parse_entries(zones)
-    known = set.intersection(*(set(there) for there in have.values()))
-    model.check_zones(zones, known)
     listed = [
         entry.item
         for entry in entries

@@ -69,6 +69,11 @@ options:
         type: list
         elements: str
         default: []
+  prefix:
+    description:
+      - What the name of the variable that O(zones) comes from begins with, for error messages.
+    type: str
+    default: ''
   state:
     description:
       - Whether the values are there.
@@ -122,12 +127,18 @@ def main() -> None:
                 "required": True,
                 "options": {"zone": {"type": "str", "required": True}, **values},
             },
+            "prefix": {"type": "str", "default": ""},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
     )
     try:
-        result = converge(module.params["zones"], module.params["state"] == "present", module.check_mode)
+        result = converge(
+            module.params["zones"],
+            module.params["state"] == "present",
+            module.check_mode,
+            module.params["prefix"] + "zones",
+        )
     except PermissionError as error:
         module.fail_json(msg="changing firewalld needs root on the node (become: true): %s" % error)
     except (InputError, CommandError, OSError) as error:

@@ -283,8 +283,8 @@ def test_bad_input_is_refused_before_anything_changes(
 ) -> None:
     firewalld = patched(state=state)
     with pytest.raises(InputError) as refused:
-        node.converge([*HTTP, zone], present=True, check_mode=False)
-    assert str(refused.value).startswith(message)
+        node.converge([*HTTP, zone], present=True, check_mode=False, where="firewalld_ports_zones")
+    assert str(refused.value).startswith("firewalld_ports_" + message)
     changes = [line for line in firewalld.commands if "trial" not in line and ("--add" in line or "--remove" in line)]
     assert changes == []
 
