@@ -9,6 +9,9 @@ import os
 import subprocess
 from typing import Mapping, NamedTuple, Sequence
 
+INTERRUPTED = "Dump was interrupted"
+_READINGS = 20
+
 
 class Completed(NamedTuple):
     """What a command left behind."""
@@ -59,3 +62,12 @@ def run(
     if check and completed.rc != 0:
         raise CommandError(completed)
     return completed
+
+
+def ask(argv: Sequence[str], stdin: str | None = None) -> str:
+    """What a tool lists of the kernel, asked again where others changed it meanwhile: ip(8) says so and succeeds."""
+    for dummy in range(_READINGS):
+        completed = run(argv, stdin)
+        if INTERRUPTED not in completed.err:
+            return completed.out
+    raise CommandError(completed)

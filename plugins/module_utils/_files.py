@@ -6,12 +6,58 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
-from typing import Any, Mapping
+from typing import Any, Mapping, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+
+
+class FileEdit(NamedTuple):
+    """A file and what it is to hold. None stands for no file."""
+
+    path: str
+    before: bytes | None
+    after: bytes | None
+
+    @property
+    def changed(self) -> bool:
+        return self.before != self.after
+
+    def diff(self) -> dict[str, str]:
+        """Before and after, as Ansible shows it."""
+        return {
+            "before_header": self.path,
+            "after_header": self.path,
+            "before": _shown(self.before),
+            "after": _shown(self.after),
+        }
+
+    def write(self) -> None:
+        """Write or remove the file, where that changes it."""
+        if self.changed:
+            write(self.path, self.after)
+
+
+def edit(path: str, text: str | bytes | None) -> FileEdit:
+    """What becomes of a file that is to hold the text; its folder need not be there yet."""
+    try:
+        with open(path, "rb") as file:
+            before: bytes | None = file.read()
+    except FileNotFoundError:
+        before = None
+    return FileEdit(path, before, None if text is None else _bytes(text))
+
+
+def _shown(content: bytes | None) -> str:
+    if content is None:
+        return ""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return "%d bytes that are no text, SHA-256 %s\n" % (len(content), hashlib.sha256(content).hexdigest())
 
 
 def differs(path: str, text: str | bytes | None) -> bool:

@@ -22,6 +22,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import _inspe
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_containers import Container
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_links import Network
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_tools import Tools, loaded, utf8
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import unshown, with_other_hooks
 
 CONTAINERD = ("/run/containerd/containerd.sock", "/run/k3s/containerd/containerd.sock")
 RUNTIMES = (*CONTAINERD, "/run/crio/crio.sock")
@@ -87,8 +88,19 @@ def _read_nft(tools: Tools) -> Listed:
         for family, command in (("ipv4", "iptables"), ("ipv6", "ip6tables")):
             save = _find_save(command, "nft", tools)
             lost = "the %s rules of iptables-nft are in the report as tables of nftables only" % family
-            found += tools.read([save], partial(firewall.read_iptables, variant="nft", family=family), lost) or []
+            parse = partial(_parse_nft, family=family, tools=tools)
+            found += tools.read([save], parse, lost) or []
     return found
+
+
+def _parse_nft(text: str, family: str, tools: Tools) -> Listed:
+    for table in unshown(text) + with_other_hooks(text):
+        name = "%s %s" % ({"ipv4": "ip", "ipv6": "ip6"}[family], table)
+        tools.note(
+            "iptables-nft-save cannot show all of the table %s, which holds what only nft knows: "
+            "see `nft list table %s`" % (name, name)
+        )
+    return firewall.read_iptables(text, "nft", family)
 
 
 def _read_legacy(tools: Tools) -> Listed:

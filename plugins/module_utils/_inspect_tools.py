@@ -10,7 +10,7 @@ import re
 import shutil
 from typing import Any, Callable, Sequence, TypeVar
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import INTERRUPTED, CommandError, run
 
 T = TypeVar("T")
 
@@ -66,6 +66,8 @@ class Tools:
                 self.note("%s: %s" % (error, lost))
                 return None
             if done.rc == 0:
+                if INTERRUPTED in done.err:
+                    self.note("%s was interrupted by changes: what it lists may not be all" % " ".join(argv))
                 return done.out
             if done.rc not in _KILLED:
                 said = " ".join((done.err or done.out).split())[-300:]

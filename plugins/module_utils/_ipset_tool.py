@@ -89,7 +89,9 @@ def rules_with(name: str) -> list[str]:
                 continue
             if backend == "legacy" and not tool.legacy_tables():
                 continue  # asking would only load the kernel's modules
-            for table, content in tool.save().items():
+            ruleset = tool.save()
+            found += ["that `nft list table %s` may show" % tool.nft_name(table) for table in tool.unshown]
+            for table, content in ruleset.items():
                 for chain, rules in content.chains.items():
                     command = "%s -t %s -A %s" % (tool.command, table, chain)
                     found += ["`%s %s`" % (command, rule) for rule in rules if pattern.search(rule + " ")]

@@ -10,10 +10,12 @@ bad ones before the node is touched.
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+import re
+from typing import Callable, Collection, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _nft_table
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_hooks import refuse_other_hooks
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import (
     NO_TABLE,
     NOTHING_WANTED,
@@ -43,11 +45,15 @@ _ATTEMPTS = 3
 
 
 class Plan(NamedTuple):
-    """The node as it was read, the edits that lead to the declared state, and that state."""
+    """The node as it was read, the edits that lead to the declared state, and that state.
+
+    canonical -- the declaration as the kernel will give it back
+    """
 
     have: Ruleset
     edits: dict[str, Edit]
     then: Ruleset
+    canonical: Wanted
 
     @property
     def changed(self) -> bool:
@@ -67,7 +73,8 @@ def make_plan(tool: Iptables, prefix: str, wanted: Wanted, exact: bool, proven: 
     exact -- also find the canonical spelling of chains that are new: a diff shows it, a change does not need it
     proven -- the rules are our own, not a user's: those that are new need no trial
     """
-    have = tool.save()
+    have = tool.save(prefix, [name for name, content in wanted.items() if content.chains])
+    refuse_other_hooks(tool, wanted)
     # iptables-restore commits table after table, so a user's rules are tried beforehand. What is refused later all the
     # same is taken back.
     canonical = _canonical(tool, have, wanted, exact, new=exact or not proven)
@@ -76,11 +83,22 @@ def make_plan(tool: Iptables, prefix: str, wanted: Wanted, exact: bool, proven: 
         table = have.get(name, NO_TABLE)
         content = canonical.get(name, NOTHING_WANTED)
         edit, chains = plan_table(name, table, content, prefix)
+        unfound = _unfound(tool, name, edit)
+        if unfound:
+            edit, chains = plan_table(name, table, content, prefix, unfound)
         edits[name], then[name] = edit, Table(table.policies, chains)
-    return Plan(have, edits, then)
+    return Plan(have, edits, then, canonical)
 
 
-def plan_table(name: str, table: Table, content: WantedTable, prefix: str) -> tuple[Edit, Chains]:
+def _unfound(tool: Iptables, table: str, edit: Edit) -> set[str]:
+    """The rules that are to go and that iptables does not find by the text by which it shows them."""
+    deletes = [line.split(" ", 2) for line in edit.lines if line.startswith("-D ")]
+    return {rule for dummy, chain, rule in deletes if not tool.finds(table, chain, words(rule))}
+
+
+def plan_table(
+    name: str, table: Table, content: WantedTable, prefix: str, unfound: Collection[str] = ()
+) -> tuple[Edit, Chains]:
     """The edit that brings one table to its declared content, and the chains that it has then."""
     owned = {chain for chain in [*table.chains, *content.chains] if chain.startswith(prefix)}
     want: Chains = dict(content.chains)
@@ -95,7 +113,7 @@ def plan_table(name: str, table: Table, content: WantedTable, prefix: str) -> tu
             want[chain] = placed
     _refuse_references(name, table, content, owned - set(want), set(want) | owned)
     kept = {chain: rules for chain, rules in table.chains.items() if chain not in owned}
-    return edit_table(table, want, owned), {**kept, **want}
+    return edit_table(table, want, owned, unfound), {**kept, **want}
 
 
 def _refuse_references(name: str, table: Table, content: WantedTable, gone: set[str], known: set[str]) -> None:
@@ -164,6 +182,8 @@ def apply_plan(tool: Iptables, plan: Plan, prefix: str, wanted: Wanted, replan: 
     writing, so it is planned again.
     """
     for attempt in range(_ATTEMPTS):
+        if _moved(tool, plan):
+            plan = replan()
         try:
             done = tool.restore(render((name, edit.lines) for name, edit in plan.edits.items() if edit.lines))
         except LockError:
@@ -179,9 +199,23 @@ def apply_plan(tool: Iptables, plan: Plan, prefix: str, wanted: Wanted, replan: 
     raise NodeError("%s refused the change, and nothing was changed: %s" % (tool.name, reason(done.err)))
 
 
+def _moved(tool: Iptables, plan: Plan) -> bool:
+    """Whether a chain has changed since in which the plan deletes a rule by its number."""
+    numbered = [
+        (table, line.split(" ")[1])
+        for table, edit in plan.edits.items()
+        for line in edit.lines
+        if re.match(r"-D \S+ \d+\Z", line)
+    ]
+    now = tool.save() if numbered else {}
+    return any(
+        now.get(table, NO_TABLE).chains.get(chain) != plan.have[table].chains[chain] for table, chain in numbered
+    )
+
+
 def undo(tool: Iptables, plan: Plan, prefix: str) -> None:
     """Put back what the node had of ours when the plan was made."""
-    now = tool.save()
+    now = tool.save(prefix, [name for name, edit in plan.edits.items() if edit.lines])
     lines = []
     for name in {**plan.have, **now}:
         before, table = plan.have.get(name, NO_TABLE), now.get(name, NO_TABLE)
@@ -190,7 +224,8 @@ def undo(tool: Iptables, plan: Plan, prefix: str) -> None:
         for chain in plan.edits[name].chains if name in plan.edits else ():
             if chain not in owned and _ours(before, chain, owned) != _ours(table, chain, owned):
                 want[chain] = before.chains.get(chain, [])
-        lines.append((name, edit_table(table, want, owned).lines))
+        edit = edit_table(table, want, owned)
+        lines.append((name, edit_table(table, want, owned, _unfound(tool, name, edit)).lines))
     text = render((name, edits) for name, edits in lines if edits)
     if text:
         try:

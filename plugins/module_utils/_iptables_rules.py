@@ -9,7 +9,7 @@ Everything here is pure. Rules are kept as text without their `-A CHAIN`, in the
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterable, Iterator, List, NamedTuple
+from typing import Collection, Dict, Iterable, Iterator, List, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 
@@ -27,6 +27,9 @@ MAX_CHAIN_NAME = 28  # XT_EXTENSION_MAXNAMELEN less its ending zero
 _TARGET = re.compile(r"(?:^|\s)(?:-[jg]\s*|--(?:jump|goto)[\s=]\s*)(?!-)(\S+)")
 # Text in quotes as iptables reads and writes it: single quotes mean nothing to it.
 _QUOTED = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
+# iptables-nft-save says so, prints the table as empty or not at all, and succeeds.
+_UNSHOWN = re.compile(r"^# Table `([^']+)' is incompatible", re.MULTILINE)
+_OTHER_HOOKS = re.compile(r"^# Table `([^']+)' contains incompatible base-chains", re.MULTILINE)
 
 Chains = Dict[str, List[str]]
 
@@ -84,6 +87,16 @@ def parse_save(text: str) -> Ruleset:
             policies, chains = {}, {}
             ruleset[line[1:]] = Table(policies, chains)
     return ruleset
+
+
+def unshown(text: str) -> list[str]:
+    """The tables that iptables-save says it cannot show, for they hold rules that only nft can."""
+    return _UNSHOWN.findall(text)
+
+
+def with_other_hooks(text: str) -> list[str]:
+    """The tables of which it says that it leaves base chains out, for they hook in elsewhere than its own."""
+    return _OTHER_HOOKS.findall(text)
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -153,12 +166,13 @@ class Edit(NamedTuple):
     chains: list[str]
 
 
-def edit_table(have: Table, want: Chains, owned: Iterable[str]) -> Edit:
+def edit_table(have: Table, want: Chains, owned: Iterable[str], unfound: Collection[str] = ()) -> Edit:
     """Plan one table.
 
     have -- the table as it is
     want -- the wanted content of all chains that are ours (`owned`), and of chains of others that change
     owned -- names of chains, wanted or present, that belong to us; those not in `want` are removed
+    unfound -- rules that iptables cannot delete by their text
     """
     new = [name for name in want if have.chains.get(name) != want[name]]
     whole = [name for name in new if name in owned]
@@ -168,7 +182,7 @@ def edit_table(have: Table, want: Chains, owned: Iterable[str]) -> Edit:
         lines += [_append(name, rule) for rule in want[name]]
     for name in new:
         if name not in owned:
-            lines += _edit_foreign_chain(name, have.chains.get(name, []), want[name], owned)
+            lines += _edit_foreign_chain(name, have.chains.get(name, []), want[name], owned, unfound)
     lines += ["-X " + name for name in gone]
     return Edit(lines, new + gone)
 
@@ -177,13 +191,18 @@ def _append(chain: str, rule: str) -> str:
     return "-A %s %s" % (chain, rule) if rule else "-A " + chain
 
 
-def _edit_foreign_chain(chain: str, have: list[str], want: list[str], owned: Iterable[str]) -> list[str]:
+def _edit_foreign_chain(
+    chain: str, have: list[str], want: list[str], owned: Iterable[str], unfound: Collection[str]
+) -> list[str]:
     """Take our jumps out and put the wanted ones in, leaving the rules of others and their counters alone.
 
-    Rules go by their text, never by number: were somebody to change the chain meanwhile, a number would
-    name another rule.
+    Rules go by their text where they can: were somebody to change the chain meanwhile, a number would name another
+    rule.
     """
-    deletes = ["-D %s %s" % (chain, rule) for rule in have if target(rule) in owned]
+    gone = [(i, rule) for i, rule in enumerate(have) if target(rule) in owned]
+    # From the last one on, so that the numbers before it hold.
+    deletes = ["-D %s %d" % (chain, i + 1) for i, rule in reversed(gone) if rule in unfound]
+    deletes += ["-D %s %s" % (chain, rule) for dummy, rule in gone if rule not in unfound]
     inserts = ["-I %s %d %s" % (chain, i + 1, rule) for i, rule in enumerate(want) if target(rule) in owned]
     return deletes + inserts
 

@@ -50,9 +50,9 @@ class Declaration(NamedTuple):
     proven: bool = False
     fronts: _conntrack.Fronts | None = None
 
-    @property
-    def boot_content(self) -> str | None:
-        return boot_text(self.wanted) if declares(self.wanted) else None
+    def boot_content(self, plan: Plan) -> str | None:
+        """The file for a boot: what was planned to the letter, which needs no resolver and is what the node has."""
+        return boot_text(plan.canonical) if declares(self.wanted) else None
 
 
 def run_module(module: AnsibleModule, declare: Callable[[dict[str, Any]], list[Declaration]]) -> None:
@@ -61,11 +61,11 @@ def run_module(module: AnsibleModule, declare: Callable[[dict[str, Any]], list[D
     try:
         result = converge(declare(module.params), module.check_mode, module._diff)
     except NotInstalledError as error:
-        if not module.check_mode:
+        if not module.check_mode or module.params["state"] == "absent":
             module.fail_json(msg=str(error))
         # Something else is going to install it: all that can be known now is that the options are in order.
         module.warn("%s. Nothing more can be predicted" % error)
-        result = {"changed": module.params["state"] == "present", "iptables": [], "backend": "", "boot": []}
+        result = {"changed": True, "iptables": [], "backend": "", "boot": []}
     except (InputError, NodeError, CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     for warning in result.pop("warnings", []):
@@ -103,17 +103,22 @@ class Change:
             functools.partial(make_plan, d.tool, d.prefix, d.wanted, exact, d.proven) for d in declarations
         ]
         self._plans = [make() for make in self._planners]
-        self._files = [d for d in declarations if d.boot_file and _files.differs(d.boot_file, d.boot_content)]
+        self._kept = self._boot_files()
 
     @property
     def changed(self) -> bool:
-        return bool(self._files) or any(plan.changed for plan in self._plans)
+        return any(plan.changed for plan in self._plans) or any(file.changed for file in self._kept)
+
+    def _boot_files(self) -> list[_files.FileEdit]:
+        """The files for a boot."""
+        both = zip(self._declarations, self._plans)
+        return [_files.edit(d.boot_file, d.boot_content(plan)) for d, plan in both if d.boot_file]
 
     def refuse_folders(self) -> None:
         """In check mode, a task before this one may only have said that it would make the folder."""
-        for d in self._files:
-            if declares(d.wanted):
-                _files.refuse_missing_folder("save_to", d.boot_file)
+        for file in self._kept:
+            if file.changed and file.after is not None:
+                _files.refuse_missing_folder("save_to", file.path)
 
     def apply(self) -> None:
         """Change the rules; when a later family fails, the earlier ones are put back."""
@@ -125,6 +130,7 @@ class Change:
             self._undo(done)
             raise
         self._plans = done
+        self._kept = self._boot_files()
 
     def undo(self) -> None:
         """Take back what apply() did."""
@@ -137,8 +143,8 @@ class Change:
 
     def save(self) -> None:
         """Write what a boot restores."""
-        for declaration in self._files:
-            _files.write(declaration.boot_file, declaration.boot_content)
+        for file in self._kept:
+            file.write()
 
     def forget_stale(self, check_mode: bool) -> list[_conntrack.Forgotten]:
         """Delete the entries of connection tracking that the rules have overtaken."""
@@ -150,23 +156,24 @@ class Change:
         ]  # fmt: skip
 
     def diff(self) -> list[dict[str, str]]:
-        return [_diff(d, plan) for d, plan in zip(self._declarations, self._plans) if plan.changed]
+        rules = [_diff(d, plan) for d, plan in zip(self._declarations, self._plans) if plan.changed]
+        return rules + [file.diff() for file in self._kept if file.changed]
 
     def result(self) -> dict[str, Any]:
         """What a module returns, but for the diff."""
-        saved = [d for d in self._declarations if d.boot_file and declares(d.wanted)]
+        saved = [(d, p) for d, p in zip(self._declarations, self._plans) if d.boot_file and declares(d.wanted)]
         return {
             "changed": self.changed,
-            "iptables": [d.tool.name for d in self._declarations],
+            "iptables": [d.tool.name for d in self._declarations if d.tool.name],
             "backend": self._declarations[0].tool.backend,
-            "boot": [command for d in saved for command in _boot(d)],
+            "boot": [command for d, plan in saved for command in _boot(d, plan)],
             "warnings": [warning for d in self._declarations for warning in _warnings(d.tool)],
         }
 
 
-def _boot(declaration: Declaration) -> list[str]:
+def _boot(declaration: Declaration, plan: Plan) -> list[str]:
     """Commands as ExecStart of systemd.service(5) takes them: one that may fail begins with a hyphen."""
-    jumps = [exec_start(argv, may_fail=True) for argv in unjump_commands(declaration.tool, declaration.wanted)]
+    jumps = [exec_start(argv, may_fail=True) for argv in unjump_commands(declaration.tool, plan.canonical)]
     return [*jumps, exec_start([*declaration.tool.restore_command, declaration.boot_file])]
 
 
@@ -176,11 +183,13 @@ def _diff(declaration: Declaration, plan: Plan) -> dict[str, str]:
 
 
 def _warnings(tool: Iptables) -> list[str]:
-    rules = tool.rules_elsewhere()
-    if not rules:
+    rules, unshown = tool.rules_elsewhere()
+    if not rules and not unshown:
         return []
     other = {"nft": "legacy", "legacy": "nft"}[tool.backend]
+    holds = ["%d rules or policies" % rules] if rules else []
+    holds += ["the table %s, which it cannot show (see `nft list table %s`)" % (t, tool.nft_name(t)) for t in unshown]
     return [
-        "%s was used, but the %s backend of this node holds %d rules or policies too, and packets pass through both: "
-        "see %s-save, and move them to one backend" % (tool.name, other, rules, tool.command_of(other))
+        "%s was used, but the %s backend of this node holds %s too, and packets pass through both: "
+        "see %s-save, and move them to one backend" % (tool.name, other, " and ".join(holds), tool.command_of(other))
     ]

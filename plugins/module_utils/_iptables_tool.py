@@ -10,12 +10,19 @@ import ctypes
 import os
 import re
 import tempfile
-from typing import Iterator, Mapping
+from typing import Collection, Iterator, Mapping
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _nft_table
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, Completed, run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_sets import parse_headers
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import TABLES, Ruleset, parse_save
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import (
+    TABLES,
+    Ruleset,
+    parse_save,
+    unshown,
+    with_other_hooks,
+)
 
 _CLONE_NEWNET = 0x40000000
 _LOCK_HELD = 4  # iptables(8), exit code "resource problem"
@@ -40,6 +47,8 @@ class Iptables:
     backend -- auto | nft | legacy; auto is what the node's own command uses
     wait -- seconds to wait for the xtables lock, which only the legacy backend takes
     sets -- lines for `ipset restore` that make the sets which are going to be there, by their names
+
+    After save(), `unshown` and `other_hooks` name the tables that it could not show, and not wholly.
     """
 
     def __init__(
@@ -50,6 +59,8 @@ class Iptables:
         self.family = family
         self.wait = wait
         self._sets = sets or {}
+        self.unshown: list[str] = []
+        self.other_hooks: list[str] = []
         self._family_command = "iptables" if family == "ipv4" else "ip6tables"
         plain, self.version = self._ask(self._family_command)
         if backend in ("auto", plain):
@@ -59,6 +70,8 @@ class Iptables:
         else:
             self.command = self.command_of(backend)
             self.backend, self.version = self._ask(self.command)
+            if not plain and not self.backend:
+                raise NotInstalledError("%s is not installed: install the package iptables" % self.command)
             if self.backend != backend:
                 raise NodeError(
                     "the backend %s is asked for, but %s is not installed; the node's own backend is %s"
@@ -96,9 +109,25 @@ class Iptables:
             {"nft": "nf_tables"}.get(self.backend, self.backend),
         )
 
-    def save(self) -> Ruleset:
-        """The rules of all tables in use."""
-        return parse_save(run([self.command + "-save"]).out)
+    def save(self, prefix: str = "", tables: Collection[str] = ()) -> Ruleset:
+        """The rules of all tables in use.
+
+        NodeError where a table cannot be shown that is one of `tables`, or has chains that begin with the prefix.
+        """
+        text = run([self.command + "-save"]).out
+        self.unshown, self.other_hooks = unshown(text), with_other_hooks(text)
+        for table in self.unshown if prefix else ():
+            if table in tables or any(name.startswith(prefix) for name in _nft_table.chains(self.family, table)):
+                raise NodeError(
+                    "%s cannot show the table %s of this node, for it holds rules of nftables that it does not know: "
+                    "see them by `nft list table %s`, and move them into a table of another name, such as `inet site`"
+                    % (self.name, table, self.nft_name(table))
+                )
+        return parse_save(text)
+
+    def nft_name(self, table: str) -> str:
+        """How nft calls a table."""
+        return "%s %s" % ({"ipv4": "ip", "ipv6": "ip6"}[self.family], table)
 
     def restore(self, text: str, lock_file: str = "") -> Completed:
         """Load rules. The caller looks at the exit code; a lock that is held too long raises LockError.
@@ -116,18 +145,27 @@ class Iptables:
             return done._replace(rc=1, err="a rule asks it to print something: leave out -h, -V and -v")
         return done
 
-    def rules_elsewhere(self) -> int:
-        """How many rules, or policies other than ACCEPT, the other backend holds: packets pass through both."""
+    def rules_elsewhere(self) -> tuple[int, list[str]]:
+        """How many rules, or policies other than ACCEPT, the other backend holds: packets pass through both.
+
+        And the tables that it cannot show.
+        """
         other = {"nft": "legacy", "legacy": "nft"}[self.backend]
         if other == "legacy" and not self.legacy_tables():
-            return 0  # asking would only load the kernel's modules
+            return 0, []  # asking would only load the kernel's modules
         try:
-            ruleset = parse_save(run([self.command_of(other) + "-save"]).out)
+            text = run([self.command_of(other) + "-save"]).out
         except CommandError:
-            return 0
+            return 0, []
+        ruleset = parse_save(text)
         rules = sum(len(chain) for table in ruleset.values() for chain in table.chains.values())
         policies = sum(policy != "ACCEPT" for table in ruleset.values() for policy in table.policies.values())
-        return rules + policies
+        return rules + policies, unshown(text)
+
+    def finds(self, table: str, chain: str, rule: list[str]) -> bool:
+        """Whether iptables finds a rule by its text, which it does not for all that it prints itself (connlimit)."""
+        argv = [self.command, "--wait", str(self.wait), "-t", table, "-C", chain, *rule]
+        return run(argv, check=False).rc == 0
 
     def legacy_tables(self) -> str:
         """The legacy backend's tables as the kernel lists them, one a line; empty where it has none."""
@@ -161,6 +199,49 @@ class Iptables:
         except CommandError as error:
             raise InputError("the ipset %s is not on the node: %s" % (name, error)) from error
         return "create %s %s\n" % (name, live.header)
+
+
+class NoIptables(Iptables):
+    """A node without iptables whose kernel holds nothing of ours either: there is nothing to remove.
+
+    NotInstalledError where it does, or may.
+    """
+
+    def __init__(self, family: str, prefix: str) -> None:
+        self.family, self.backend, self.version, self.command = family, "", "", ""
+        self.unshown, self.other_hooks = [], []
+        tables = [name for name in TABLES if self._holds(name, prefix)] + self.legacy_tables().split()
+        if tables:
+            raise NotInstalledError(
+                "iptables is not installed, and there may be chains of ours in the kernel's %s tables %s: install the "
+                "package iptables, by which they are removed" % (family, ", ".join(tables))
+            )
+
+    def _holds(self, table: str, prefix: str) -> bool:
+        try:
+            return any(name.startswith(prefix) for name in _nft_table.chains(self.family, table))
+        except OSError:  # this kernel has no nftables
+            return False
+
+    @property
+    def name(self) -> str:
+        return ""
+
+    def save(self, prefix: str = "", tables: Collection[str] = ()) -> Ruleset:
+        return {}
+
+    def rules_elsewhere(self) -> tuple[int, list[str]]:
+        return 0, []
+
+
+def find_iptables(family: str, backend: str, wait: int, prefix: str, present: bool) -> Iptables:
+    """The node's iptables; where there is none, and nothing of ours is to be there or is there, NoIptables."""
+    try:
+        return Iptables(family, backend, wait)
+    except NotInstalledError:
+        if present:
+            raise
+        return NoIptables(family, prefix)
 
 
 @contextlib.contextmanager

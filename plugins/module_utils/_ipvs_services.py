@@ -23,7 +23,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
     _ipvs_kernel,
     _ipvs_model,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import ask
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import Options
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import Change
@@ -77,7 +77,7 @@ def missing_packages() -> list[str]:
 
 def node_addresses(vips: set[str]) -> list[str]:
     """The addresses by which others reach this node itself."""
-    links = json.loads(run(["ip", "-json", "address", "show"]).out or "[]")
+    links = json.loads(ask(["ip", "-json", "address", "show"]) or "[]")
     return [
         found["local"]
         for link in links

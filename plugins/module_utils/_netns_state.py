@@ -17,7 +17,12 @@ import os
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _netns_server
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import (
+    CommandError,
+    Completed,
+    ask,
+    run,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_model import Route
 
 RUN_DIR = "/run/netns"
@@ -196,8 +201,8 @@ def _read_namespace(name: str, pids: list[int], keys: Iterable[str]) -> Namespac
     try:
         if os.stat(os.path.join(RUN_DIR, name)).st_dev == os.stat(RUN_DIR).st_dev:
             return Namespace("", False, {}, (), {}, {}, stale=True)
-        shown = run(["ip", "-details", "-json", "-netns", name, "-batch", "-"], stdin=READ)
-        addresses, routes = parse_json(shown.out)
+        shown = ask(["ip", "-details", "-json", "-netns", name, "-batch", "-"], READ)
+        addresses, routes = parse_json(shown)
         with entered(name):
             values = {key: _read_sysctl(key) for key in keys}
     except (FileNotFoundError, CommandError):

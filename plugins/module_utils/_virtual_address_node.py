@@ -12,7 +12,7 @@ import os
 import re
 from typing import Any, Iterator, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, ask, run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._neighbor import announce, probe
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import (
@@ -75,7 +75,7 @@ def converge(want: Want, check_mode: bool, ask: bool, tell: bool) -> dict[str, A
 
 def read_state(interface: str) -> State:
     """The node's links and their addresses, read once."""
-    listed = json.loads(run(["ip", "-details", "-json", "address", "show"]).out or "[]")
+    listed = json.loads(ask(["ip", "-details", "-json", "address", "show"]) or "[]")
     links = [read_link(entry) for entry in listed if "ifname" in entry]
     by_name = {link.name: link for link in links}
     folder = interface if interface in by_name else "default"

@@ -147,7 +147,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run
     Declaration,
     run_module,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import find_iptables
 
 ARGUMENTS = {
     "family": {"type": "str", "choices": ["ipv4", "ipv6"], "default": "ipv4"},
@@ -162,8 +162,8 @@ def declare(options: dict[str, Any]) -> list[Declaration]:
     """The wanted state of one family."""
     prefix = parse_prefix(options["prefix"])
     wanted = parse_tables(options["tables"], prefix)
-    tool = Iptables(options["family"], options["backend"], options["wait"])
     present = options["state"] == "present"
+    tool = find_iptables(options["family"], options["backend"], options["wait"], prefix, present)
     return [Declaration(tool, prefix, wanted if present else _without(wanted), options["save_to"] or "")]
 
 

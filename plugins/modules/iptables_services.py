@@ -130,7 +130,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run
     Declaration,
     run_module,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import find_iptables
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import SERVICES_ARGUMENTS, read_services
 
 ARGUMENTS = {
@@ -142,15 +142,15 @@ ARGUMENTS = {
 
 def declare(options: dict[str, Any]) -> list[Declaration]:
     """The wanted state of both families."""
-    services = read_services(options)
+    services, state = read_services(options), options["state"]
     declarations = []
     for family, common in parse_options(options).items():
         # Isolation holds for both families: a barrier with a way round it is none.
-        present = options["state"] == "present" and (common.isolate or any(s.family == family for s in services))
+        present = state == "present" and (common.isolate or any(s.family == family for s in services))
         folder = options["save_to"]
         declarations.append(
             Declaration(
-                Iptables(family, options["backend"], options["wait"]),
+                find_iptables(family, options["backend"], options["wait"], common.prefix, state == "present"),
                 common.prefix,
                 layout(services, family, common) if present else {},
                 "%s/rules.%s" % (folder, {"ipv4": "v4", "ipv6": "v6"}[family]) if folder else "",

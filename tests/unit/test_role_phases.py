@@ -61,7 +61,7 @@ def texts(value: Any) -> Iterator[str]:
 
 def needed(role: Path, tasks: list[dict[str, Any]]) -> set[str]:
     """The private variables that tasks read where there must be one, also by way of the role's own variables."""
-    own = {}
+    own: dict[str, Any] = {}
     if (role / "vars/main.yml").exists():
         own = yaml.safe_load((role / "vars/main.yml").read_text()) or {}
     found: set[str] = set()
