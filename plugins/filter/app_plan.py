@@ -39,6 +39,10 @@ options:
     description: What O(homelab.loadbalancer.app#role:main:app_delete_data) describes.
     type: bool
     default: false
+  where:
+    description: How messages call the list of objects.
+    type: str
+    default: definitions
 """
 
 EXAMPLES = r"""
@@ -68,11 +72,13 @@ def app_plan(
     looked_up: Sequence[Mapping[str, Any]] = (),
     part_of: str = "",
     present: bool = True,
+    *,
     delete_data: bool = False,
+    where: str = "definitions",
 ) -> dict[str, Any]:
     """What to apply and to remove."""
     try:
-        return _app_plan.plan(declared, looked_up, part_of, present, delete_data)._asdict()
+        return _app_plan.plan(declared, looked_up, part_of, present, delete_data=delete_data, where=where)._asdict()
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
 
