@@ -61,7 +61,7 @@ class ActionModule(k8s_objects.ActionModule, ToolAction):
                 scopes = self._run_module("kubernetes.core.k8s_cluster_info", {}, check_mode=False)["apis"]
             self._objects = sources.placed(objects, default, override, scopes)
         except InputError as error:
-            raise AnsibleActionFail(str(error)) from None
+            raise AnsibleActionFail(printable(str(error))) from None
         # k8s_objects turns the list around for a removal.
         return list(self._objects)
 

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_manage as manage
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import leaves
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 from ansible_collections.homelab.loadbalancer.plugins.modules.k8s_manage import ARGUMENTS
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_sources import load_documents
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import ToolAction
@@ -32,7 +33,7 @@ class ActionModule(ToolAction):
         try:
             arguments = {**self._given(ARGUMENTS), **self._parsed(operation)}
         except InputError as error:
-            raise AnsibleActionFail(str(error)) from None
+            raise AnsibleActionFail(printable(str(error))) from None
         # Any value of a patch may be one of a Secret.
         secret = [*leaves((arguments["definition"] or {}).get("data")), *leaves(arguments["patch"])]
         secret += leaves((arguments["definition"] or {}).get("stringData"))

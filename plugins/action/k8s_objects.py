@@ -12,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_objects as objects
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable, printable_diff
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import K8sAction
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -45,17 +46,20 @@ class ActionModule(K8sAction):
         if any(step.fault == objects.UNAUTHORIZED for step in steps):
             self._fail(objects.UNAUTHORIZED)  # one cause, of all objects
         if faults:
-            raise AnsibleActionFail("nothing was changed, because the cluster refuses\n" + "\n".join(faults))
+            said = "nothing was changed, because the cluster refuses\n" + "\n".join(faults)
+            raise AnsibleActionFail(printable(said))
         steps = [step for step in steps if step.verb != "keep"]
         if not check_mode:
             self._apply([step.definition for step in steps])
         names = [(objects.name_of(step.definition), step) for step in steps]
         result["changed"] = bool(steps)
         result["changes"] = ["%s %s" % (step.verb, name) for name, step in names]
-        result["diff"] = [
-            {"before_header": name, "after_header": name, "before": step.before or "", "after": step.after or ""}
-            for name, step in names
-        ]
+        result["diff"] = printable_diff(
+            [
+                {"before_header": name, "after_header": name, "before": step.before or "", "after": step.after or ""}
+                for name, step in names
+            ]
+        )
         return result
 
     def _apply(self, definitions: list[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_c
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_rollout as rollout
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import full_name
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import view
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import K8sAction
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -58,7 +59,7 @@ class ActionModule(K8sAction):
             stuck = any(why.stuck for one in unbound for why in one.values())
             if lives and (late or stuck or any(map(self._hopeless, lives, found))):
                 report = self._report(lives, found, unbound or [{}] * len(lives), waited, late)
-                raise AnsibleActionFail(report)
+                raise AnsibleActionFail(printable(report))
             time.sleep(INTERVAL if wanted else 0)
         return complete
 

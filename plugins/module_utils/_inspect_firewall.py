@@ -105,7 +105,7 @@ def read_nftables(text: str) -> list[dict[str, Any]]:
     """The tables that `nft -j list ruleset` printed, those of iptables-nft among them."""
     tables: dict[tuple[str, str], dict[str, Any]] = {}
     bases: dict[tuple[str, str], set[str]] = {}
-    for entry in json.loads(text).get("nftables", []):
+    for entry in json.loads(text, strict=False).get("nftables", []):
         for kind, thing in entry.items():
             if kind == "table":
                 at = thing["family"], thing["name"]

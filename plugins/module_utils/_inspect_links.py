@@ -67,7 +67,7 @@ class Network(NamedTuple):
 
 def read_entries(text: str) -> list[dict[str, Any]]:
     """What `ip -json` lists. It may print nothing, or empty objects for what was filtered out."""
-    return [entry for entry in json.loads(text.strip() or "[]") if entry]
+    return [entry for entry in json.loads(text.strip() or "[]", strict=False) if entry]
 
 
 def read_links(text: str) -> tuple[Link, ...]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import functools
 from typing import Any, Callable, NamedTuple
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _conntrack, _files
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
@@ -27,6 +25,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_too
     NodeError,
     NotInstalledError,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._systemd import exec_start
 
 COMMON_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -55,7 +54,7 @@ class Declaration(NamedTuple):
         return boot_text(plan.canonical) if declares(self.wanted) else None
 
 
-def run_module(module: AnsibleModule, declare: Callable[[dict[str, Any]], list[Declaration]]) -> None:
+def run_module(module: Module, declare: Callable[[dict[str, Any]], list[Declaration]]) -> None:
     """The body of a module: declare the wanted state from its options, converge, and report."""
     result: dict[str, Any] = {}
     try:

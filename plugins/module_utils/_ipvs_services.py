@@ -77,7 +77,7 @@ def missing_packages() -> list[str]:
 
 def node_addresses(vips: set[str]) -> list[str]:
     """The addresses by which others reach this node itself."""
-    links = json.loads(ask(["ip", "-json", "address", "show"]) or "[]")
+    links = json.loads(ask(["ip", "-json", "address", "show"]) or "[]", strict=False)
     return [
         found["local"]
         for link in links

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from ansible.module_utils.basic import AnsibleModule
-
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_number
 
 # A login to EKS. The action plugin makes it on the control node, and passes a kubeconfig to the module.
@@ -40,12 +39,12 @@ def check_numbers(options: Mapping[str, Any]) -> None:
             parse_number(options[key], low, high, key, what)
 
 
-def discreet_module(**more: Any) -> AnsibleModule:
-    """An AnsibleModule, with these arguments, that does not return the token in the content of a kubeconfig.
+def discreet_module(**more: Any) -> Module:
+    """A module, with these arguments, that does not return the token in the content of a kubeconfig.
 
     Not by `no_log` of the option: then the path of one, which is no secret, would be hidden in objects as well.
     """
-    module = AnsibleModule(**more)
+    module = Module(**more)
     if isinstance(module.params["kubeconfig"], dict):
         module.no_log_values.update(entry["user"]["token"] for entry in module.params["kubeconfig"]["users"])
     return module

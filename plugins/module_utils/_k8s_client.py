@@ -14,11 +14,12 @@ import json
 import traceback
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_access import ACCESS, discreet_module
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 
 try:
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
@@ -117,7 +118,7 @@ class Server:
         return [one for resources in groups for one in resources if type(one).__name__ != "ResourceList"]
 
 
-def run_module(arguments: Mapping[str, Any], work: Callable[[Server, AnsibleModule], dict[str, Any]]) -> None:
+def run_module(arguments: Mapping[str, Any], work: Callable[[Server, Module], dict[str, Any]]) -> None:
     """The main() of a module that asks the API server."""
     module = discreet_module(argument_spec={**arguments, **ACCESS}, supports_check_mode=True)
     if MISSING:

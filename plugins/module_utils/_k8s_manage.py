@@ -9,8 +9,6 @@ import json
 import time
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import RefusalError, Server
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
@@ -23,6 +21,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact i
     redacted_pair,
     without_managed_fields,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 
 OPERATIONS = ("create", "replace", "patch", "delete", "read")
 PATCH_TYPES = {
@@ -208,7 +207,7 @@ class Manager:
         return thing
 
 
-def work(server: Server, module: AnsibleModule) -> dict[str, Any]:
+def work(server: Server, module: Module) -> dict[str, Any]:
     options = module.params
     manager = Manager(server, options, module.check_mode)
     before, after = manager.run()

@@ -222,7 +222,7 @@ def _read_namespace(name: str, pids: list[int], keys: Iterable[str]) -> Namespac
 
 def parse_json(text: str) -> list[Any]:
     """The documents that `ip -json -batch` prints one after the other."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(strict=False)  # ip prints names of links as they are
     documents = []
     text = text.strip()
     while text:

@@ -12,7 +12,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._command impo
 
 def local_addresses(family: str) -> set[str]:
     """The addresses of the node's links at which others reach it: those of the loopback are not among them."""
-    links = json.loads(run(["ip", "-json", "address", "show"]).out or "[]")
+    links = json.loads(run(["ip", "-json", "address", "show"]).out or "[]", strict=False)
     addresses = {found["local"] for link in links for found in link.get("addr_info", []) if "local" in found}
     outside = {address for address in addresses if address != "::1" and not address.startswith("127.")}
     return {address for address in outside if (":" in address) == (family == "ipv6")}

@@ -64,7 +64,7 @@ def find_way(ip: IPAddress, links: Mapping[str, Link]) -> Owners:
     done = run(["ip", "-json", "route", "get", str(ip)], check=False)
     if done.rc != 0:
         return Owners(str(ip), reason="no route to it (%s)" % done.err.strip())
-    return read_way(ip, json.loads(done.out)[0], links)
+    return read_way(ip, json.loads(done.out, strict=False)[0], links)
 
 
 def read_way(ip: IPAddress, route: Mapping[str, Any], links: Mapping[str, Link]) -> Owners:

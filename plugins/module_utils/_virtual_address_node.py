@@ -75,7 +75,7 @@ def converge(want: Want, check_mode: bool, ask: bool, tell: bool) -> dict[str, A
 
 def read_state(interface: str) -> State:
     """The node's links and their addresses, read once."""
-    listed = json.loads(ask(["ip", "-details", "-json", "address", "show"]) or "[]")
+    listed = json.loads(ask(["ip", "-details", "-json", "address", "show"]) or "[]", strict=False)
     links = [read_link(entry) for entry in listed if "ifname" in entry]
     by_name = {link.name: link for link in links}
     folder = interface if interface in by_name else "default"

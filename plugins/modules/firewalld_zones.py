@@ -109,17 +109,16 @@ firewalld:
   sample: running
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._firewalld import KINDS
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._firewalld_node import converge
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 
 
 def main() -> None:
     values = {kind: {"type": "list", "elements": "str", "default": []} for kind in KINDS}
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "zones": {
                 "type": "list",

@@ -128,13 +128,12 @@ boot:
   sample: [ipset -exist -file /etc/blocklist.ipset restore]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_input import parse_prefix, parse_sets
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_run import converge
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import NodeError, NotInstalledError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 
 ARGUMENTS = {
     "sets": {"type": "list", "elements": "dict", "default": []},
@@ -145,7 +144,7 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = Module(argument_spec=ARGUMENTS, supports_check_mode=True)
     options = module.params
     try:
         wanted = parse_sets(options["sets"], options["state"] == "present")

@@ -138,8 +138,6 @@ boot:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_prefix, parse_tables
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import Wanted, WantedTable
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import (
@@ -148,6 +146,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run
     run_module,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import find_iptables
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 
 ARGUMENTS = {
     "family": {"type": "str", "choices": ["ipv4", "ipv6"], "default": "ipv4"},
@@ -173,7 +172,7 @@ def _without(wanted: Wanted) -> Wanted:
 
 
 def main() -> None:
-    run_module(AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True), declare)
+    run_module(Module(argument_spec=ARGUMENTS, supports_check_mode=True), declare)
 
 
 if __name__ == "__main__":

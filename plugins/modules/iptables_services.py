@@ -120,8 +120,6 @@ boot:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._conntrack import fronts_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import LAYOUTS, layout
@@ -131,6 +129,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run
     run_module,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import find_iptables
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import SERVICES_ARGUMENTS, read_services
 
 ARGUMENTS = {
@@ -162,7 +161,7 @@ def declare(options: dict[str, Any]) -> list[Declaration]:
 
 
 def main() -> None:
-    run_module(AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True), declare)
+    run_module(Module(argument_spec=ARGUMENTS, supports_check_mode=True), declare)
 
 
 if __name__ == "__main__":

@@ -168,17 +168,16 @@ EXAMPLES = r"""
 RETURN = r"""
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import ChangeError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_kernel import NoIpvsError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_run import converge
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "virtual_servers": {"type": "list", "elements": "dict", "default": []},
             "virtual_servers_file": {"type": "path"},

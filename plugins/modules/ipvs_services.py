@@ -122,8 +122,6 @@ boot:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
@@ -138,6 +136,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_service
     Settings,
     missing_packages,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import (
     SERVICES_ARGUMENTS,
     Service,
@@ -168,7 +167,7 @@ def parse(params: dict[str, Any]) -> tuple[list[Service], dict[str, Options], Se
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = Module(argument_spec=ARGUMENTS, supports_check_mode=True)
     params, diff = module.params, module._diff
     missing = missing_packages()
     try:

@@ -113,11 +113,10 @@ found:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import TEXTS, Server, run_module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_list import ACCEPT, hide, listing, query_of
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 
 ARGUMENTS: dict[str, Any] = {
     "kinds": {"type": "list", "elements": "str", "required": True},
@@ -130,7 +129,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def work(server: Server, module: AnsibleModule) -> dict[str, Any]:
+def work(server: Server, module: Module) -> dict[str, Any]:
     """What is found of each kind. All kinds are known before the first is asked for."""
     options = module.params
     kinds = [kind for kind in options["kinds"] if kind]

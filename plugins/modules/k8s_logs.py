@@ -111,8 +111,6 @@ text:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_logs as logs
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import (
@@ -121,6 +119,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client i
     Server,
     run_module,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 
 ARGUMENTS: dict[str, Any] = {
@@ -134,7 +133,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def work(server: Server, module: AnsibleModule) -> dict[str, Any]:
+def work(server: Server, module: Module) -> dict[str, Any]:
     # An empty text is a list of one empty text to Ansible.
     texts = {key: [text for text in module.params[key] if text] for key in ("names", "label_selectors")}
     options = {**module.params, **texts}

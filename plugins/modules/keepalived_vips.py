@@ -202,13 +202,12 @@ vips:
   sample: [192.168.10.100, 'fd00:10::100']
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_kernel import NoIpvsError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived import SCHEDULERS, parse
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived_node import converge
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 
 HEALTH_CHECK = {
     "type": {"type": "str", "choices": ["tcp", "http", "https"], "default": "tcp"},
@@ -221,7 +220,7 @@ HEALTH_CHECK = {
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "interface": {"type": "str"},
             "services": {"type": "list", "elements": "dict", "default": []},

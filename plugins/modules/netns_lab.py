@@ -78,10 +78,9 @@ namespaces:
 
 import os
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_apply import apply
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_model import parse_lab
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_plan import plan, sysctls_of
@@ -89,7 +88,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state 
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "name": {"type": "str", "required": True},
             # Their entries are validated by the model, whose messages name them by index.

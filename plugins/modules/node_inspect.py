@@ -216,13 +216,12 @@ report:
 
 import os
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _inspect_node
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "timeout": {"type": "int", "default": 10},
             "namespaces": {"type": "bool", "default": True},

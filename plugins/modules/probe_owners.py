@@ -99,15 +99,14 @@ networks:
 
 import ipaddress
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _probe_owners
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_node import read_state
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "addresses": {"type": "list", "elements": "str", "default": []},
             "seconds": {"type": "float", "default": 1},

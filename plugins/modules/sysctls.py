@@ -56,14 +56,13 @@ before:
   sample: {net.ipv4.ip_forward: '0'}
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files, _sysctls
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={"values": {"type": "dict", "required": True}, "save_to": {"type": "path"}},
         supports_check_mode=True,
     )

@@ -101,17 +101,16 @@ addresses:
 
 import os
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_model import parse_nodes
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_node import apply, preflight, read, wait
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_plan import plan
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "name": {"type": "str", "required": True},
             "folder": {"type": "path", "required": True},

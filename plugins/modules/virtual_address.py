@@ -167,10 +167,9 @@ batch:
     - address replace fd00:10::100/128 dev eth0 metric 27746 nodad noprefixroute preferred_lft 0
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Want
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_entries import (
     parse_addresses,
@@ -180,7 +179,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_addr
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "interface": {"type": "str", "required": True},
             "addresses": {"type": "list", "elements": "str", "default": []},

@@ -90,15 +90,14 @@ addresses:
   sample: [192.168.10.2/24, 'fe80::1/64']
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _vrrp
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_node import read_state
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "interface": {"type": "str", "required": True},
             "seconds": {"type": "float", "default": 4},

@@ -19,6 +19,7 @@ from ansible.plugins.loader import filter_loader
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_access
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_objects as objects
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _eks as eks
 
 # The options by which modules find the API server.
@@ -45,7 +46,7 @@ class K8sAction(ActionBase):
         try:
             _k8s_access.check_numbers(self._options)
         except InputError as error:
-            raise AnsibleActionFail(str(error)) from None
+            raise AnsibleActionFail(printable(str(error))) from None
         for key in ("kubeconfig", "context"):
             if self._options["eks"] and self._options[key]:
                 raise AnsibleActionFail(
@@ -85,12 +86,12 @@ class K8sAction(ActionBase):
         with self._silent(check_mode):
             returned: dict[str, Any] = self._execute_module(name, {**arguments, **access}, task_vars=self._vars)
         if returned.get("failed"):
-            raise AnsibleActionFail(self._explained(_said(returned), made))
+            raise AnsibleActionFail(printable(self._explained(_said(returned), made)))
         return returned
 
     def _fail(self, text: str) -> NoReturn:
         """Fail with what the API server said of an object, and what the user can do."""
-        raise AnsibleActionFail(self._explained(text, self._login()))
+        raise AnsibleActionFail(printable(self._explained(text, self._login())))
 
     @contextlib.contextmanager
     def _silent(self, check_mode: bool) -> Iterator[None]:
@@ -113,7 +114,7 @@ class K8sAction(ActionBase):
         try:
             return eks.kept(constants.DEFAULT_LOCAL_TMP, self._options["eks"])
         except eks.EksError as error:
-            raise AnsibleActionFail(str(error)) from None
+            raise AnsibleActionFail(printable(str(error))) from None
 
     def _explained(self, text: str, made: eks.Login | None) -> str:
         """Why a module failed, with what the user can do."""
