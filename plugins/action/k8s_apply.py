@@ -52,7 +52,7 @@ class ActionModule(k8s_objects.ActionModule, ToolAction):
         options = self._options
         self._gate(options["allow_write"])
         try:
-            given = sources.parse_sources(options["src"], options["checksum"], "src")
+            given = sources.parse_sources(options["src"], options["checksum"], options["prefix"] + "src")
             objects = sources.read_objects(given, options["definitions"], self._find, self._content)
             self._objects = objects
             default, override = options["default_namespace"], options["override_namespace"]

@@ -43,14 +43,14 @@ class ActionModule(ToolAction):
     def _parsed(self, operation: str) -> dict[str, Any]:
         """The object and the patch, checked before anything is asked of the server."""
         options = self._options
-        values = {key: _loaded(options[key], key) for key in ("definition", "patch")}
+        values = {key: _loaded(options[key], options["prefix"] + key) for key in ("definition", "patch")}
         needed = GIVEN.get(operation)
         if needed and not values[needed]:
-            raise InputError("%s is missing: the operation %s needs it" % (needed, operation))
+            raise InputError("%s%s is missing: the operation %s needs it" % (options["prefix"], needed, operation))
         if values["definition"]:
-            values["definition"] = manage.parse_definition(values["definition"], "definition")
+            values["definition"] = manage.parse_definition(values["definition"], options["prefix"] + "definition")
         if operation == "patch":
-            values["patch"] = manage.parse_patch(values["patch"], options["patch_type"], "patch")
+            values["patch"] = manage.parse_patch(values["patch"], options["patch_type"], options["prefix"] + "patch")
         manage.parse_target(options, values["definition"] or {})
         return values
 

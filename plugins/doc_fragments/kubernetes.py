@@ -30,6 +30,11 @@ options:
       - The context of the kubeconfig. Without one, its current context.
     type: str
     default: ''
+  prefix:
+    description:
+      - What the names of the variables that the options come from begin with, for error messages.
+    type: str
+    default: ''
   eks:
     description:
       - An Amazon EKS cluster to log in to by AWS IAM, instead of a kubeconfig. The AWS credentials are those of the

@@ -22,6 +22,7 @@ EKS: dict[str, dict[str, Any]] = {
 ACCESS: dict[str, dict[str, Any]] = {
     "kubeconfig": {"type": "raw", "default": ""},  # a path, or the content of one
     "context": {"type": "str", "default": ""},
+    "prefix": {"type": "str", "default": ""},
     "eks": {"type": "dict", "options": EKS},
 }
 
@@ -32,11 +33,11 @@ NUMBERS = {
 }
 
 
-def check_numbers(options: Mapping[str, Any]) -> None:
-    """InputError where a number makes no sense."""
+def check_numbers(options: Mapping[str, Any], prefix: str = "") -> None:
+    """InputError where a number makes no sense; the prefix stands before the options' names."""
     for key, (low, high, what) in NUMBERS.items():
         if key in options:
-            parse_number(options[key], low, high, key, what)
+            parse_number(options[key], low, high, prefix + key, what)
 
 
 def discreet_module(**more: Any) -> Module:

@@ -78,15 +78,16 @@ class Server:
         answer: dict[str, Any] = json.loads(self.ask("GET", path, query=query, accept=accept))
         return answer
 
-    def refuse_missing_namespace(self, namespace: str) -> None:
+    def refuse_missing_namespace(self, namespace: str, where: str) -> None:
         """InputError where there is no such namespace, in which the API server finds nothing without a word."""
         try:
-            self.get("/api/v1/namespaces/" + parse_label(namespace, "namespace"))
+            self.get("/api/v1/namespaces/" + parse_label(namespace, where))
         except RefusalError as error:
             if error.status != 404:
                 return  # it may not be asked for, for instance
             raise InputError(
-                "there is no namespace %s: see its spelling, or list the cluster's by the kind namespaces" % namespace
+                "%s: there is no namespace %s: see its spelling, or list the cluster's by the kind namespaces"
+                % (where, namespace)
             ) from error
 
     def find(self, kind: str, api_version: str, verb: str) -> Any:

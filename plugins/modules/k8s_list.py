@@ -140,7 +140,7 @@ def work(server: Server, module: Module) -> dict[str, Any]:
     namespace = options["namespace"]
     found = []
     if namespace and any(resource.namespaced for resource in resources):
-        server.refuse_missing_namespace(namespace)
+        server.refuse_missing_namespace(namespace, options["prefix"] + "namespace")
     for resource in resources:
         answer = server.get(resource.path(namespace=namespace or None), query, ACCEPT)
         with_namespace = bool(resource.namespaced and not namespace)

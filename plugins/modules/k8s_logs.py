@@ -140,8 +140,8 @@ def work(server: Server, module: Module) -> dict[str, Any]:
     if bool(options["names"]) == bool(options["label_selectors"]):
         raise InputError("say which pods: by their names or by their labels, and not by both")
     if options["namespace"]:
-        server.refuse_missing_namespace(options["namespace"])
-    since = logs.parse_since(options["since"], "since")
+        server.refuse_missing_namespace(options["namespace"], options["prefix"] + "namespace")
+    since = logs.parse_since(options["since"], options["prefix"] + "since")
     pods = found_pods(server, options)
     wanted = [(pod, name) for pod in pods for name in logs.containers_of(pod, options["container"])]
     if pods and not wanted:

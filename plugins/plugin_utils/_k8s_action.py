@@ -44,7 +44,7 @@ class K8sAction(ActionBase):
         access = {**ACCESS, "eks": {**ACCESS["eks"], "default": copy.copy(self._default_eks())}}
         self._options = self.validate_argument_spec({**arguments, **access})[1]
         try:
-            _k8s_access.check_numbers(self._options)
+            _k8s_access.check_numbers(self._options, self._options["prefix"])
         except InputError as error:
             raise AnsibleActionFail(printable(str(error))) from None
         for key in ("kubeconfig", "context"):
@@ -67,7 +67,7 @@ class K8sAction(ActionBase):
     def _definitions(self) -> list[dict[str, Any]]:
         """The objects that the task names."""
         try:
-            return objects.parse_definitions(self._options["definitions"], "definitions")
+            return objects.parse_definitions(self._options["definitions"], self._options["prefix"] + "definitions")
         except InputError as error:
             raise AnsibleActionFail(str(error)) from error
 

@@ -37,7 +37,8 @@ class ToolAction(K8sAction):
     ) -> dict[str, Any]:
         """What a module returns. A message of it may quote a pod, or a value of `secret`."""
         try:
-            returned = self._run_module("homelab.loadbalancer." + name, arguments, check_mode)
+            given = {**arguments, "prefix": self._options["prefix"]}
+            returned = self._run_module("homelab.loadbalancer." + name, given, check_mode)
         except AnsibleActionFail as error:
             raise AnsibleActionFail(printable(scrub(str(error), secret))) from None
         return returned

@@ -366,23 +366,23 @@ def test_a_namespace_that_is_not_there_is_no_empty_one(api: Api, tmp_path: Path)
 
     def asked(work: Any, namespace: str) -> Any:
         params = {key: value.get("default") for key, value in {**k8s_list.ARGUMENTS, **k8s_logs.ARGUMENTS}.items()}
-        params.update(kinds=["pods"], label_selectors=["app=web"], namespace=namespace)
+        params.update(kinds=["pods"], prefix="k8s_tools_", label_selectors=["app=web"], namespace=namespace)
         return work(server, SimpleNamespace(params=params))
 
     api.put("/api/v1/namespaces/empty", named("Namespace", "empty"))
     for work in (k8s_list.work, k8s_logs.work):
         assert not asked(work, "empty")["changed"]
-        with pytest.raises(InputError, match="there is no namespace emtpy: see its spelling"):
+        with pytest.raises(InputError, match="k8s_tools_namespace: there is no namespace emtpy: see its spelling"):
             asked(work, "emtpy")
-        with pytest.raises(InputError, match="namespace Empty is not a DNS label"):
+        with pytest.raises(InputError, match="k8s_tools_namespace Empty is not a DNS label"):
             asked(work, "Empty")
     said = k8s(api, tmp_path, "--tags=events", rc=2, k8s_tools_namespace="emtpy")
-    assert "there is no namespace emtpy" in said
+    assert "k8s_tools_namespace: there is no namespace emtpy" in said
 
 
 def test_a_number_out_of_range_is_refused_before_the_server_is_asked(api: Api, tmp_path: Path) -> None:
     said = k8s(api, tmp_path, "--tags=logs", rc=2, k8s_tools_name="web", k8s_tools_tail=-5)
-    assert "tail -5 is not a number of lines, or -1 for all, from -1 to 1000000" in said
+    assert "k8s_tools_tail -5 is not a number of lines, or -1 for all, from -1 to 1000000" in said
     assert api.asked == []
 
 
