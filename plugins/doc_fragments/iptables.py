@@ -23,4 +23,9 @@ options:
       - How many seconds to wait for the xtables lock, which the legacy backend takes, at least 1.
     type: int
     default: 30
+  variables:
+    description:
+      - How error messages call options, by the options' names. A role names its own variables here.
+    type: dict
+    default: {}
 """

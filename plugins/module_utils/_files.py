@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 
@@ -49,6 +49,12 @@ def edit(path: str, text: str | bytes | None) -> FileEdit:
     except FileNotFoundError:
         before = None
     return FileEdit(path, before, None if text is None else _bytes(text))
+
+
+def with_files(diff: dict[str, str], files: Sequence[FileEdit]) -> dict[str, str] | list[dict[str, str]]:
+    """A module's diff with those of the files that change."""
+    changed = [file.diff() for file in files if file.changed]
+    return [diff, *changed] if changed else diff
 
 
 def _shown(content: bytes | None) -> str:

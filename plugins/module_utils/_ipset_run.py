@@ -24,19 +24,20 @@ def converge(wanted: Sequence[Wanted], prefix: str, save_to: str, check_mode: bo
     """
     plan = make_plan(wanted, prefix, exact=check_mode or diff)
     text = (boot_text(wanted) if save_to else "") or None
-    file_changes = bool(save_to) and _files.differs(save_to, text)
+    kept = [_files.edit(save_to, text)] if save_to else []
+    to_write = [file for file in kept if file.changed]
     if not check_mode:
         # In check mode, a task before this one may only have said that it would make the folder.
-        if file_changes and text:
+        if to_write and text:
             _files.refuse_missing_folder("save_to", save_to)
         if plan.changed:
             plan = apply_plan(plan)
-        if file_changes:
-            _files.write(save_to, text)
+        for file in to_write:
+            file.write()
     result = {
-        "changed": plan.changed or file_changes,
+        "changed": plan.changed or bool(to_write),
         "boot": [exec_start(["ipset", "-exist", "-file", save_to, "restore"])] if text else [],
     }
     if diff:
-        result["diff"] = [plan.diff()] if plan.changed else []
+        result["diff"] = [*([plan.diff()] if plan.changed else []), *(file.diff() for file in to_write)]
     return result

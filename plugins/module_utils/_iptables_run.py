@@ -10,7 +10,7 @@ from typing import Any, Callable, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _conntrack, _files
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError, named
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import (
     Plan,
     apply_plan,
@@ -32,6 +32,7 @@ COMMON_ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "backend": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"},
     "wait": {"type": "int", "default": 30},
+    "variables": {"type": "dict", "default": {}},
 }
 
 
@@ -66,7 +67,7 @@ def run_module(module: Module, declare: Callable[[dict[str, Any]], list[Declarat
         module.warn("%s. Nothing more can be predicted" % error)
         result = {"changed": True, "iptables": [], "backend": "", "boot": []}
     except (InputError, NodeError, CommandError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=named(error, module.params["variables"]))
     for warning in result.pop("warnings", []):
         module.warn(warning)
     module.exit_json(**result)

@@ -39,16 +39,17 @@ def converge(options: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[s
     path = os.path.join(options["save_to"], FILE) if options["save_to"] else ""
     # As declared: a boot is no place to bring back weights that were set for a while.
     text = render(want) or None if path else None
-    save = bool(path) and _files.differs(path, text)
+    kept = [_files.edit(path, text)] if path else []
+    to_write = [file for file in kept if file.changed]
     warnings = []
     if not check_mode:
-        if save and text:
+        if to_write and text:
             _files.refuse_missing_folder("save_to", path)
         warnings = _ipvs.apply(todo, options["drain"], lambda change: entry(declared, raw, change))
-        if save:
-            _files.write(path, text)
-    result = {"changed": todo.changed or save, "warnings": warnings}
-    return {**result, "diff": todo.diff()} if diff else result
+        for file in to_write:
+            file.write()
+    result: dict[str, Any] = {"changed": todo.changed or bool(to_write), "warnings": warnings}
+    return {**result, "diff": _files.with_files(todo.diff(), to_write)} if diff else result
 
 
 def refuse_unknown(declared: Sequence[VirtualServer], where: str = "virtual_servers") -> None:

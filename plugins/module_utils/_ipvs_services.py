@@ -28,7 +28,11 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import Options
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import Change
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import Declaration as Rules
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import (
+    Iptables,
+    NodeError,
+    NoIptables,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_layout import (
     SERVICES,
     Frontend,
@@ -73,6 +77,22 @@ def missing_packages() -> list[str]:
     path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
     # Packages and programs have the same names.
     return [program for program in ("iptables", "ipset") if shutil.which(program, path=path) is None]
+
+
+def refuse_left(missing: list[str], prefix: str, settings: Settings) -> None:
+    """NodeError where packages are missing to remove what is left of ours."""
+    for family in FAMILIES:
+        if "iptables" in missing:
+            NoIptables(family, prefix)
+        elif any(
+            chain.startswith(prefix)
+            for table in Iptables(family, settings.backend, settings.wait).save(prefix).values()
+            for chain in table.chains
+        ):
+            raise NodeError(
+                "%s is not installed, and chains that begin with %s are on this node: install the package, by which "
+                "what belongs to them is removed" % (missing[0], prefix)
+            )
 
 
 def node_addresses(vips: set[str]) -> list[str]:
@@ -144,24 +164,24 @@ class Node:
     def _plan_sets(self) -> _ipset.Plan:
         return _ipset.make_plan(self._sets, self._prefix, self._exact, unused=True)
 
-    def _boot_files(self) -> Iterator[tuple[str, str | bytes | None]]:
-        """What a boot restores beside the rules: paths and contents."""
+    def _boot_files(self) -> Iterator[_files.FileEdit]:
+        """What a boot restores beside the rules."""
         if self._settings.folder:
-            yield self._file("ipset.rules"), _ipset.boot_text(self._sets) or None
-            yield self._file("ipvs.rules"), _ipvs_model.render(self._virtual) or None
-            yield self._file("ipvs.pyz"), program() if self._virtual else None
+            yield _files.edit(self._file("ipset.rules"), _ipset.boot_text(self._sets) or None)
+            yield _files.edit(self._file("ipvs.rules"), _ipvs_model.render(self._virtual) or None)
+            yield _files.edit(self._file("ipvs.pyz"), program() if self._virtual else None)
 
     @property
     def changed(self) -> bool:
         parts = self._final.changed, self._rules.changed, self._servers.changed
-        return any(parts) or any(_files.differs(*file) for file in self._kept)
+        return any(parts) or any(file.changed for file in self._kept)
 
     def apply(self) -> list[str]:
         """Carry it out, and return a word on each endpoint that went with connections left."""
         self._rules.refuse_folders()
-        for path, content in self._kept:
-            if content:
-                _files.refuse_missing_folder("save_to", path)
+        for file in self._kept:
+            if file.after:
+                _files.refuse_missing_folder("save_to", file.path)
         done: list[Callable[[], None]] = []
         cut: list[str] = []
         # What carries traffic is there before it is led there, and the other way round where all of it goes.
@@ -176,9 +196,8 @@ class Node:
                 back()
             raise
         self._rules.save()
-        for path, content in self._kept:
-            if _files.differs(path, content):
-                _files.write(path, content)
+        for file in self._kept:
+            file.write()
         return cut
 
     def _grow_sets(self, done: list[Callable[[], None]]) -> list[str]:
@@ -201,7 +220,8 @@ class Node:
     def diff(self) -> list[dict[str, str]]:
         parts = [self._final.diff()] if self._final.changed else []
         parts += self._rules.diff()
-        return [*parts, self._servers.diff()] if self._servers.changed else parts
+        parts += [self._servers.diff()] if self._servers.changed else []
+        return parts + [file.diff() for file in self._kept if file.changed]
 
     def result(self) -> dict[str, Any]:
         """What the module returns, but for the diff."""

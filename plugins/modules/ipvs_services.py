@@ -123,7 +123,7 @@ boot:
 from typing import Any
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError, named
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import Options
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import COMMON_ARGUMENTS
@@ -135,6 +135,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_service
     Node,
     Settings,
     missing_packages,
+    refuse_left,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import (
@@ -174,7 +175,9 @@ def main() -> None:
         declared = parse(params)
         if missing and (params["state"] == "absent" or module.check_mode):
             # Something else is going to install them: all that can be known now is that the options are in order.
-            if module.check_mode:
+            if params["state"] == "absent":
+                refuse_left(missing, params["prefix"], declared[2])
+            else:
                 module.warn("These packages are not installed: %s. Nothing more can be predicted" % ", ".join(missing))
             module.exit_json(
                 changed=params["state"] == "present", missing=missing, boot=[], **({"diff": []} if diff else {})
@@ -185,7 +188,7 @@ def main() -> None:
             for word in node.apply():
                 module.warn(word)
     except (InputError, NodeError, NoIpvsError, ChangeError, CommandError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=named(error, params["variables"]))
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

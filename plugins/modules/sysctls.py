@@ -36,6 +36,11 @@ options:
       - A file on the node that keeps the values for C(sysctl -p) or systemd-sysctl. Its folder must exist. Written when
         it differs.
     type: path
+  variables:
+    description:
+      - How error messages call options, by the options' names. A role names its own variables here.
+    type: dict
+    default: {}
 seealso:
   - module: ansible.posix.sysctl
 """
@@ -57,13 +62,17 @@ before:
 """
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files, _sysctls
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError, named
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 
 
 def main() -> None:
     module = Module(
-        argument_spec={"values": {"type": "dict", "required": True}, "save_to": {"type": "path"}},
+        argument_spec={
+            "values": {"type": "dict", "required": True},
+            "save_to": {"type": "path"},
+            "variables": {"type": "dict", "default": {}},
+        },
         supports_check_mode=True,
     )
     want = {str(name): _sysctls.normal(value) for name, value in module.params["values"].items()}
@@ -72,16 +81,16 @@ def main() -> None:
     try:
         have = _sysctls.read(list(want))
         text = _sysctls.show(want)
-        file_differs = bool(path) and _files.differs(path, text)
-        result = {"changed": have != want or file_differs, "before": have}
+        kept = [_files.edit(path, text)] if path else []
+        result = {"changed": have != want or any(file.changed for file in kept), "before": have}
         if not module.check_mode:
             _sysctls.write(have, want)
-            if file_differs:
-                _files.write(path, text)
+            for file in kept:
+                file.write()
         if module._diff:
-            result["diff"] = {"before": _sysctls.show(have), "after": text}
+            result["diff"] = _files.with_files({"before": _sysctls.show(have), "after": text}, kept)
     except (InputError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=named(error, module.params["variables"]))
     module.exit_json(**result)
 
 

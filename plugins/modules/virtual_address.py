@@ -97,6 +97,11 @@ options:
       - Whether to announce an address that was added to the other hosts on the link, three times within 0.2 seconds.
     type: bool
     default: true
+  variables:
+    description:
+      - How error messages call options, by the options' names. A role names its own variables here.
+    type: dict
+    default: {}
 notes:
   - Addresses last until the next boot. RV(batch) is what brings them back.
 """
@@ -168,7 +173,7 @@ batch:
 """
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError, named
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Want
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_entries import (
@@ -189,6 +194,7 @@ def main() -> None:
             "metric": {"type": "int", "default": 27746},
             "probe": {"type": "bool", "default": True},
             "announce": {"type": "bool", "default": True},
+            "variables": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -206,7 +212,7 @@ def main() -> None:
     except PermissionError as error:
         module.fail_json(msg="changing addresses needs root on the node (become: true): %s" % error)
     except (InputError, CommandError, ApplyError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=named(error, options["variables"]))
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

@@ -186,7 +186,8 @@ def test_boot_file(tmp_path: Path) -> None:
     run_at_boot(result["boot"])
     assert lines() == saved
     file.write_text("")
-    assert converge(**several)["changed"]
+    (shown,) = converge(**several)["diff"]
+    assert (shown["after_header"], shown["after"]) == (str(file), file.read_text())
     assert converge(**{**several, "state": "absent"})["boot"] == []
     assert not file.exists()
     assert lines() == foreign

@@ -70,6 +70,11 @@ def test_check_mode_predicts_and_absent_restores(lab: Lab) -> None:
     assert connect(lab, "http://" + lab.vip) == lab.text + "\n"
     assert changes(lab.playbook("iptables_lb")) == 0
     assert changes(lab.playbook("iptables_lb", "--check")) == 0
+    # A phase alone, and what it says of a node that is not as declared.
+    lab.run("router", "iptables", "-t", "nat", "-D", "PREROUTING", "1")
+    said = lab.playbook("iptables_lb", "--tags", "verify", rc=2)
+    assert re.search(r"iptables-save \*nat: missing `-A PREROUTING .*-j LB-SERVICES`", said), said
+    assert changes(lab.playbook("iptables_lb", "--tags", "configure")) > 0
 
     absent = {"iptables_lb_state": "absent"}
     predicted = lab.playbook("iptables_lb", "--check", "--diff", **absent)
@@ -127,14 +132,17 @@ def test_bad_input_changes_nothing(lab: Lab) -> None:
     before = node_state(lab)
     other = {**WEB, "name": "other"}
     mistakes: list[tuple[dict[str, Any], str]] = [
-        ({"lb_interface": "eth9"}, "eth9"),
+        ({"lb_interface": "eth9"}, "lb_interface eth9 does not exist"),
         (
             {"lb_services": [WEB, other]},
             "lb_services[1] declares 192.168.10.100 port 80/tcp, which lb_services[0] (web)",
         ),
         ({"lb_services": [{**WEB, "endpoints": [{"address": "192.168.20.20", "prt": 80}]}]}, "endpoints[0].prt is not"),
         ({"lb_services": [{**WEB, "address": "192.168.10.10"}]}, "192.168.10.10"),  # the client has it
-        ({"iptables_lb_isolate": [{"from": "eth0", "to": "eth7"}]}, "isolate[0].to eth7 is not an interface"),
+        (
+            {"iptables_lb_isolate": [{"from": "eth0", "to": "eth7"}]},
+            "iptables_lb_isolate[0].to eth7 is not an interface",
+        ),
         ({"iptables_lb_layuot": "minimal", "iptables_lb_layout": "minmal"}, "minmal"),
     ]
     for variables, message in mistakes:

@@ -29,9 +29,15 @@ def test_set_check_and_repeat(tmp_path: Path) -> None:
         done = module("sysctls", **arguments)
         assert predicted == done
         assert done["changed"]
-        assert done["diff"] == {"before": "%s = %s\n" % (FORWARD, before), "after": "%s = %s\n" % (FORWARD, other)}
+        after = "%s = %s\n" % (FORWARD, other)
+        values, file = done["diff"]
+        assert values == {"before": "%s = %s\n" % (FORWARD, before), "after": after}
+        assert (file["before_header"], file["before"], file["after"]) == (str(kept), "", after)
         assert (value(), kept.read_text()) == (other, "%s = %s\n" % (FORWARD, other))
         assert not module("sysctls", **arguments)["changed"]
+        kept.write_text("")
+        alone = module("sysctls", **arguments)
+        assert (alone["changed"], alone["diff"][1]["after"]) == (True, after)
 
 
 @pytest.mark.parametrize("bad", [{"net.ipv4.no_such": 1}, {FORWARD: 1, "net.ipv4.conf.all.rp_filter": "much"}])

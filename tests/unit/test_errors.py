@@ -1,0 +1,28 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Error messages name what the user wrote."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError, named
+
+VARIABLES = {"isolate": "iptables_lb_isolate", "pod_cidr": "lb_pod_cidr", "values": "iptables_lb_sysctls"}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("isolate[0].from eth9 is not an interface", "iptables_lb_isolate[0].from eth9 is not an interface"),
+        ("pod_cidr[1] 10.0.0.0/8 is a second", "lb_pod_cidr[1] 10.0.0.0/8 is a second"),
+        ("values.net.ipv4.ip_forward cannot", "iptables_lb_sysctls.net.ipv4.ip_forward cannot"),
+        ("lb_services[0].address isolate is not", "lb_services[0].address isolate is not"),
+        ("isolated is another word", "isolated is another word"),
+        ("", ""),
+    ],
+)
+def test_the_roles_variable_is_named(said: str, expected: str) -> None:
+    assert named(InputError(said), VARIABLES) == expected
+    assert named(InputError(said), {}) == said
