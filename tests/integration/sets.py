@@ -123,8 +123,9 @@ def converge(**options: Any) -> dict[str, Any]:
     assert not [line for line in after if "homelab-lb-new" in line]
     if "save_to" not in options:
         assert result["changed"] == (before != after)
-    shown = "".join(diff["after"] for diff in result["diff"])
-    touched = {line.split()[1] for diff in result["diff"] for line in (diff["before"] + diff["after"]).splitlines()}
+    parts = [diff for diff in result["diff"] if diff["after_header"] == "ipset save"]
+    shown = "".join(diff["after"] for diff in parts)
+    touched = {line.split()[1] for diff in parts for line in (diff["before"] + diff["after"]).splitlines()}
     assert still(shown) == [line for line in after if line.split()[1] in touched]
     return result
 
