@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,6 +128,24 @@ def test_addresses_that_others_bring(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("lab", ["lab"], indirect=True)
+def test_switches_given_as_texts(lab: Lab, tmp_path: Path) -> None:
+    lab.playbook("lab")
+    values = {
+        "lb_manage_addresses": "false",
+        "iptables_lb_persist": "no",
+        "iptables_lb_persist_path": str(tmp_path / "kept"),
+        "iptables_lb_verify": "off",
+        "iptables_lb_wait": "5",
+    }
+    given = [option for name, value in values.items() for option in ("-e", "%s=%s" % (name, value))]
+    said = lab.playbook("iptables_lb", *given)
+    assert "-A LB-" in lab.run("router", "iptables-save")
+    assert lab.vip not in lab.run("router", "ip", "-brief", "address")
+    assert not (tmp_path / "kept").exists()
+    assert "Read the rules back" not in said
+
+
+@pytest.mark.parametrize("lab", ["lab"], indirect=True)
 def test_bad_input_changes_nothing(lab: Lab) -> None:
     lab.playbook("lab")
     before = node_state(lab)
@@ -143,7 +162,8 @@ def test_bad_input_changes_nothing(lab: Lab) -> None:
             {"iptables_lb_isolate": [{"from": "eth0", "to": "eth7"}]},
             "iptables_lb_isolate[0].to eth7 is not an interface",
         ),
-        ({"iptables_lb_layuot": "minimal", "iptables_lb_layout": "minmal"}, "minmal"),
+        ({"iptables_lb_layout": "minmal"}, "minmal"),
+        ({"lb_service": [WEB]}, "lb_service is no variable of the role iptables_lb: did you mean lb_services?"),
     ]
     for variables, message in mistakes:
         said = lab.playbook("iptables_lb", rc=2, **variables)

@@ -12,6 +12,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+# Options without a default that are not required: the role itself says when an undefined one is refused, which Ansible
+# cannot. An empty list would be a declaration, by which everything is removed.
+UNDEFINED = ("lb_services",)
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 
 
@@ -44,6 +47,9 @@ def differences(options: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
         elif option.get("required"):
             if name in defaults or "default" in option:
                 found.append("%s is required and has a default" % name)
+        elif name in UNDEFINED:
+            if name in defaults or "default" in option:
+                found.append("%s has a default, and an undefined one is to be refused" % name)
         elif name not in defaults:
             found.append("%s is in meta/argument_specs.yml and not in defaults/main.yml" % name)
         elif "default" not in option:
@@ -96,6 +102,9 @@ def test_every_option_is_described(role: str) -> None:
         ({"r_a": {}}, {"r_a": 1}, 1),
         ({"r_a": {}}, {}, 1),
         ({"r_a": {"required": True}}, {"r_a": 1}, 1),
+        ({"lb_services": {}}, {}, 0),
+        ({"lb_services": {}}, {"lb_services": []}, 1),
+        ({"lb_services": {"default": []}}, {}, 1),
     ],
 )
 def test_differences_are_found(options: dict[str, Any], defaults: dict[str, Any], found: int) -> None:

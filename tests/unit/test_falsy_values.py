@@ -449,4 +449,4 @@ def test_every_key_of_a_model_is_tried(name: str) -> None:
 def test_an_empty_value_of_a_zone_is_refused(kind: str) -> None:
     # Ansible makes [''] of an empty text where an option is a list.
     with pytest.raises(InputError, match=r"zones\[0\]\.%s\[0\] is empty" % kind):
-        _firewalld.parse_entries([{"zone": "public", kind: [""]}])
+        _firewalld.parse_entries([{"zone": "public", kind: [""]}], "zones")

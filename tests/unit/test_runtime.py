@@ -16,7 +16,8 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir()
 
 def test_every_module_is_in_the_action_group() -> None:
     runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())
-    assert sorted(runtime["action_groups"]["all"]) == MODULES
+    # All roles use check_variables: what a play gives the group, such as a kubeconfig, is not for it.
+    assert sorted(runtime["action_groups"]["all"]) == [name for name in MODULES if name != "check_variables"]
 
 
 def test_readme_names_every_module_and_role() -> None:

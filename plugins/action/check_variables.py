@@ -1,0 +1,55 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Refuses misspelt variables of a role; see the module's documentation. It runs on the control node alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _variables as variables
+
+# ansible-core loads the action plugin of a task before it forks, so all tasks of a run share what is read here.
+variables.options_of_roles()
+
+
+class ActionModule(ActionBase):
+    """Looks at the names of all variables, and at those values of the role's options that are texts."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        role = self.validate_argument_spec({"role": {"type": "str"}})[1]["role"] or self._own_role()
+        try:
+            self._check(role, task_vars or {})
+        except InputError as error:
+            raise AnsibleActionFail(printable(str(error))) from None
+        return {**result, "changed": False}
+
+    def _check(self, role: str, found: dict[str, Any]) -> None:
+        known = variables.options_of_roles()
+        if role not in known:
+            raise InputError("role %s is none of homelab.loadbalancer: those are %s" % (role, ", ".join(known)))
+        own = parse_list(self._templar.template(found.get(variables.OWN, [])), variables.OWN)
+        faults = variables.unknown_variables(role, found, map(str, own))
+        if faults:
+            faults.append("Variables of your own that begin so belong into the list %s" % variables.OWN)
+        texts = {name: found[name] for name in known[role] if isinstance(found.get(name), str)}
+        # Templates of lists may be dear, and what takes them looks at them.
+        switches = {name: text for name, text in texts.items() if known[role][name]["type"] == "bool"}
+        faults += variables.misread_values(role, {**texts, **self._templar.template(switches)})
+        if faults:
+            raise InputError("\n".join(faults))
+
+    def _own_role(self) -> str:
+        """The role that the task is in; empty where it is in none."""
+        role = self._task._role
+        return str(role.get_name(include_role_fqcn=False)) if role else ""
