@@ -16,6 +16,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_c
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_rollout as rollout
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import full_name
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import view
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import K8sAction
 
@@ -27,6 +28,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 INTERVAL = 1.0  # seconds between looks
 
 
+class UnfinishedError(Exception):
+    """Why waiting ended before all objects were complete."""
+
+    def __init__(self, message: str, lives: list[dict[str, Any]]) -> None:
+        super().__init__(message)
+        self.lives = lives
+
+
 class ActionModule(K8sAction):
     """Waits, and when that fails gathers what explains it."""
 
@@ -34,7 +43,11 @@ class ActionModule(K8sAction):
         result: dict[str, Any] = super().run(tmp, task_vars)
         self._begin(ARGUMENTS, task_vars)
         wanted = rollout.awaited(self._definitions(), self._options["addresses"])
-        lives = [] if self._task.check_mode else self._wait(wanted)
+        try:
+            lives = [] if self._task.check_mode else self._wait(wanted)
+        except UnfinishedError as error:
+            unfinished = [name_of(live) for live in error.lives]
+            return {**result, "failed": True, "msg": str(error), "unfinished": unfinished}
         addresses = {
             "%s/%s" % (live["metadata"]["namespace"], live["metadata"]["name"]): rollout.addresses_of(live)
             for live in lives
@@ -55,13 +68,21 @@ class ActionModule(K8sAction):
             found = [rollout.troubles(one) for one in pods]
             waited = time.monotonic() - start
             late = waited > self._options["timeout"]
-            unbound = [self._unbound(*pair) for pair in zip(lives, pods)] if late or waited > claims.GRACE else []
-            stuck = any(why.stuck for one in unbound for why in one.values())
-            if lives and (late or stuck or any(map(self._hopeless, lives, found))):
-                report = self._report(lives, found, unbound or [{}] * len(lives), waited, late)
-                raise AnsibleActionFail(printable(report))
+            grace = late or waited > claims.GRACE
+            unbound = [self._unbound(*pair) if grace else {} for pair in zip(lives, pods)]
+            # Who waits in vain does not end the waiting for the others. A Service without an address, which has no
+            # pods, does not prolong it.
+            workloads = [each for each in zip(lives, found, unbound) if each[0]["kind"] != "Service"]
+            if lives and (late or (workloads and all(self._in_vain(*each) for each in workloads))):
+                report = printable(self._report(lives, found, unbound, waited, late))
+                raise UnfinishedError(report, lives)
             time.sleep(INTERVAL if wanted else 0)
         return complete
+
+    def _in_vain(
+        self, live: dict[str, Any], troubles: list[rollout.Trouble], unbound: dict[str, claims.Waiting]
+    ) -> bool:
+        return any(why.stuck for why in unbound.values()) or self._hopeless(live, troubles)
 
     def _hopeless(self, live: dict[str, Any], troubles: list[rollout.Trouble]) -> bool:
         """Whether waiting is of no use, as far as that can be known: of Deployments only."""

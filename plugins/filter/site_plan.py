@@ -19,9 +19,11 @@ positional: _input
 options:
   _input:
     description:
-      - The applications. Each has a C(name) and an C(image); C(hostnames), at which Gateways serve it, by its first tcp
-        port; and what else the filter P(homelab.loadbalancer.app_manifest#filter) takes, such as C(namespace),
-        C(replicas), C(ports) and C(env).
+      - The applications. Each has a C(name) and an C(image); C(hostnames), at which Gateways serve it; C(http_port),
+        the one of its C(ports) to which they send the requests; and what else the filter
+        P(homelab.loadbalancer.app_manifest#filter) takes, such as C(namespace), C(replicas), C(ports) and C(env).
+      - Without C(http_port) it is the tcp port named V(http) or V(web), else V(80), else V(8080), else the only tcp
+        port.
       - Without C(hostnames) it runs, and nobody outside reaches it.
     type: list
     elements: dict
@@ -43,6 +45,19 @@ options:
         O(homelab.loadbalancer.app#role:main:app_part_of).
     type: str
     default: site
+  zone:
+    description:
+      - The DNS zone that is served for the names. Other names are left to whoever serves them, and C(notes) says so.
+        Empty is that the zone is not known.
+    type: str
+    default: ''
+  broken:
+    description:
+      - Applications that do not work, each as C(Deployment NAMESPACE/NAME), as
+        M(homelab.loadbalancer.k8s_rollout) returns them. They are left out of the routes and URLs.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -58,7 +73,8 @@ RETURN = r"""
 _value:
   description:
     - C(objects), namespaces and what runs there; C(routes), as
-      O(homelab.loadbalancer.httproute#role:main:httproute_routes) describes them; and C(urls), which a client can ask.
+      O(homelab.loadbalancer.httproute#role:main:httproute_routes) describes them; C(urls), which a client can ask;
+      C(verify_name), a name that the zone is to know; and C(notes), which names the zone does not have.
   type: dict
 """
 
@@ -71,11 +87,17 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 
 
 def site_plan(
-    apps: Any, gateways: Sequence[Mapping[str, Any]] = (), namespace: str = "default", part_of: str = "site"
+    apps: Any,
+    gateways: Sequence[Mapping[str, Any]] = (),
+    namespace: str = "default",
+    part_of: str = "site",
+    *,
+    zone: str = "",
+    broken: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What the roles are to declare."""
     try:
-        return _site.plan(apps, gateways, namespace, part_of)._asdict()
+        return _site.plan(apps, gateways, namespace, part_of, zone=zone, broken=broken)._asdict()
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -5,19 +5,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Hashable, Iterable, Mapping, NamedTuple, Sequence
+import difflib
+from typing import Any, Collection, Hashable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import OPTIONS, App, parse_app
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import OPTIONS, App, Port, parse_app
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_manifest import app_objects
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_values import parse_hostname
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER, PART_OF
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, value_or
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
+    check_keys,
+    parse_list,
+    parse_number,
+    value_or,
+)
 
 _WHERE = "site_apps"
 # What an entry has beside the options of app_manifest.
-_OWN = ("name", "image", "hostnames")
+_OWN = ("name", "image", "hostnames", "http_port")
+# By what the port that speaks HTTP is known among several: its name, or else its number.
+_HTTP_NAMES = ("http", "web")
+_HTTP_PORTS = (80, 8080)
 # The namespace that every cluster has, and that cannot be removed.
 _DEFAULT = "default"
 
@@ -28,11 +37,15 @@ class Site(NamedTuple):
     objects -- for the role `app`: namespaces, and after them what runs there
     routes -- for the role `httproute`
     urls -- what a client asks by name; names that begin with `*.` have none
+    verify_name -- a name that the zone is to know; empty where there is none
+    notes -- which names the zone does not have, and what the user can do
     """
 
     objects: list[dict[str, Any]]
     routes: list[dict[str, Any]]
     urls: list[str]
+    verify_name: str
+    notes: list[str]
 
 
 class Entry(NamedTuple):
@@ -41,37 +54,44 @@ class Entry(NamedTuple):
     where: str
     app: App
     hostnames: list[str]
+    http_port: int  # 0: it has no host names
 
 
-def plan(apps: Any, gateways: Sequence[Mapping[str, Any]], namespace: str, part_of: str) -> Site:
+def plan(
+    apps: Any,
+    gateways: Sequence[Mapping[str, Any]],
+    namespace: str,
+    part_of: str,
+    *,
+    zone: str = "",
+    broken: Collection[str] = (),
+) -> Site:
     """Check the applications, and say what they mean.
 
     gateways -- as the role `gateway` declares them; all of them serve all applications
     namespace -- that of Gateways that name none
     part_of -- the name of this declaration, by which objects that are declared no more are found
+    zone -- the DNS zone that is served for the names; empty is that any name may be asked
+    broken -- the Deployments, as `Deployment NAMESPACE/NAME`, that do not work: they get no route, and are not asked
 
     Raises InputError that names the first wrong entry.
     """
     labels = {MANAGED_BY: MANAGER, PART_OF: parse_label(part_of, "site_part_of")}
     entries = [_parse(raw, "%s[%d]" % (_WHERE, at), part_of) for at, raw in enumerate(parse_list(apps, _WHERE))]
-    _refuse_twins(((entry.app.namespace, entry.app.name), entry.where + ".name") for entry in entries)
-    _refuse_twins(
-        (name, "%s.hostnames[%d]" % (entry.where, at)) for entry in entries for at, name in enumerate(entry.hostnames)
-    )
-    # A claim or ConfigMap is called by its application and its volume: web-conf may be both.
-    _refuse_twins(
-        ((made["kind"], made["metadata"]["namespace"], made["metadata"]["name"]), entry.where)
-        for entry in entries
-        for made in app_objects(entry.app)
-    )
+    _refuse_all_twins(entries)
     spaces = sorted({entry.app.namespace for entry in entries} - {_DEFAULT})
     parents = [{"name": one["name"], "namespace": one.get("namespace") or namespace} for one in gateways]
     suffix = _port(gateways)
+    zone = zone.lower().strip(".")
+    served = [entry for entry in entries if "Deployment %s/%s" % (entry.app.namespace, entry.app.name) not in broken]
+    names = [name for entry in served for name in entry.hostnames if name[0] != "*"]
     return Site(
         [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}} for name in spaces]
         + [made for entry in entries for made in app_objects(entry.app)],
-        [_route(entry, parents) for entry in entries if entry.hostnames],
-        ["http://%s%s/" % (name, suffix) for entry in entries for name in entry.hostnames if name[0] != "*"],
+        [_route(entry, parents) for entry in served if entry.hostnames],
+        ["http://%s%s/" % (name, suffix) for name in names],
+        next((name for name in names if _within(name, zone)), ""),
+        [note for entry in entries for note in _notes(entry, zone)],
     )
 
 
@@ -86,13 +106,77 @@ def _parse(raw: Any, where: str, part_of: str) -> Entry:
     hostnames = [
         parse_hostname(name, "%s.hostnames[%d]" % (where, at), wildcard=True) for at, name in enumerate(listed)
     ]
-    if hostnames and not _tcp(app):
+    tcp = [port for port in app.ports if port.protocol == "tcp"]
+    if hostnames and not tcp:
         raise InputError("%s.hostnames need a tcp port in %s.ports, which is what a Gateway talks to" % (where, where))
-    return Entry(where, app, hostnames)
+    wanted = raw.get("http_port")
+    if hostnames or wanted is not None:
+        return Entry(where, app, hostnames, _http_port(tcp, wanted, where))
+    return Entry(where, app, hostnames, 0)
 
 
-def _tcp(app: App) -> list[int]:
-    return [port.port for port in app.ports if port.protocol == "tcp"]
+def _http_port(tcp: Sequence[Port], wanted: Any, where: str) -> int:
+    """The port to which a Gateway sends the requests for the host names."""
+    listed = ", ".join(str(port.port) for port in tcp) or "none"
+    if wanted is not None:
+        number = parse_number(wanted, 1, 65535, where + ".http_port", "a port")
+        if number not in [port.port for port in tcp]:
+            raise InputError(
+                "%s.http_port %d is not a tcp port of %s.ports, which has %s" % (where, number, where, listed)
+            )
+        return number
+    by_name = {port.name: port.port for port in tcp}
+    numbers = [port.port for port in tcp]
+    found = [
+        *(by_name[name] for name in _HTTP_NAMES if name in by_name),
+        *(number for number in _HTTP_PORTS if number in numbers),
+        *(numbers if len(numbers) == 1 else ()),
+    ]
+    if not found:
+        raise InputError(
+            "%s.hostnames may mean each of the tcp ports %s of %s.ports: set %s.http_port to the one that speaks HTTP, "
+            "or name it http" % (where, listed, where, where)
+        )
+    return found[0]
+
+
+def _within(name: str, zone: str) -> bool:
+    return not zone or name in (zone, "*." + zone) or name.endswith("." + zone)
+
+
+def _notes(entry: Entry, zone: str) -> Iterator[str]:
+    """Which of an application's names the zone does not have, and what the user can do."""
+    for at, name in enumerate(entry.hostnames):
+        if not _within(name, zone):
+            near = _nearest(name, zone)
+            yield (
+                "%s.hostnames[%d] %s is not in the zone %s (coredns_zone_name), which does not answer it: %shave the "
+                "DNS of its own zone give it the address of the Gateway"
+                % (entry.where, at, name, zone, "did you mean %s? Otherwise " % near if near else "")
+            )
+
+
+def _nearest(name: str, zone: str) -> str:
+    """The name of the zone that a misspelt one seems to mean, or nothing."""
+    if "." not in name:
+        return "%s.%s" % (name, zone)
+    labels, size = name.split("."), zone.count(".") + 1
+    tail = ".".join(labels[-size:])
+    near = difflib.SequenceMatcher(None, tail, zone).ratio() >= 0.8  # k8s.lcoal has 0.89, k8s.lan 0.75
+    return ".".join([*labels[:-size], zone]) if near else ""
+
+
+def _refuse_all_twins(entries: Sequence[Entry]) -> None:
+    _refuse_twins(((entry.app.namespace, entry.app.name), entry.where + ".name") for entry in entries)
+    _refuse_twins(
+        (name, "%s.hostnames[%d]" % (entry.where, at)) for entry in entries for at, name in enumerate(entry.hostnames)
+    )
+    # A claim or ConfigMap is called by its application and its volume: web-conf may be both.
+    _refuse_twins(
+        ((made["kind"], made["metadata"]["namespace"], made["metadata"]["name"]), entry.where)
+        for entry in entries
+        for made in app_objects(entry.app)
+    )
 
 
 def _refuse_twins(named: Iterable[tuple[Hashable, str]]) -> None:
@@ -105,13 +189,13 @@ def _refuse_twins(named: Iterable[tuple[Hashable, str]]) -> None:
 
 
 def _route(entry: Entry, parents: list[dict[str, str]]) -> dict[str, Any]:
-    """All requests for the names go to the application's first tcp port."""
+    """All requests for the names go to one port of the application."""
     return {
         "name": entry.app.name,
         "namespace": entry.app.namespace,
         "gateways": parents,
         "hostnames": entry.hostnames,
-        "rules": [{"backends": [{"service": entry.app.name, "port": _tcp(entry.app)[0]}]}],
+        "rules": [{"backends": [{"service": entry.app.name, "port": entry.http_port}]}],
     }
 
 

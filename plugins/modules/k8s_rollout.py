@@ -14,9 +14,10 @@ version_added: 0.1.0
 description:
   - Waits until the pods of Deployments, StatefulSets and DaemonSets are as declared and available, as C(kubectl rollout
     status) does, and on request until Services of type LoadBalancer have an address.
-  - When time is up, or before that when no waiting helps, as with an image that does not exist, it fails with the state
-    of the containers, the last events and the last log lines of the pods. Control characters in them are shown and not
-    obeyed. A PersistentVolumeClaim for which nothing makes a volume ends the waiting after half a minute.
+  - When time is up, or before that when no waiting helps any of them, as with an image that does not exist, it fails
+    with the state of the containers, the last events and the last log lines of the pods. Control characters in them are
+    shown and not obeyed. A PersistentVolumeClaim for which nothing makes a volume ends the waiting after half a
+    minute.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -65,4 +66,10 @@ addresses:
   returned: success
   type: dict
   sample: {default/web: [172.16.0.100]}
+unfinished:
+  description: The objects that were not complete, by kind, namespace and name.
+  returned: failure
+  type: list
+  elements: str
+  sample: [Deployment default/web]
 """

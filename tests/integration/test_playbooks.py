@@ -39,6 +39,7 @@ def test_playbooks_run_from_any_folder(root: Path, tmp_path: Path) -> None:
     [
         ("iptables_lb", [], "no host of the group routers is in the inventory"),
         ("iptables_lb", ["-e", "lb_hosts=dmz"], "no host of the group dmz is in the inventory"),
+        ("site", ["--limit", "clients"], "or a wider limit: --limit 'clients:k8s_api'"),
         ("k8s", ["--tags", "list", "--limit", "workers"], "no host of the group k8s_api is within --limit workers"),
     ],
 )

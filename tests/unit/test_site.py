@@ -71,6 +71,49 @@ def test_without_names_there_is_no_route() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ports", "more", "expected"),
+    [
+        ([8080], {}, 8080),
+        ([{"port": 53, "protocol": "udp"}, 53, {"name": "http", "port": 3000}], {}, 3000),
+        ([80, {"name": "web", "port": 3000}], {}, 3000),
+        ([{"name": "web", "port": 3000}, {"name": "http", "port": 3001}], {}, 3001),
+        ([53, 8080, 80], {}, 80),
+        ([53, 8080], {}, 8080),
+        ([80, 9000], {"http_port": 9000}, 9000),
+        ([{"name": "http", "port": 80, "protocol": "udp"}, 53], {}, 53),
+    ],
+)
+def test_host_names_lead_to_the_port_that_speaks_http(ports: list[Any], more: dict[str, int], expected: int) -> None:
+    (route,) = site_plan([{**APP, "ports": ports, **more}])["routes"]
+    assert route["rules"][0]["backends"][0]["port"] == expected
+
+
+def test_names_outside_of_the_zone_are_named_and_not_verified() -> None:
+    names = ["blog.example.org", "web.k8s.lcoal", "web", "xk8s.local", "*.apps.k8s.local", "web.k8s.local", "k8s.local"]
+    site = site_plan([{**APP, "hostnames": names}], zone="K8s.local.")
+    assert site["urls"] == ["http://%s/" % name for name in names if name[0] != "*"]
+    assert site["verify_name"] == "web.k8s.local"
+    assert site["routes"][0]["hostnames"] == names
+    said = "site_apps[0].hostnames[%d] %s is not in the zone k8s.local (coredns_zone_name)"
+    assert [note[: note.index(",")] for note in site["notes"]] == [said % one for one in enumerate(names[:4])]
+    meant = [note[note.index("did") : note.index("?")] for note in site["notes"] if "did you mean" in note]
+    assert meant == ["did you mean web.k8s.local", "did you mean web.k8s.local", "did you mean k8s.local"]
+
+
+@pytest.mark.parametrize("hostnames", [[], ["*.k8s.local"], ["blog.example.org"]])
+def test_without_a_name_of_the_zone_none_is_verified(hostnames: list[str]) -> None:
+    assert site_plan([{**APP, "hostnames": hostnames}], zone="k8s.local")["verify_name"] == ""
+
+
+def test_an_application_that_does_not_work_leaves_the_others_served() -> None:
+    other = {**APP, "namespace": "prod", "hostnames": ["web.prod.k8s.local"]}
+    site = site_plan([APP, other], broken=["Deployment default/web"])
+    assert [route["namespace"] for route in site["routes"]] == ["prod"]
+    assert (site["urls"], site["verify_name"]) == (["http://web.prod.k8s.local/"], "web.prod.k8s.local")
+    assert named(site["objects"]) == named(site_plan([APP, other])["objects"])
+
+
+@pytest.mark.parametrize(
     ("apps", "said"),
     [
         ({}, "site_apps must be a list"),
@@ -79,13 +122,23 @@ def test_without_names_there_is_no_route() -> None:
         ([{"name": "web"}], "site_apps[0].image"),
         (
             [{**APP, "hostname": "web"}],
-            "site_apps[0].hostname is not a known key: the keys are name, image, hostnames",
+            "site_apps[0].hostname is not a known key: the keys are name, image, hostnames, http_port",
         ),
         ([{**APP, "labels": ["tier"]}], "site_apps[0].labels"),
         ([{**APP, "hostnames": "web.k8s.local"}], "site_apps[0].hostnames must be a list"),
         ([{**APP, "hostnames": ["Web_1"]}], "site_apps[0].hostnames[0] Web_1 is not a host name"),
         ([{**APP, "hostnames": ["172.16.0.9"]}], "site_apps[0].hostnames[0] 172.16.0.9 is an IP address"),
         ([{**APP, "ports": []}], "site_apps[0].hostnames need a tcp port in site_apps[0].ports"),
+        (
+            [APP, {**APP, "name": "dns", "hostnames": ["dns.k8s.local"], "ports": [53, 853]}],
+            "site_apps[1].hostnames may mean each of the tcp ports 53, 853 of site_apps[1].ports: set "
+            "site_apps[1].http_port to the one that speaks HTTP, or name it http",
+        ),
+        (
+            [{**APP, "ports": [80, 53], "http_port": 81}],
+            "site_apps[0].http_port 81 is not a tcp port of site_apps[0].ports, which has 80, 53",
+        ),
+        ([{**APP, "http_port": "http"}], "site_apps[0].http_port http is not a port"),
         ([APP, {**APP, "hostnames": []}], "site_apps[1].name: default/web is already that of site_apps[0].name"),
         (
             [APP, {**APP, "name": "other"}],
