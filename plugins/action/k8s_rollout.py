@@ -16,7 +16,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_c
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_rollout as rollout
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import full_name
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import view
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_nodes import Hindrance, hindrances
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import is_ready, name_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import K8sAction
 
@@ -26,6 +27,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "timeout": {"type": "int", "default": 300},
 }
 INTERVAL = 1.0  # seconds between looks
+NODES_INTERVAL = 5.0  # and at nodes
 
 
 class UnfinishedError(Exception):
@@ -59,6 +61,7 @@ class ActionModule(K8sAction):
         """The objects when they are complete. Those that are so once are not asked for again."""
         start = time.monotonic()
         complete: list[dict[str, Any]] = []
+        nodes = _Nodes(self)
         while wanted:
             lives = self._lives(wanted)
             complete += [live for live in lives if not rollout.unfinished(live)]
@@ -70,19 +73,25 @@ class ActionModule(K8sAction):
             late = waited > self._options["timeout"]
             grace = late or waited > claims.GRACE
             unbound = [self._unbound(*pair) if grace else {} for pair in zip(lives, pods)]
+            hindering = nodes.hinder(pods, waited)
             # Who waits in vain does not end the waiting for the others. A Service without an address, which has no
             # pods, does not prolong it.
-            workloads = [each for each in zip(lives, found, unbound) if each[0]["kind"] != "Service"]
+            workloads = [each for each in zip(lives, found, unbound, hindering) if each[0]["kind"] != "Service"]
             if lives and (late or (workloads and all(self._in_vain(*each) for each in workloads))):
-                report = printable(self._report(lives, found, unbound, waited, late))
-                raise UnfinishedError(report, lives)
+                report = nodes.explain(self._report(lives, found, unbound, waited, late))
+                raise UnfinishedError(printable(report), lives)
             time.sleep(INTERVAL if wanted else 0)
         return complete
 
     def _in_vain(
-        self, live: dict[str, Any], troubles: list[rollout.Trouble], unbound: dict[str, claims.Waiting]
+        self,
+        live: dict[str, Any],
+        troubles: list[rollout.Trouble],
+        unbound: dict[str, claims.Waiting],
+        hindering: list[Hindrance],
     ) -> bool:
-        return any(why.stuck for why in unbound.values()) or self._hopeless(live, troubles)
+        lost = any(node.lost for node in hindering)
+        return lost or any(why.stuck for why in unbound.values()) or self._hopeless(live, troubles)
 
     def _hopeless(self, live: dict[str, Any], troubles: list[rollout.Trouble]) -> bool:
         """Whether waiting is of no use, as far as that can be known: of Deployments only."""
@@ -187,6 +196,40 @@ class ActionModule(K8sAction):
             return list(self._run_module("kubernetes.core.k8s_log", arguments, False)["log_lines"])
         except AnsibleActionFail:
             return []
+
+
+class _Nodes:
+    """The nodes that hinder pods. They are named as soon as they are seen, while others may still become ready."""
+
+    def __init__(self, action: ActionModule) -> None:
+        self.action = action
+        self.looked: float | None = None
+        self.nodes: list[dict[str, Any]] = []
+        self.named: set[str] = set()
+        self.found: dict[str, Hindrance] = {}
+
+    def hinder(self, pods: list[list[dict[str, Any]]], waited: float) -> list[list[Hindrance]]:
+        """Which nodes hinder the pods of each workload."""
+        if self.looked is None or waited - self.looked >= NODES_INTERVAL:
+            self.looked = waited
+            self.nodes = self._read() if not all(is_ready(pod) for each in pods for pod in each) else []
+        found = [hindrances(each, self.nodes) for each in pods]
+        self.found = {node.said: node for each in found for node in each}
+        for said in self.found.keys() - self.named:
+            self.action._display.warning("%s: %s" % (said, self.found[said].remedy))
+        self.named |= self.found.keys()
+        return found
+
+    def explain(self, report: str) -> str:
+        """The report with the nodes as its first cause."""
+        head, dummy, rest = report.partition("\n")
+        return "\n".join([head, *("%s: %s" % (one.said, one.remedy) for one in self.found.values()), rest])
+
+    def _read(self) -> list[dict[str, Any]]:
+        try:
+            return self.action._info({"kind": "Node"})
+        except AnsibleActionFail:
+            return []  # who may not read nodes hears the pods' reasons alone
 
 
 def _of(live: dict[str, Any], kind: str, api_version: str) -> dict[str, Any]:

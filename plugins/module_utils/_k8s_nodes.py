@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import is_ready
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
@@ -44,3 +44,41 @@ def is_cordoned(node: Mapping[str, Any]) -> bool:
 def _condition(node: Mapping[str, Any]) -> Mapping[str, Any]:
     conditions = (node.get("status") or {}).get("conditions") or []
     return next((one for one in conditions if one["type"] == "Ready"), {})
+
+
+class Hindrance(NamedTuple):
+    """A node for which pods do not become ready."""
+
+    said: str  # which node, and what is said of it
+    remedy: str
+    lost: bool  # whether no waiting helps: Kubernetes takes the node for down, and pods are bound to it
+
+
+def hindrances(pods: Sequence[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any]]) -> list[Hindrance]:
+    """The nodes that hinder pods which are not ready: the pods' own, and where no node takes a pod all that cannot."""
+    waiting = [pod for pod in pods if not is_ready(pod) and not pod["metadata"].get("deletionTimestamp")]
+    placed = {str((pod.get("spec") or {}).get("nodeName") or "") for pod in waiting}
+    return [
+        hindrance
+        for node in nodes
+        for hindrance in [_hindrance(node, node["metadata"]["name"] in placed, any(map(_unplaced, waiting)))]
+        if hindrance
+    ]
+
+
+def _hindrance(node: Mapping[str, Any], has_pods: bool, pods_unplaced: bool) -> Hindrance | None:
+    trouble, name = why_not_ready(node), node["metadata"]["name"]
+    if trouble and has_pods:
+        return Hindrance(trouble + ", and pods on it do not become ready", remedy_of(node), is_lost(node))
+    if trouble and pods_unplaced:
+        return Hindrance(trouble + ", and takes no pods", remedy_of(node), False)
+    if is_cordoned(node) and pods_unplaced:
+        said = "the node %s is cordoned, and takes no new pods" % name
+        return Hindrance(printable(said), printable("kubectl uncordon %s, if it is to" % name), False)
+    return None
+
+
+def _unplaced(pod: Mapping[str, Any]) -> bool:
+    """Whether the scheduler found no node for it."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(one["type"] == "PodScheduled" and one.get("reason") == "Unschedulable" for one in conditions)

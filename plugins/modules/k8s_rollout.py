@@ -14,6 +14,10 @@ version_added: 0.1.0
 description:
   - Waits until the pods of Deployments, StatefulSets and DaemonSets are as declared and available, as C(kubectl rollout
     status) does, and on request until Services of type LoadBalancer have an address.
+  - A node that is NotReady or cordoned and hinders pods is named in a warning as soon as it is seen, and is the first
+    cause in the message. No waiting helps a workload with pods on a node that Kubernetes takes for down (its condition
+    Ready is Unknown). Run it again when the node is back or has left the cluster, or when Kubernetes has moved its
+    pods, which it does with those of Deployments after five minutes.
   - When time is up, or before that when no waiting helps any of them, as with an image that does not exist, it fails
     with the state of the containers, the last events and the last log lines of the pods. Control characters in them are
     shown and not obeyed. A PersistentVolumeClaim for which nothing makes a volume ends the waiting after half a
