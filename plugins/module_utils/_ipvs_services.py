@@ -13,9 +13,10 @@ import json
 import os
 import shutil
 import sys
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
+    _conntrack,
     _files,
     _ipset,
     _ipset_tool,
@@ -44,7 +45,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_layout 
     sets,
     virtual_servers,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import VirtualServer
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import Front, VirtualServer
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_program import program
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._systemd import exec_start
@@ -126,6 +127,9 @@ class Node:
         self._grown = [w for f in FAMILIES for w in sets(fronts[f], f, options[f], recorded[f])]
         self._sets = [w for f in FAMILIES for w in sets(fronts[f], f, options[f])]
         self._virtual = self._virtual_servers(declared)
+        self._fronts = {
+            family: (_udp(map(front_of, recorded[family])), _endpoints(fronts[family])) for family in FAMILIES
+        }
         ours = {front_of(element) for elements in recorded.values() for element in elements}
         ours |= {virtual.front for virtual in self._virtual}
         have = _ipvs.read(ours.__contains__) if settings.manage else {}
@@ -217,6 +221,15 @@ class Node:
         done.append(lambda: _ipvs.undo(self._servers))
         return cut
 
+    def forget_stale(self, check_mode: bool) -> list[_conntrack.Forgotten]:
+        """Delete the entries of connection tracking that the services have overtaken.
+
+        Who makes the virtual servers decides how they forward, and not all ways are to be seen in the entries.
+        """
+        if not self._settings.manage:
+            return []
+        return [_conntrack.forget_stale(family, *self._fronts[family], check_mode) for family in FAMILIES]
+
     def diff(self) -> list[dict[str, str]]:
         parts = [self._final.diff()] if self._final.changed else []
         parts += self._rules.diff()
@@ -231,6 +244,18 @@ class Node:
         if self._virtual:
             boot.append(exec_start([sys.executable, self._file("ipvs.pyz"), self._file("ipvs.rules")]))
         return {**result, "changed": self.changed, "missing": [], "boot": boot if self._settings.folder else []}
+
+
+def _udp(fronts: Iterable[Front]) -> set[_conntrack.Socket]:
+    return {(front.address, front.port) for front in fronts if front.protocol == "udp"}
+
+
+def _endpoints(fronts: list[Frontend]) -> _conntrack.Fronts:
+    return {
+        (front.address, front.port): frozenset((each.address, each.port) for each in front.service.endpoints)
+        for front in fronts
+        if front.protocol == "udp"
+    }
 
 
 def _refuse_schedulers(services: list[Service], settings: Settings) -> None:

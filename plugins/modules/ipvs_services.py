@@ -110,6 +110,14 @@ missing:
   returned: success
   type: list
   elements: str
+conntrack_deleted:
+  description:
+    - How many entries of connection tracking were deleted after the services were in, or would be in check mode. They
+      are those of UDP clients that sent to a service before it was there, and whose packets would not be masqueraded.
+    - They are no part of the declared state, so a task that only deletes some is not C(changed).
+  returned: when the packages are installed
+  type: int
+  sample: 2
 boot:
   description:
     - Commands by which a boot brings the state in O(save_to) back, as C(ExecStart) of a systemd unit takes them. Those
@@ -126,7 +134,10 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._command impo
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError, named
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import Options
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import COMMON_ARGUMENTS
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import (
+    COMMON_ARGUMENTS,
+    with_forgotten,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import NodeError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import ChangeError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_kernel import NoIpvsError
@@ -187,6 +198,7 @@ def main() -> None:
         if not module.check_mode:
             for word in node.apply():
                 module.warn(word)
+        result = with_forgotten(result, node.forget_stale(module.check_mode))
     except (InputError, NodeError, NoIpvsError, ChangeError, CommandError, OSError) as error:
         module.fail_json(msg=named(error, params["variables"]))
     for warning in result.pop("warnings"):

@@ -249,10 +249,10 @@ class Sender:
         self._out = process.stdout.fileno()
         self._said = b""
 
-    def is_answered_by(self, server: str, limit: float = 20) -> bool:
-        """Whether it is, in the end, this server that answers (`refused`, `silence`: nobody)."""
+    def is_answered_by(self, server: str, peer: str = "", limit: float = 20) -> bool:
+        """Whether it is, in the end, this server that answers (`refused`, `silence`: nobody), and sees this peer."""
         end = time.monotonic() + limit
-        while self._said.split()[-1:] != [server.encode()]:
+        while not (self._said.decode().split("\n")[-2:][0] + " ").startswith("%s %s" % (server, peer)):
             left = end - time.monotonic()
             if left < 0 or not select.select([self._out], [], [], left)[0]:
                 return False

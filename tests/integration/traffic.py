@@ -194,7 +194,7 @@ def send(address: str, port: int) -> None:
             said = "silence"
             try:
                 client.send(b"?\n")
-                said = client.recv(4096).decode().split()[0]
+                said = client.recv(4096).decode().strip()
             except TimeoutError:
                 silences += 1
             except OSError as error:

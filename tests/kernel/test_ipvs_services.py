@@ -121,6 +121,26 @@ def test_udp(lab: IpvsLab) -> None:
     assert lab.servers(3, protocol="udp") == {"pod3": 3}
 
 
+def test_udp_clients_that_never_pause_are_masqueraded(lab: IpvsLab) -> None:
+    """Also one that sent before there was a service, at the VIP and at a node port; and none is left when it goes."""
+    run(["modprobe", "nf_conntrack_netlink"])
+    with lab.sender("client", VIP, 53) as sender, lab.sender("client", NODE, 30053) as other:
+        web = service(1)  # a router tracks connections as soon as it carries any service
+        lab.apply("legacy", [web])
+        assert sender.is_answered_by("refused")
+        assert other.is_answered_by("refused")
+        dns = service(1, name="dns", port=53, protocol="udp", node_port=30053)
+        assert lab.apply("legacy", [web, dns])["conntrack_deleted"] == 2
+        assert sender.is_answered_by("pod1", ROUTER)
+        assert other.is_answered_by("pod1", ROUTER)
+        assert lab.apply("legacy", [web, dns])["conntrack_deleted"] == 0
+        lab.apply("legacy", [web, {**dns, "endpoints": endpoints(2)}])
+        assert sender.is_answered_by("pod2", ROUTER)
+        lab.apply("legacy", [web])
+        assert sender.is_answered_by("refused")
+        assert other.is_answered_by("refused")
+
+
 def test_a_scheduler_of_a_service_of_its_own(lab: IpvsLab) -> None:
     lab.declare(service(1, 2), service(1, 2, name="sticky", port=81), schedulers={"sticky": "sh"})
     assert len(lab.servers(8)) == 2
