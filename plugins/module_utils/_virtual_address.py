@@ -88,7 +88,7 @@ METRIC = 27746  # marks an address as ours, unless a task asks for another
 
 
 class Want(NamedTuple):
-    """The declaration; purge is none, link or node."""
+    """The declaration; purge is none, link or node, and part is all, removals or additions."""
 
     interface: str
     addresses: tuple[Declared, ...]
@@ -96,6 +96,11 @@ class Want(NamedTuple):
     dummy: bool = False
     purge: str = "none"
     metric: int = METRIC
+    part: str = "all"
+
+    @property
+    def adds(self) -> bool:
+        return self.present and self.part != "removals"
 
 
 class Step(NamedTuple):
@@ -125,17 +130,19 @@ class Plan(NamedTuple):
 
 def plan(have: State, want: Want) -> Plan:
     """The steps from have to want; InputError where the node rules the declaration out."""
+    if want.part == "additions":
+        have = _without_undeclared(have, want)
     added: list[Added] = []
     removed: list[Placed] = []
     warnings: list[str] = []
-    if want.present:
+    if want.adds:
         _refuse_link(have, want)
         by_ip = _by_ip(have)
         for declared in want.addresses:
             add, remove = _place(have, want, declared, by_ip.get(declared.ip, []))
             added += add
             removed += remove
-    else:
+    elif not want.present:
         removed, warnings = _listed(have, want)
     known = set(removed)
     removed += [gone for gone in _purged(have, want) if gone not in known]
@@ -152,6 +159,13 @@ def plan(have: State, want: Want) -> Plan:
         batch=tuple(_batch(after, want)),
         warnings=tuple(warnings + _advice(have, want)),
     )
+
+
+def _without_undeclared(have: State, want: Want) -> State:
+    """The node as it is after the removals, which a check run has not made."""
+    first = want._replace(part="removals")
+    removed = _purged(have, first) + ([] if want.present else _listed(have, want)[0])
+    return have._replace(links=_changed_links(have, first, [], removed))
 
 
 def _refuse_link(have: State, want: Want) -> None:
@@ -239,12 +253,14 @@ def _listed(have: State, want: Want) -> tuple[list[Placed], list[str]]:
 def _purged(have: State, want: Want) -> list[Placed]:
     keep = {declared.ip for declared in want.addresses} if want.present else set()
     names = {"none": [], "link": [want.interface], "node": list(have.links)}[want.purge]
+    # An address that moves to another link is declared, and does not go ahead of what it comes with.
+    stays = list(have.links) if want.part == "removals" else [want.interface]
     return [
         Placed(name, address)
         for name in names
         if name in have.links
         for address in have.links[name].addresses
-        if address.metric == want.metric and (name != want.interface or address.ip not in keep)
+        if address.metric == want.metric and (name not in stays or address.ip not in keep)
     ]
 
 
@@ -255,7 +271,7 @@ def _changed_links(have: State, want: Want, added: Iterable[Address], removed: I
         name: link._replace(addresses=tuple(a for a in link.addresses if Placed(name, a) not in gone))
         for name, link in have.links.items()
     }
-    if want.present:
+    if want.adds:
         link = links.get(want.interface, Link(want.interface, kind="dummy", alias=LINK_ALIAS))
         if want.dummy:
             link = link._replace(flags=link.flags | {"UP", "LOWER_UP", "NOARP"})
@@ -280,10 +296,10 @@ def _steps(
     steps = [Step(_del(name, address), (_add(name, address),)) for name, address in removed]
     link = have.links.get(want.interface)
     delete = "link del dev %s" % want.interface
-    if want.present and link is None:
+    if want.adds and link is None:
         create, mark = _create(want.interface)
         steps += [Step(create, (delete,), "interface %s" % want.interface), Step(mark, ())]
-    elif want.present and want.dummy and link is not None and "UP" not in link.flags:
+    elif want.adds and want.dummy and link is not None and "UP" not in link.flags:
         steps.append(Step("link set dev %s up" % link.name, ("link set dev %s down" % link.name,)))
     steps += [Step(_add(want.interface, address), (_del(want.interface, address),), entry) for entry, address in added]
     for name in sorted(set(have.links) - set(after)):
@@ -331,7 +347,7 @@ def _to_promote(have: State, after: Mapping[str, Link], removed: Iterable[Placed
 
 def _advice(have: State, want: Want) -> list[str]:
     link = have.links.get(want.interface)
-    if link is None or not link.port_of or not want.present or not want.addresses:
+    if link is None or not link.port_of or not want.adds or not want.addresses:
         return []
     return [
         "%s is a port of %s, which takes its packets: declare the addresses on %s"

@@ -73,6 +73,17 @@ options:
     type: str
     choices: [none, link, node]
     default: none
+  part:
+    description:
+      - Which part of the change to make. V(removals) only takes off what O(purge) and O(state=absent) remove;
+        V(additions) makes the rest, and takes the removals for done.
+      - For a play that changes what stands behind the addresses in between, so that it is there whenever an address is.
+        A check run of both parts says what a real one says. An address that moves to another link does so with
+        V(additions).
+    type: str
+    choices: [all, removals, additions]
+    default: all
+    version_added: 0.2.0
   metric:
     description:
       - What marks an address as added by this module. C(ip address show) lists it as C(metric).
@@ -191,6 +202,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "dummy": {"type": "bool", "default": False},
             "purge": {"type": "str", "choices": ["none", "link", "node"], "default": "none"},
+            "part": {"type": "str", "choices": ["all", "removals", "additions"], "default": "all"},
             "metric": {"type": "int", "default": 27746},
             "probe": {"type": "bool", "default": True},
             "announce": {"type": "bool", "default": True},
@@ -207,6 +219,7 @@ def main() -> None:
             dummy=options["dummy"],
             purge=options["purge"],
             metric=parse_metric(options["metric"]),
+            part=options["part"],
         )
         result = converge(want, module.check_mode, ask=options["probe"], tell=options["announce"])
     except PermissionError as error:

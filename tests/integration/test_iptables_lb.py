@@ -5,13 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Iterator
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import Lab, changes, diff_of
+from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import TRAFFIC
 
 FOREIGN = """*nat
 :DOCKER - [0:0]
@@ -99,16 +106,50 @@ def test_the_workshops_own_rules(lab: Lab) -> None:
     assert ping_lost(lab)
 
 
+@contextlib.contextmanager
+def asked_all_the_time(lab: Lab, *addresses: str) -> Iterator[Callable[[], str]]:
+    """Clients that connect to addresses all the time, beside a server of the router's own; what they are told."""
+    inside = ["ip", "netns", "exec"]
+    serve = [sys.executable, "-I", str(TRAFFIC), "serve", "the-routers-own", "tcp:80"]
+    # Every page of a number is asked for in a new connection.
+    ask = ["curl", "-sN", "--http0.9", "-m1", "--connect-timeout", "0.2", "-H", "Connection: close"]
+    with contextlib.ExitStack() as stack:
+        heard = stack.enter_context(tempfile.TemporaryFile())
+        router = [*inside, lab.name + "-router", *serve]
+        server = subprocess.Popen(router, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        stack.callback(server.communicate)
+        for address in addresses:
+            loop = ["sh", "-c", 'while :; do "$@"; done', "sh", *ask, "http://%s/[1-100]" % address]
+            client = subprocess.Popen(
+                [*inside, "%s-%s" % (lab.name, lab.client), *loop], stdout=heard, start_new_session=True
+            )
+            stack.callback(client.wait)
+            stack.callback(os.killpg, client.pid, signal.SIGKILL)
+
+        def told() -> str:
+            return os.pread(heard.fileno(), 1 << 30, 0).decode()
+
+        yield told
+
+
 @pytest.mark.parametrize("lab", ["lab"], indirect=True)
 def test_an_address_moves_with_its_declaration(lab: Lab) -> None:
+    """Nobody who connects to it all the time ever meets the router's own server, also when all of it goes."""
     lab.playbook("lab")
-    lab.playbook("iptables_lb")
-    lab.playbook("iptables_lb", lb_services=[{**WEB, "address": "192.168.10.101"}])
-    addresses = lab.run("router", "ip", "-brief", "address", "show", "eth0")
-    assert "192.168.10.101/32" in addresses
-    assert "192.168.10.100/32" not in addresses
-    assert connect(lab, "http://192.168.10.101") == lab.text + "\n"
-    assert connect(lab, "http://192.168.10.100") == ""
+    with asked_all_the_time(lab, lab.vip, "192.168.10.101") as told:
+        lab.playbook("iptables_lb")
+        assert lab.text in told()
+        lab.playbook("iptables_lb", lb_services=[{**WEB, "address": "192.168.10.101"}])
+        addresses = lab.run("router", "ip", "-brief", "address", "show", "eth0")
+        assert "192.168.10.101/32" in addresses
+        assert "192.168.10.100/32" not in addresses
+        assert connect(lab, "http://192.168.10.101") == lab.text + "\n"
+        assert connect(lab, "http://192.168.10.100") == ""
+        lab.playbook("iptables_lb", iptables_lb_state="absent")
+        assert "the-routers-own" in lab.run(
+            lab.client, "curl", "-s", "--http0.9", "-m1", "http://192.168.10.1", check=False
+        )
+        assert "the-routers-own" not in told()
 
 
 @pytest.mark.parametrize("lab", ["lab"], indirect=True)

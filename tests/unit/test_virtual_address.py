@@ -337,3 +337,67 @@ def play(state: dict[str, list[Address]], lines: list[str]) -> None:
         else:
             assert verb == "add"
             state[link].append(ours(text))
+
+
+# In two parts, with something else in between
+
+MOVED = node(eth0=[OWN, ours("192.168.10.100/32")], eth1=[ours("192.168.10.102/32"), ours("192.168.10.103/32")])
+
+
+@pytest.mark.parametrize(
+    ("have", "declared", "removals", "additions"),
+    [
+        (node(eth0=[OWN, ours("192.168.10.100/32")]), want("192.168.10.100"), [], []),
+        (
+            node(eth0=[OWN, ours("192.168.10.100/32")]), want("192.168.10.101"), [DEL_100],
+            ["address add 192.168.10.101/32 dev eth0 metric 27746"],
+        ),
+        (node(eth0=[OWN]), want("192.168.10.100"), [], [ADD_100]),
+        # One that is declared on another link now goes with the other part, so that it is never missed for long.
+        (
+            MOVED, want("192.168.10.100", "192.168.10.102"), ["address del 192.168.10.103/32 dev eth1"],
+            ["address del 192.168.10.102/32 dev eth1", "address add 192.168.10.102/32 dev eth0 metric 27746"],
+        ),
+        (MOVED, want(present=False, interface="eth1"), [
+            DEL_100, "address del 192.168.10.102/32 dev eth1", "address del 192.168.10.103/32 dev eth1",
+        ], []),
+        (
+            State({"lb0": dummy("lb0", ours("10.0.0.1/32"))}), want("10.0.0.2", interface="lb0", dummy=True),
+            ["address del 10.0.0.1/32 dev lb0"], ["address add 10.0.0.2/32 dev lb0 metric 27746"],
+        ),
+        (
+            State({"lb0": dummy("lb0", ours("10.0.0.1/32"))}), want("10.0.0.1", interface="lb1", dummy=True),
+            [],
+            ["address del 10.0.0.1/32 dev lb0", "link add name lb1 type dummy",
+             "link set dev lb1 alias homelab.loadbalancer up", "address add 10.0.0.1/32 dev lb1 metric 27746",
+             "link del dev lb0"],
+        ),
+        (
+            State({"lb0": dummy("lb0", ours("10.0.0.1/32"))}), want(present=False, interface="lb0"),
+            ["address del 10.0.0.1/32 dev lb0", "link del dev lb0"], [],
+        ),
+    ],
+)  # fmt: skip
+def test_removals_and_additions_are_the_whole_change(
+    have: State, declared: Want, removals: list[str], additions: list[str]
+) -> None:
+    declared = declared._replace(purge="node")
+    assert do(plan(have, declared._replace(part="removals"))) == removals
+    later = plan(have, declared._replace(part="additions"))
+    assert do(later) == additions
+    whole = plan(have, declared)
+    assert sorted(do(whole)) == sorted(removals + additions)
+    assert later.batch == whole.batch
+    assert later.after == whole.after or not additions
+
+
+def test_the_additions_take_the_removals_for_done() -> None:
+    """So a check run says of them what the real one says."""
+    gone, declared = ours("192.168.10.100/32"), want("192.168.10.101", purge="node", part="additions")
+    assert plan(node(eth0=[OWN, gone]), declared) == plan(node(eth0=[OWN]), declared)
+
+
+def test_an_interface_that_is_missing_is_no_concern_of_the_removals() -> None:
+    have = State({"eth0": Link("eth0", (ours("192.168.10.100/32"),))})
+    declared = want("192.168.10.100", interface="lb0", dummy=True, purge="node", part="removals")
+    assert plan(have, declared).steps == ()
