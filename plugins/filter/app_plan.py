@@ -23,7 +23,7 @@ options:
   looked_up:
     description:
       - What M(homelab.loadbalancer.k8s_read) found of the objects that are ours by their labels, and with O(part_of) of
-        all namespaces.
+        all namespaces; and what it found by the queries C(look) that were returned before.
     type: list
     elements: dict
     default: []
@@ -54,8 +54,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The objects to apply, and those to remove, as C(apply) and C(remove), and as C(kept) the names of claims that are
-      declared no more and stay.
+    - The objects to remove and to apply, in the order C(remove_first), C(apply), C(remove). C(kept) has the names of
+      claims that are declared no more and stay, C(shared) sentences about namespaces that stay for what others have in
+      them, and C(look) the queries for what is in namespaces that would go.
   type: dict
 """
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Collection, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_volumes import is_kept
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
@@ -21,12 +21,28 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects 
 CLAIM = "PersistentVolumeClaim"
 
 
-class Plan(NamedTuple):
-    """What is to be done, in this order, and the claims that are declared no more and stay with their data."""
+# What Kubernetes makes by itself in a namespace, or for other objects.
+_INCIDENTAL = ("Endpoints", "EndpointSlice")
+_DEFAULTS = (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"))
+_OF_ACCOUNT = "kubernetes.io/service-account.name"
+MAX_NAMES = 5  # that a message has
 
+
+class Plan(NamedTuple):
+    """What is to be done, in this order, and what stays.
+
+    remove_first -- Deployments that are declared no more, and have the data that a declared one is to have
+    kept -- the claims that are declared no more and stay with their data
+    shared -- sentences about namespaces that stay, because somebody else has objects in them
+    look -- for k8s_read: what is to be known before namespaces may go
+    """
+
+    remove_first: list[dict[str, Any]]
     apply: list[dict[str, Any]]
     remove: list[dict[str, Any]]
     kept: list[str]
+    shared: list[str]
+    look: list[dict[str, str]]
 
 
 def plan(
@@ -41,7 +57,8 @@ def plan(
     """Compare the declared objects with those of the cluster.
 
     wanted -- all that is declared
-    looked_up -- the objects that are ours by their labels, and with `part_of` all namespaces
+    looked_up -- the objects that are ours by their labels, and with `part_of` all namespaces; for those that would go,
+        all that is in them, as `look` asks for it
     part_of -- the name of the declaration; with it a Namespace that somebody else made is left alone, which would go
         with all that is in it
     present -- whether the applications are to be there at all
@@ -51,7 +68,7 @@ def plan(
     Raises InputError for what is no object.
     """
     cluster = by_kind(looked_up)
-    spaces = cluster.pop("Namespace", [])
+    spaces, contents = cluster.pop("Namespace", []), cluster.pop("*", [])
     found = [entry for entries in cluster.values() for entry in entries]
     ours = [entry for entry in spaces if has_labels(entry, {MANAGED_BY: MANAGER, PART_OF: part_of})]
     foreign = {_key(entry) for entry in spaces if entry not in ours}
@@ -64,12 +81,60 @@ def plan(
     if present:
         replicas = {_key(entry): entry["spec"].get("replicas") for entry in found if _owns_replicas(entry)}
         declared = [_with_replicas(entry, replicas.get(_key(entry))) for entry in declared]
-        return Plan(declared, [entry for entry in stale if entry not in kept], names)
+        claimed = {claim for entry in declared for claim in _data(entry)}
+        first = [entry for entry in stale if claimed.intersection(_data(entry))]
+        later = [entry for entry in stale if entry not in kept and entry not in first]
+        return Plan(first, declared, later, names, [], [])
     # Each once, and in the order of applying: they are removed in the opposite one.
     going = {_key(entry): entry for entry in [*ours, *declared, *found]}
-    # A namespace goes with all that is in it.
-    staying = {_key(entry) for entry in kept} | {("Namespace", "", entry["metadata"]["namespace"]) for entry in kept}
-    return Plan([], [entry for key, entry in going.items() if key not in staying], names)
+    for entry in kept:
+        # A namespace goes with all that is in it.
+        for key in (_key(entry), ("Namespace", "", entry["metadata"]["namespace"])):
+            going.pop(key, None)
+    look = [{"kind": "*", "namespace": name} for kind, dummy, name in going if kind == "Namespace"]
+    others = _others(contents, going, part_of)
+    for space in others:
+        going.pop(("Namespace", "", space), None)
+    return Plan([], [], [*going.values()], names, [_shared(*each) for each in others.items()], look)
+
+
+def _data(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The claims and folders on nodes of a Deployment that must not run twice at once."""
+    spec = entry.get("spec") or {}
+    if entry["kind"] != "Deployment" or (spec.get("strategy") or {}).get("type") != "Recreate":
+        return []
+    found = []
+    for volume in spec["template"]["spec"].get("volumes") or []:
+        if volume.get("persistentVolumeClaim"):
+            found.append((entry["metadata"].get("namespace") or "", volume["persistentVolumeClaim"]["claimName"]))
+        elif volume.get("hostPath"):
+            found.append(("", volume["hostPath"]["path"]))
+    return found
+
+
+def _others(
+    contents: Sequence[Mapping[str, Any]], going: Collection[tuple[str, str, str]], part_of: str
+) -> dict[str, list[str]]:
+    """By namespace the objects in it that somebody else made, or that hold data and stay."""
+    found: dict[str, list[str]] = {}
+    for entry in contents:
+        metadata = entry["metadata"]
+        ours = part_of and entry["kind"] != CLAIM and has_labels(entry, {MANAGED_BY: MANAGER, PART_OF: part_of})
+        made = metadata.get("ownerReferences") or metadata.get("deletionTimestamp") or entry["kind"] in _INCIDENTAL
+        default = (entry["kind"], metadata["name"]) in _DEFAULTS
+        token = (metadata.get("annotations") or {}).get(_OF_ACCOUNT) == "default"
+        if not (ours or made or default or token or _key(entry) in going):
+            found.setdefault(metadata["namespace"], []).append("%s %s" % (entry["kind"], metadata["name"]))
+    return found
+
+
+def _shared(space: str, names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMES
+    return "Namespace %s stays, with what is in it and not of this declaration: %s%s" % (
+        space,
+        ", ".join(sorted(names)[:MAX_NAMES]),
+        " and %d more" % more if more > 0 else "",
+    )
 
 
 def _owns_replicas(live: Mapping[str, Any]) -> bool:

@@ -31,6 +31,10 @@ except ImportError:
 else:
     MISSING = ""
 
+# What an API server may answer in place of whole objects, and a server of an aggregated API does not know.
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+# Groups whose objects are views of others.
+_OF_OTHERS = ("metrics.k8s.io",)
 TEXTS: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
 
 
@@ -105,6 +109,24 @@ class Server:
         if fitting is None:
             raise InputError(unknown_kind(known, kind, api_version, verb))
         return fitting
+
+    def everything(self, namespace: str) -> list[dict[str, Any]]:
+        """All objects of a namespace but events, of all kinds, each with its metadata alone.
+
+        Raises RefusalError where objects of a kind cannot be listed: there may be some.
+        """
+        # A kind may have come a moment ago.
+        self._client.resources.invalidate_cache()
+        kinds: dict[tuple[str, str], Any] = {}
+        for one in self._known():
+            if one.namespaced and "list" in (one.verbs or []) and one.group not in _OF_OTHERS and one.name != "events":
+                kinds.setdefault((one.group or "", one.name), one)
+        found = []
+        for one in kinds.values():
+            for item in self.get(one.path(namespace=namespace), accept=_METADATA).get("items") or []:
+                metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+                found.append({"apiVersion": one.group_version, "kind": one.kind, "metadata": metadata})
+        return found
 
     def _known(self) -> list[Any]:
         """All resources. The lists of objects, which are kinds of their own there, are left out."""

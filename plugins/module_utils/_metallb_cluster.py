@@ -38,6 +38,8 @@ _WHY_STAY = (
     "of metallb_pool_pools, or set metallb_pool_allow_moves: true"
 )
 
+_WHY_NEEDED = "it would lose it. Remove that Service first, or set metallb_pool_allow_moves: true"
+
 # By kind the objects of the cluster.
 Cluster = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -87,7 +89,7 @@ def plan(
     faults += unusable
     moves = list(_moves(pools, live, staying, cluster))
     if not allow_moves:
-        faults += ["%s: %s" % (move, _WHY_STAY) for move in moves]
+        faults += ["%s: %s" % (move, _WHY_STAY if pools else _WHY_NEEDED) for move in moves]
     late = [obj for obj in wanted if obj["kind"] == "IPAddressPool" and blocking[_name(obj)]]
     in_the_way = set().union(*blocking.values())
     first = [obj for obj in stale if obj["kind"] == "IPAddressPool" and _name(obj) in in_the_way]

@@ -30,7 +30,8 @@ options:
     suboptions:
       kind:
         description:
-          - The kind of the objects.
+          - The kind of the objects. V(*) is all kinds of O(queries[].namespace), which it then needs, but for events;
+            of these objects it returns C(apiVersion), C(kind) and C(metadata) alone.
         type: str
         required: true
       api_version:
@@ -106,7 +107,9 @@ from typing import Any
 
 from ansible.module_utils.basic import missing_required_lib
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_access import ACCESS, discreet_module
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import RefusalError, Server
 
 try:
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
@@ -134,6 +137,16 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
+def answer(service: Any, query: dict[str, Any], access: dict[str, Any]) -> dict[str, Any]:
+    """What one query finds."""
+    if query["kind"] != "*":
+        found: dict[str, Any] = service.find(**query)
+        return found
+    if not query["namespace"]:
+        raise InputError("queries: kind * needs a namespace: name the one whose objects are to be read")
+    return {"api_found": True, "resources": Server(access).everything(query["namespace"])}
+
+
 def main() -> None:
     if MISSING:
         plain = discreet_module(argument_spec=ARGUMENTS, supports_check_mode=True)
@@ -142,9 +155,11 @@ def main() -> None:
     access = {key: module.params[key] or None for key in ("kubeconfig", "context")}
     try:
         service = K8sService(get_api_client(**access), module)
-        answers = [{"kind": query["kind"], **service.find(**query)} for query in module.params["queries"]]
+        answers = [{"kind": query["kind"], **answer(service, query, access)} for query in module.params["queries"]]
     except CoreException as error:
         module.fail_from_exception(error)
+    except (RefusalError, InputError) as error:
+        module.fail_json(msg=str(error))
     module.exit_json(changed=False, found=answers)
 
 

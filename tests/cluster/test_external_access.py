@@ -85,7 +85,7 @@ def metallb(outside: Outside) -> Iterator[Outside]:
         outside.cluster.roles({"role": "metallb"}, {"role": "metallb_pool"})
         yield outside
     finally:
-        outside.cluster.roles({"role": "metallb", "metallb_state": "absent"})
+        outside.cluster.roles({"role": "metallb", "metallb_state": "absent", "metallb_pool_allow_moves": True})
 
 
 def found(checks: list[dict[str, str]], kind: str, subject: str = "") -> dict[str, str]:

@@ -108,13 +108,15 @@ def installed(cluster: Cluster) -> Iterator[Cluster]:
         wait_for(lambda: answer(cluster), "the VIP")
         yield cluster
         # Under a Service that still wants an address.
-        output = flat(cluster.roles(metallb(metallb_state="absent")))
+        said = "Service pools/web (%s) would be left without an address" % VIP
+        assert said in refused(cluster, metallb(metallb_state="absent"))
+        output = flat(cluster.roles(metallb(metallb_state="absent", metallb_pool_allow_moves=True)))
         assert "strict ARP and the labels of nodes stay as they are" in output
         assert everything(cluster) == before
         assert (address(cluster), answer(cluster)) == ("", "")
         assert not any(recap(cluster.roles(metallb(metallb_state="absent"))).values())
     finally:
-        cluster.roles(metallb(metallb_state="absent"))
+        cluster.roles(metallb(metallb_state="absent", metallb_pool_allow_moves=True))
         cluster.kubectl("delete", "namespace", "pools")
 
 

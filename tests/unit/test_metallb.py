@@ -12,6 +12,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.kube_proxy_strict_arp import kube_proxy_strict_arp
+from ansible_collections.homelab.loadbalancer.plugins.filter.metallb_losses import losses
 from ansible_collections.homelab.loadbalancer.plugins.filter.metallb_plan import metallb_plan
 
 
@@ -186,3 +187,30 @@ def test_other_modes_need_none(mode: str) -> None:
 def test_an_unusual_configuration_is_refused(config: str) -> None:
     with pytest.raises(AnsibleFilterError, match="configuration of kube-proxy"):
         kube_proxy_strict_arp(config)
+
+
+def test_services_of_others_would_lose_their_address() -> None:
+    ours = {"app.kubernetes.io/managed-by": "homelab.loadbalancer", "app.kubernetes.io/part-of": "site"}
+
+    def thing(name: str, address: str = "", **metadata: Any) -> dict[str, Any]:
+        marks = {"metallb.io/ip-allocated-from-pool": "public"} if address else {}
+        status = {"loadBalancer": {"ingress": [{"ip": address}]}} if address else {}
+        return {"metadata": {"name": name, "namespace": "x", "annotations": marks, **metadata}, "status": status}
+
+    services = [
+        thing("foreign", "172.16.0.120"),
+        thing("own", "172.16.0.121", labels=ours),
+        thing("of-gateway", "172.16.0.122", ownerReferences=[{"kind": "Gateway", "name": "public"}]),
+        thing("of-foreign-gateway", "172.16.0.123", ownerReferences=[{"kind": "Gateway", "name": "other"}]),
+        thing("pending"),
+        {**thing("of-a-cloud"), "status": {"loadBalancer": {"ingress": [{"hostname": "lb.example.org"}]}}},
+    ]
+    looked_up = [
+        {"kind": "Service", "resources": services},
+        {"kind": "Gateway", "resources": [thing("public", labels=ours), thing("other")]},
+    ]
+    assert losses(looked_up, [ours]) == [
+        "Service x/foreign (172.16.0.120)",
+        "Service x/of-foreign-gateway (172.16.0.123)",
+    ]
+    assert len(losses(looked_up)) == 4
