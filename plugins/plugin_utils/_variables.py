@@ -18,7 +18,7 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 SHARED = ("lb_", "k8s_")
 # The results and facts that roles leave to a play.
 PUBLISHED = {
-    "app": ("app_rollout",),
+    "app": ("app_rollout", "app_undeclared"),
     "coredns_zone": ("coredns_zone_servers",),
     "external_access": ("external_access_checks",),
     "gateway": ("gateway_addresses",),
