@@ -48,7 +48,9 @@ def converge(options: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[s
         warnings = _ipvs.apply(todo, options["drain"], lambda change: entry(declared, raw, change))
         for file in to_write:
             file.write()
-    result: dict[str, Any] = {"changed": todo.changed or bool(to_write), "warnings": warnings}
+    changed = todo.changed or bool(to_write)
+    addresses = dict.fromkeys(virtual.front.address for virtual in want if virtual.front.address)
+    result: dict[str, Any] = {"changed": changed, "addresses": list(addresses), "warnings": warnings}
     return {**result, "diff": _files.with_files(todo.diff(), to_write)} if diff else result
 
 

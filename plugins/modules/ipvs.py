@@ -132,6 +132,13 @@ EXAMPLES = r"""
         real_servers:
           - {address: 10.244.2.2, port: 8080}
           - {address: 10.244.2.3, port: 8080, weight: 2}
+  register: web
+
+- name: Put their addresses on a link of the node
+  homelab.loadbalancer.virtual_address:
+    interface: ipvs0
+    dummy: true
+    addresses: "{{ web.addresses }}"
 
 - name: Own all virtual servers of a network, and let connections end before a server goes
   homelab.loadbalancer.ipvs:
@@ -166,6 +173,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+addresses:
+  description:
+    - The addresses of the virtual servers that are declared, as M(homelab.loadbalancer.virtual_address) takes them. The
+      node must have them, or IPVS gets no packets for them. Virtual servers with a C(mark) have none.
+  returned: success
+  type: list
+  elements: str
+  sample: [10.254.10.128]
 """
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError

@@ -28,6 +28,7 @@ from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
+from ansible_collections.homelab.loadbalancer.tests.unit.returned_values import documented
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = "ansible_collections.homelab.loadbalancer.plugins.modules."
@@ -66,6 +67,8 @@ def module(name: str, check_mode: bool = False, diff: bool = True, **options: An
     result.pop("invocation", None)
     if "warnings" in result:
         result["warnings"] = [warning["event"]["msg"] for warning in result["warnings"]]
+    if not result.get("failed"):
+        assert set(result) - {"changed", "diff", "warnings"} == set(documented(name)), "RETURN of %s" % name
     return result
 
 
