@@ -18,6 +18,8 @@ from ansible_collections.homelab.loadbalancer.tests.unit.returned_values import 
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 MODULES = sorted(path for path in PLUGINS.glob("modules/*.py"))
+# They refuse what is wrong, and find nothing.
+CHECKS = {"check_variables"}
 # What Ansible documents for all modules.
 COMMON = {"changed", "diff", "warnings"}
 
@@ -25,7 +27,7 @@ COMMON = {"changed", "diff", "warnings"}
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_a_module_returns_something(path: Path) -> None:
     values = documented(path.stem)
-    assert values
+    assert values or path.stem in CHECKS
     for name, value in values.items():
         assert {"description", "returned", "type"} <= set(value), name
 
