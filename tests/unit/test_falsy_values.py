@@ -432,6 +432,14 @@ def test_a_falsy_value_of_a_wrong_type_is_refused(model: Model, key: str, value:
     assert key in str(refused.value)
 
 
+# Of a chain, the keys are names that the user chooses.
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "chain"])
+def test_an_unknown_key_is_refused(name: str) -> None:
+    model = MODELS[name]
+    with pytest.raises(InputError, match="unknown_key is not"):
+        model.parse({**model.entry, "unknown_key": 1})
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_left_out_or_null_has_its_default(name: str) -> None:
     model = MODELS[name]

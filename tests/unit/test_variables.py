@@ -76,6 +76,13 @@ def test_one_service_is_not_a_declaration_of_services(role: str) -> None:
     assert refused(role, "lb_service") == "lb_service is no variable of the role %s: did you mean lb_services?" % role
 
 
+@pytest.mark.parametrize("role", ["iptables_lb", "ipvs_lb", "vip_failover"])
+def test_an_undefined_declaration_is_refused_before_all_else(role: str) -> None:
+    [tasks] = load("roles/%s/tasks/preflight.yml" % role)
+    assert tasks[0]["ansible.builtin.assert"]["that"] == "lb_services is defined"
+    assert "write lb_services: []" in tasks[0]["ansible.builtin.assert"]["fail_msg"]
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_options_of_all_roles_are_known_to_each(role: str) -> None:
     assert refused(role, *(name for options in variables.options_of_roles().values() for name in options)) == ""
