@@ -222,7 +222,7 @@ MODELS = {
     "site's application": Model(
         lambda entry: _site.plan([entry], [{"name": "public"}], "gateway", "site"),
         {"name": "web", "image": "web"},
-        {"hostnames": (LIST,), "labels": (MAP,)},
+        {"hostnames": (LIST,), "http_port": NONE, "labels": (MAP,)},
         _site._OWN,
     ),
     "gateway": Model(
