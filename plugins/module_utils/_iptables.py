@@ -38,7 +38,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_too
     NodeError,
     empty,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_trial import reason, try_out
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_trial import reason, rehearse, try_out
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_words import words
 
 _ATTEMPTS = 3
@@ -87,6 +87,8 @@ def make_plan(tool: Iptables, prefix: str, wanted: Wanted, exact: bool, proven: 
         if unfound:
             edit, chains = plan_table(name, table, content, prefix, unfound)
         edits[name], then[name] = edit, Table(table.policies, chains)
+    if not proven and any(edit.lines for edit in edits.values()):
+        rehearse(tool, have, canonical)
     return Plan(have, edits, then, canonical)
 
 

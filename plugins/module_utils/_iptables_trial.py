@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import (
     NO_TABLE,
     TABLES,
     Ruleset,
+    Table,
     Wanted,
     WantedTable,
     render,
@@ -50,6 +51,66 @@ def try_out(tool: Iptables, have: Ruleset, wanted: Wanted, asked: Wanted) -> Rul
         if done.rc == 0:
             return tool.save()
     raise _refusal(tool, lines, sets, asked, done.err)
+
+
+def rehearse(tool: Iptables, have: Ruleset, wanted: Wanted) -> None:
+    """Refuse what the kernel takes alone, and not with the chains of others that it leads to, or that lead to it.
+
+    Whether a target such as DNAT is taken depends on all hooks that lead there. InputError names the entry. Where the
+    chains of others cannot be loaded elsewhere, nothing is said.
+    """
+    theirs: list[_Line] = []
+    lines: list[_Line] = []
+    for name, content in wanted.items():
+        own = _table_lines(name, have, wanted, content)
+        foreign = _foreign_lines(name, have.get(name, NO_TABLE), content)
+        known = {line.text for line in own}
+        heads = [line for line in foreign if line.text.startswith(":") and line.text not in known]
+        rules = [line for line in foreign if not line.text.startswith(":")]
+        theirs += [*heads, *(line for line in own if line.number < 0), *rules]
+        first = sum(line.number < 0 for line in own)
+        lines += [*heads, *own[:first], *rules, *own[first:]]
+    if not any(line.text.startswith("-A ") for line in theirs):
+        return
+    try:
+        sets = _describe_sets(tool, lines, wanted)
+    except InputError:
+        return
+    for loaded in (theirs, lines):
+        with tool.scratch(sets) as lock_file:
+            done = tool.restore(_text(loaded), lock_file)
+        if done.rc != 0 and loaded is lines:
+            error = _refusal(tool, lines, sets, wanted, done.err)
+            raise InputError("%s, together with the chains of others that lead there or that it leads to" % error)
+        if done.rc != 0:
+            return
+
+
+def _foreign_lines(name: str, table: Table, content: WantedTable) -> list[_Line]:
+    """The chains of others that are connected with ours, and their rules: all below ours, and the ways to our hosts."""
+    built_in = TABLES[name]
+    leads = {chain: {target(rule) for rule in rules} & set(table.chains) for chain, rules in table.chains.items()}
+    others = set(table.chains) - set(content.chains) - set(built_in)
+    below = {target(rule) for rules in content.chains.values() for rule in rules} & others
+    above = {chain for chain, jumps in content.jumps.items() if jumps} & others
+    _close(below, lambda chain: leads[chain] & others)
+    _close(above, lambda chain: {host for host, led in leads.items() if chain in led and host not in content.chains})
+    lines = [_Line(":%s - [0:0]" % chain, name) for chain in sorted((below | above) - set(built_in))]
+    for chain in [*built_in, *sorted(others)]:
+        for rule in table.chains.get(chain, []) if chain in below | above else []:
+            # Below ours every target counts; above them, the way to our hosts.
+            if target(rule) in above or (chain in below and target(rule) not in {"", *content.chains}):
+                lines.append(_Line("-A %s %s" % (chain, rule), name))
+    return lines
+
+
+def _close(chains: set[str], following: Callable[[str], set[str]]) -> None:
+    """Add to chains all that follow from them, and from these in turn."""
+    left = list(chains)
+    while left:
+        more = following(left.pop()) - chains
+        chains |= more
+        left += more
 
 
 def _describe_sets(tool: Iptables, lines: list[_Line], asked: Wanted) -> str:

@@ -129,6 +129,30 @@ def test_a_rule_that_its_hook_refuses_is_named(firewall: Firewall, declared: boo
     assert message.startswith(("tables.nat.chains.LB-X[0] `-p tcp", "tables.nat.jumps.POSTROUTING[0] `-j LB-X`"))
 
 
+THEIRS = {
+    "one that ours leads to": ("-A THEIRS -j MASQUERADE", {"LB-X": ["-p udp", "-j THEIRS"]}, "PREROUTING"),
+    "one further below": ("-N MORE\n-A THEIRS -j MORE\n-A MORE -j MASQUERADE", {"LB-X": ["-j THEIRS"]}, "PREROUTING"),
+    "one that leads to ours": (
+        "-N MORE\n-A POSTROUTING -j MORE\n-A MORE -p tcp -g THEIRS",
+        {"LB-X": ["-p tcp -j DNAT --to-destination 10.0.0.1:80"]},
+        "THEIRS",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", THEIRS)
+def test_what_the_hooks_of_a_chain_of_others_refuse_is_named(firewall: Firewall, case: str) -> None:
+    theirs, ours, host = THEIRS[case]
+    for line in ["-N THEIRS", *theirs.splitlines()]:
+        firewall(line, "nat")
+    tables = {"nat": {"chains": ours, "jumps": {host: [{"rule": "-j LB-X"}]}}}
+    message = refusal(firewall, tables)
+    assert message.startswith("tables.nat.")
+    assert message.endswith("together with the chains of others that lead there or that it leads to")
+    tables["nat"]["jumps"] = {"POSTROUTING": [{"rule": "-j LB-X"}]} if host == "PREROUTING" else {}
+    assert try_chains(firewall, tables=tables)["changed"]
+
+
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_loop_is_refused(firewall: Firewall, declared: bool) -> None:
     filter_table: dict[str, Any] = {
@@ -312,8 +336,8 @@ def test_what_somebody_else_does_meanwhile_is_kept(
     save = Iptables.save
     turns = iter([lambda: firewall(rule)])
 
-    def then_meddle(tool: Iptables) -> Ruleset:
-        read = save(tool)
+    def then_meddle(tool: Iptables, *arguments: Any) -> Ruleset:
+        read = save(tool, *arguments)
         next(turns, lambda: None)()
         return read
 
@@ -337,8 +361,8 @@ def test_what_somebody_else_does_to_ours_is_mended(
     try_chains(firewall, tables=OURS)
     save, turns = Iptables.save, iter([lambda: firewall(meanwhile)])
 
-    def then_meddle(tool: Iptables) -> Ruleset:
-        read = save(tool)
+    def then_meddle(tool: Iptables, *arguments: Any) -> Ruleset:
+        read = save(tool, *arguments)
         next(turns, lambda: None)()
         return read
 
