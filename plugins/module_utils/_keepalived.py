@@ -17,6 +17,7 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service, parse_services, spoken
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_within
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Address, Link
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_entries import refuse_ends
 
@@ -127,8 +128,7 @@ def _check(raw: Mapping[str, Any] | None, where: str) -> Check | None:
 
 
 def _within(options: Mapping[str, Any], name: str, low: float, high: float, where: str) -> None:
-    if not low <= options[name] <= high:
-        raise InputError("%s%s %s is not a number from %s to %s" % (where, name, options[name], low, high))
+    check_within(options[name], low, high, where + name)
 
 
 def _refuse_other_ports(services: Iterable[Service], forward: str) -> None:

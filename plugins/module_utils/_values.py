@@ -50,6 +50,12 @@ def parse_number(raw: Any, low: int, high: int, where: str, what: str = "a numbe
     return number
 
 
+def check_within(value: float, low: float, high: float, where: str) -> None:
+    """Check a number that is one already, a fraction too."""
+    if not low <= value <= high:
+        raise InputError("%s %g is not a number from %g to %g" % (where, value, low, high))
+
+
 def parse_boolean(raw: Any, where: str) -> bool:
     """Check a boolean. What is left out is false."""
     if raw is None or isinstance(raw, bool):

@@ -101,7 +101,9 @@ import ipaddress
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _probe_owners
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_within
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_node import read_state
 
 
@@ -120,9 +122,10 @@ def main() -> None:
         except ValueError:
             module.fail_json(msg="addresses[%d] %s is not an IP address" % (at, raw))
     try:
+        check_within(module.params["seconds"], 0.1, 3600, "seconds")
         links = read_state("").links
         owners = _probe_owners.find_owners(addresses, links, module.params["seconds"])
-    except (CommandError, OSError) as error:
+    except (InputError, CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=False,

@@ -140,6 +140,7 @@ answers:
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _probe_ports
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_within
 
 
 def main() -> None:
@@ -164,6 +165,8 @@ def main() -> None:
     )
     options = module.params
     try:
+        check_within(options["timeout"], 0.1, 3600, "timeout")
+        check_within(options["wait"], 0, 86400, "wait")
         targets = [_probe_ports.read_target(raw, "targets[%d]" % at) for at, raw in enumerate(options["targets"])]
     except InputError as error:
         module.fail_json(msg=str(error))

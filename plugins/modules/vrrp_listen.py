@@ -92,7 +92,9 @@ addresses:
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _vrrp
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_within
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_node import read_state
 
 
@@ -110,6 +112,8 @@ def main() -> None:
     )
     options = module.params
     try:
+        for name in ("seconds", "limit"):
+            check_within(options[name], 0, 86400, name)
         links = read_state(options["interface"]).links
         if options["interface"] not in links:
             module.fail_json(msg="interface %s does not exist" % options["interface"])
@@ -118,7 +122,7 @@ def main() -> None:
         addresses = read_state(options["interface"]).links[options["interface"]].addresses
     except PermissionError as error:
         module.fail_json(msg="listening for VRRP needs root on the node (become: true): %s" % error)
-    except (CommandError, OSError) as error:
+    except (InputError, CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=False,

@@ -230,6 +230,17 @@ def test_a_name_that_is_not_found_yet_is_asked_again(served: Lan, tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("module", "option"),
+    [("probe_ports", "timeout"), ("probe_ports", "wait"), ("probe_owners", "seconds"), ("vrrp_listen", "limit")],
+)
+def test_numbers_out_of_range_are_refused(lan: Lan, module: str, option: str) -> None:
+    needed = {"probe_ports": {"targets": []}, "vrrp_listen": {"interface": "eth0"}}.get(module, {})
+    result = finish_module(start_module(module, inside=inside(lan), **needed, **{option: -1}))
+    assert result["failed"]
+    assert result["msg"].startswith("%s -1 is not a number from 0" % option)
+
+
+@pytest.mark.parametrize(
     ("target", "message"),
     [
         ({"address": ""}, "targets[0] has neither an address nor a host: give one of them"),

@@ -174,7 +174,7 @@ virtual_server 192.168.10.100 80 {
         ({"router_id": 0}, "router_id 0 is not a number from 1 to 255"),
         ({"router_id": 256}, "router_id 256 is not"),
         ({"priority": 255}, "priority 255 is not a number from 1 to 254"),
-        ({"advert_interval": 0.0}, "advert_interval 0.0 is not"),
+        ({"advert_interval": 0.0}, "advert_interval 0 is not a number from 0.01 to 40"),
         ({"preempt_delay": 5}, "preempt_delay 5 has no effect: set preempt"),
         ({"preempt_delay": 1001, "preempt": True}, "preempt_delay 1001 is not"),
         ({"unicast_peers": ["director2"]}, "unicast_peers[0] director2 is not an IP address"),
@@ -184,7 +184,7 @@ virtual_server 192.168.10.100 80 {
         ({"health_check": {**CHECK, "path": "/a b"}}, "health_check.path '/a b' is not the path of a URL"),
         ({"health_check": {**CHECK, "path": "/\n}"}}, "health_check.path"),
         ({"health_check": {**CHECK, "status": "2xx"}}, "health_check.status '2xx' is not"),
-        ({"health_check": {**CHECK, "interval": 0.0}}, "health_check.interval 0.0 is not"),
+        ({"health_check": {**CHECK, "interval": 0.0}}, "health_check.interval 0 is not"),
         ({"health_check": {**CHECK, "retries": -1}}, "health_check.retries -1 is not"),
         (
             {"health_check": CHECK, "forward": "direct", "services": [WEB, {**WEB8080, "port": 81}]},
@@ -216,7 +216,7 @@ virtual_server 192.168.10.100 80 {
         ({"prefix": "vip_failover_", "router_id": 0}, "vip_failover_router_id 0 is not a number from 1 to 255"),
         (
             {"prefix": "vip_failover_", "health_check": {**CHECK, "interval": 0.0}},
-            "vip_failover_health_check.interval 0.0 is not",
+            "vip_failover_health_check.interval 0 is not",
         ),
     ],
 )
