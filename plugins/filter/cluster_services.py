@@ -38,6 +38,13 @@ options:
     elements: str
     choices: [cluster_ips, external_ips, load_balancer_ips, node_ports]
     default: [cluster_ips, external_ips, load_balancer_ips, node_ports]
+  beside:
+    description:
+      - The C(lb_services) that the host has beside them. An address and port, or a node port, that both have is
+        refused.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -80,6 +87,7 @@ def cluster_services(
     node: str = "",
     namespaces: Sequence[str] = (),
     carry: Sequence[str] = _cluster_services.CARRY,
+    beside: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """The declaration, and what it lacks."""
     cluster = by_kind(looked_up)
@@ -90,6 +98,7 @@ def cluster_services(
             tuple(parse_list(carry, "cluster_services_carry")),
         )
         found = _cluster_services.carried(cluster, scope)
+        _cluster_services.refuse_shared(found.services, beside)
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
     return {"services": found.services, "remarks": [printable(remark) for remark in found.remarks]}

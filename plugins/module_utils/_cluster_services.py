@@ -11,6 +11,7 @@ with the policy Local only those of the node itself.
 from __future__ import annotations
 
 import collections
+import contextlib
 import ipaddress
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
@@ -95,6 +96,30 @@ def carried(cluster: Cluster, scope: Scope) -> Carried:
                     remarks.append("%s port %d is left out: %s has it" % (entry["address"], entry["port"], owner))
         result.remarks.extend("%s: %s" % (called, remark) for remark in dict.fromkeys(remarks))
     return result
+
+
+def refuse_shared(services: Sequence[Mapping[str, Any]], beside: Sequence[Any]) -> None:
+    """InputError for what a host's own services have, too: two declarations would both answer there.
+
+    beside -- as the user wrote them; those that are wrong are refused where they are carried
+    """
+    owners = {place: str(service["name"]) for service in services for place in _places(service)}
+    for i, own in enumerate(beside):
+        for place in _places(own) if isinstance(own, dict) else ():
+            if place in owners:
+                raise InputError(
+                    "lb_services[%d] has %s, which %s of the cluster has: take it out of lb_services, or leave the "
+                    "Service out by cluster_services_namespaces or cluster_services_carry" % (i, place, owners[place])
+                )
+
+
+def _places(service: Mapping[str, Any]) -> Iterator[str]:
+    """Where a service is answered, in words."""
+    protocol = str(service.get("protocol") or "tcp").lower()
+    with contextlib.suppress(ValueError):
+        yield "%s port %s/%s" % (_spelt(str(service.get("address"))), service.get("port"), protocol)
+    if service.get("node_port"):
+        yield "node port %s/%s" % (service["node_port"], protocol)
 
 
 def _left_out(service: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import LINK_ALIAS, METRIC
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import LINK_ALIAS, OWNERS
 
 # What is worth showing of a link of its kind, by the names of iproute2.
 DETAILS = {
@@ -92,7 +92,7 @@ def _read_link(entry: Mapping[str, Any]) -> Link:
         master=entry.get("master", ""),
         far=Far(entry.get("link_index") or 0, entry.get("link") or "", entry.get("link_netnsid")),
         addresses=tuple("%s/%s" % (address["local"], address.get("prefixlen", "")) for address in addresses),
-        ours=tuple(address["local"] for address in addresses if marked or address.get("metric") == METRIC),
+        ours=tuple(address["local"] for address in addresses if marked or address.get("metric") in OWNERS),
         details={name: data[name] for name in DETAILS.get(kind, ()) if name in data},
     )
 

@@ -8,6 +8,7 @@ Everything here is pure. Rules are kept as text without their `-A CHAIN`, in the
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Collection, Dict, Iterable, Iterator, List, NamedTuple
 
@@ -25,6 +26,8 @@ MAX_CHAIN_NAME = 28  # XT_EXTENSION_MAXNAMELEN less its ending zero
 
 # No chain's name begins with a hyphen, so what looks like one is the option, and the one before was some other's text.
 _TARGET = re.compile(r"(?:^|\s)(?:-[jg]\s*|--(?:jump|goto)[\s=]\s*)(?!-)(\S+)")
+# What the chains of a declaration of ours begin with. A host may have several, a router's own and a cluster's.
+_DECLARATION = re.compile(r"LB[A-Z]*-")
 # Text in quotes as iptables reads and writes it: single quotes mean nothing to it.
 _QUOTED = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
 # iptables-nft-save says so, prints the table as empty or not at all, and succeeds.
@@ -128,7 +131,8 @@ def target(rule: str) -> str:
 def place_jumps(rules: list[str], jumps: Iterable[Jump], ours: Iterable[str], where: str) -> list[str]:
     """The whole content of a chain of others with our jumps at their declared positions.
 
-    A jump stands before or after a rule of others, or one of ours that is declared to be first or last.
+    A jump stands before or after a rule of others, or one of ours that is declared to be first or last. The first
+    jumps of several declarations of ours stand in the order of their prefixes, so that none moves another's.
 
     rules -- what the chain holds now
     jumps -- what is wanted, in canonical spelling; jumps with one position keep their order
@@ -143,7 +147,8 @@ def place_jumps(rules: list[str], jumps: Iterable[Jump], ours: Iterable[str], wh
             foreign.append(rule)
     first = [jump.rule for jump in jumps if jump.position == "first"]
     last = [jump.rule for jump in jumps if jump.position == "last"]
-    fixed = [*first, *foreign, *last]
+    ahead = len(list(itertools.takewhile(lambda rule: first and _precedes(rule, first[0]), foreign)))
+    fixed = [*foreign[:ahead], *first, *foreign[ahead:], *last]
     around: dict[int, tuple[list[str], list[str]]] = {}
     for jump in jumps:
         if jump.position in ("before", "after"):
@@ -157,6 +162,12 @@ def place_jumps(rules: list[str], jumps: Iterable[Jump], ours: Iterable[str], wh
         before, after = around.get(i, ([], []))
         placed += [*before, rule, *after]
     return placed
+
+
+def _precedes(rule: str, jump: str) -> bool:
+    """Whether a rule is a jump of another declaration of ours, whose prefix comes before that of our own jump."""
+    other, own = _DECLARATION.match(target(rule)), _DECLARATION.match(target(jump))
+    return bool(other and own and other.group() < own.group())
 
 
 class Edit(NamedTuple):

@@ -49,7 +49,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model i
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_program import program
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._systemd import exec_start
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import METRIC
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import OWNERS
 
 FAMILIES = ("ipv4", "ipv6")
 
@@ -103,7 +103,7 @@ def node_addresses(vips: set[str]) -> list[str]:
         found["local"]
         for link in links
         for found in link.get("addr_info", [])
-        if found.get("scope") == "global" and found.get("metric") != METRIC and found["local"] not in vips
+        if found.get("scope") == "global" and found.get("metric") not in OWNERS and found["local"] not in vips
     ]
 
 

@@ -85,6 +85,8 @@ class State(NamedTuple):
 
 
 METRIC = 27746  # marks an address as ours, unless a task asks for another
+# The declarations that one host may have: its own services, and those of a cluster (role cluster_services).
+OWNERS = {METRIC: "the host's own services", METRIC + 1: "the Services of a cluster"}
 
 
 class Want(NamedTuple):
@@ -207,6 +209,12 @@ def _place(have: State, want: Want, declared: Declared, found: list[Placed]) -> 
     here = [address for name, address in found if name == want.interface]
     if target in here:
         return [], []
+    for name, address in found:
+        if address.metric in OWNERS and address.metric != want.metric:
+            raise InputError(
+                "%s is on %s for %s (metric %d): two declarations cannot share an address, remove it from one of them"
+                % (declared.entry, name, OWNERS[address.metric], address.metric)
+            )
     for address in here:
         if address.metric != want.metric:
             if declared.prefix not in (None, address.prefix):

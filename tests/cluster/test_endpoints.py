@@ -152,14 +152,14 @@ def carried(web: Cluster) -> Iterator[Cluster]:
             wait_for(lambda: "KUBE-SVC-" in web.node(name, "iptables-save", "-t", "nat"), "kube-proxy")
     finally:
         carry(web, cluster_services_state="absent")
-    assert "LB-" not in web.node(name, "iptables-save")
+    assert "LBC-" not in web.node(name, "iptables-save")
 
 
 def test_a_node_without_kube_proxy_carries_the_services(carried: Cluster) -> None:
     name, own = WORKER
     rules = carried.node(name, "iptables-save", "-t", "nat")
     assert "KUBE-SVC-" not in rules
-    assert "LB-SVC-" in rules
+    assert "LBC-SVC-" in rules
     vip = address(carried, "web")
     assert carried.inside(name, *CURL, "http://%s/hostname" % vip).startswith("web-")
     # Each pod, that which asks included.

@@ -206,8 +206,12 @@ def test_bad_input_changes_nothing(lab: Lab) -> None:
         ({"iptables_lb_layout": "minmal"}, "minmal"),
         ({"lb_hosts": lab.client, "lb_interface": "eth0"}, "lb_services is not defined: declare the services"),
         ({"lb_service": [WEB]}, "lb_service is no variable of the role iptables_lb: did you mean lb_services?"),
+        (
+            {"iptables_lb_persist": True},
+            "iptables_lb_persist is true, but this host is the network namespace %s-router",
+        ),
     ]
     for variables, message in mistakes:
         said = lab.playbook("iptables_lb", rc=2, **variables)
-        assert message in re.sub(r"\s+", " ", said), said
+        assert message.replace("%s", lab.name) in re.sub(r"\s+", " ", said), said
         assert node_state(lab) == before, variables

@@ -254,6 +254,32 @@ def test_a_node_that_the_cluster_does_not_have() -> None:
     assert str(caught.value).startswith("cluster_services_node worker9 is no node of the cluster, which has worker1, w")
 
 
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"address": "010.96.0.7", "port": 80}, ""),
+        ({"address": VIP, "port": 81}, ""),
+        ({"address": VIP, "port": 80, "protocol": "udp"}, ""),
+        ({"address": "10.0.0.1", "port": 80, "node_port": 30081}, ""),
+        ("no mapping", ""),
+        ({"address": VIP, "port": "80"}, "lb_services[1] has %s port 80/tcp, which default-web-" % VIP),
+        (
+            {"address": "10.0.0.1", "port": 80, "node_port": 30080},
+            "lb_services[1] has node port 30080/tcp, which default",
+        ),
+    ],
+)
+def test_what_the_hosts_own_services_have_already(own: Any, message: str) -> None:
+    services = [service(ports=[{"port": 80, "protocol": "TCP", "nodePort": 30080}])]
+    other = {"name": "other", "address": "10.0.0.9", "port": 80}
+    if not message:
+        assert found(services, [TWO], beside=[other, own]) == found(services, [TWO])
+        return
+    with pytest.raises(AnsibleFilterError) as caught:
+        found(services, [TWO], beside=[other, own])
+    assert str(caught.value).startswith(message)
+
+
 LABELS = st.from_regex(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 
 

@@ -91,6 +91,7 @@ def test_target(rule: str, expected: str) -> None:
     assert target(rule) == expected
 
 
+C = "-m comment --comment ours -j LBC-SERVICES"
 A, B, D = "-j LB-A", "-j LB-B", "-s 10.0.0.0/8 -j LB-A"
 DOCKER = "-m addrtype --dst-type LOCAL -j DOCKER"
 DROP, LOG = "-s 192.0.2.0/24 -j DROP", "-j LOG"
@@ -132,6 +133,11 @@ DROP, LOG = "-s 192.0.2.0/24 -j DROP", "-j LOG"
         ([DROP], [Jump(A), Jump(B, "after", "LB-A")], [A, B, DROP]),
         ([DROP], [Jump(A, "last"), Jump(B, "before", "LB-A")], [DROP, B, A]),
         ([A, DROP, B], [Jump(B, "before", "LB-A"), Jump(A, "last")], [DROP, B, A]),
+        # Of several declarations of ours each stays where it is, whichever runs last.
+        (["-j LBC-X", DROP], [Jump(A)], [A, "-j LBC-X", DROP]),
+        ([A, "-j LBC-X", DROP], [Jump(A)], [A, "-j LBC-X", DROP]),
+        (["-j LAN-X", DROP], [Jump(A)], [A, "-j LAN-X", DROP]),
+        (["-j LB-A-1", DROP, "-j LB-A-2"], [Jump(A)], [A, DROP]),
     ],
 )
 def test_jumps_stand_at_their_positions(have: list[str], jumps: list[Jump], expected: list[str]) -> None:
@@ -139,6 +145,21 @@ def test_jumps_stand_at_their_positions(have: list[str], jumps: list[Jump], expe
     placed = place_jumps(have, jumps, ours, "here")
     assert placed == expected
     assert place_jumps(placed, jumps, [rule for rule in placed if target(rule).startswith("LB-")], "here") == expected
+
+
+@pytest.mark.parametrize(
+    ("have", "expected"),
+    [
+        ([A, DROP], [A, C, DROP]),
+        ([DROP, A], [C, DROP, A]),
+        ([A, B, C, DROP], [A, B, C, DROP]),
+        ([C, A, DROP], [A, C, DROP]),
+        (["-j LBD-X", A, DROP], [C, "-j LBD-X", A, DROP]),
+    ],
+)
+def test_jumps_of_a_second_declaration_come_after_the_first(have: list[str], expected: list[str]) -> None:
+    placed = place_jumps(have, [Jump(C)], [rule for rule in have if rule == C], "here")
+    assert placed == expected
 
 
 @pytest.mark.parametrize("position", ["before", "after"])

@@ -193,6 +193,16 @@ PLANS = {
         want(VIP, interface="lb0", present=False),
         ["address del 192.168.10.100/32 dev lb0"],
     ),
+    "purge spares the addresses of another declaration": (
+        State(
+            {
+                "eth0": Link("eth0", (OWN, address("192.168.10.99/32", OURS + 1))),
+                "lb1": dummy("lb1", address("10.0.0.1/32", OURS + 1)),
+            }
+        ),
+        want(VIP, purge="node"),
+        [ADD_100],
+    ),
     "the old dummy goes when the link changes": (
         State({"eth0": Link("eth0", (OWN,)), "lb0": dummy("lb0", ours(VIP + "/32"))}),
         want(VIP, purge="node"),
@@ -237,6 +247,16 @@ def test_plan(case: tuple[State, Want, list[str]]) -> None:
             "addresses[1] 10.0.0.1 is already on eth1 of this node",
         ),
         (node(eth0=[OWN]), want("192.168.10.1/32"), "addresses[0] 192.168.10.1/32 is already on eth0 as 192.168.10.1/"),
+        (
+            node(eth0=[OWN, address(VIP + "/32", OURS + 1)]),
+            want(VIP),
+            "addresses[0] %s is on eth0 for the Services of a cluster (metric 27747): two declarations cannot" % VIP,
+        ),
+        (
+            node(eth0=[OWN], eth1=[ours(VIP + "/32")]),
+            want(VIP, metric=OURS + 1),
+            "addresses[0] %s is on eth1 for the host's own services (metric 27746): two declarations cannot" % VIP,
+        ),
         (
             node(eth0=[OWN]),
             want("192.168.10.255"),
