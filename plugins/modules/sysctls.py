@@ -14,6 +14,9 @@ description:
     The module M(ansible.posix.sysctl) always writes a file, which is the machine's own even where the task runs in a
     network namespace.
   - All values are set or none. When the kernel refuses one, those before it are put back.
+  - Some parameters set others, such as C(net.ipv4.ip_forward) the forwarding of every link. What has moved is written
+    again until all of O(values) stands. Where that cannot be, nothing stays changed.
+  - Values are compared as the kernel reads them, so that C(0x40) is C(64), and C(9000,8080) is C(8080,9000).
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -34,7 +37,7 @@ options:
   save_to:
     description:
       - A file on the node that keeps the values for C(sysctl -p) or systemd-sysctl. Its folder must exist. Written when
-        it differs.
+        it differs. Parameters that set others come first in it.
     type: path
   variables:
     description:
@@ -80,15 +83,15 @@ def main() -> None:
     result = {}
     try:
         have = _sysctls.read(list(want))
-        text = _sysctls.show(want)
-        kept = [_files.edit(path, text)] if path else []
-        result = {"changed": have != want or any(file.changed for file in kept), "before": have}
+        kept = [_files.edit(path, _sysctls.show(_sysctls.ordered(want)))] if path else []
+        after = _sysctls.predicted(have, want) if module.check_mode else _sysctls.write(have, want)
+        result = {"changed": have != after or any(file.changed for file in kept), "before": have}
         if not module.check_mode:
-            _sysctls.write(have, want)
             for file in kept:
                 file.write()
         if module._diff:
-            result["diff"] = _files.with_files({"before": _sysctls.show(have), "after": text}, kept)
+            values = {"before": _sysctls.show(have), "after": _sysctls.show(after)}
+            result["diff"] = _files.with_files(values, kept)
     except (InputError, OSError) as error:
         module.fail_json(msg=named(error, module.params["variables"]))
     module.exit_json(**result)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _sysctls
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import fresh_network, module
 
 FORWARD = "net.ipv4.ip_forward"
@@ -48,3 +50,46 @@ def test_nothing_is_set_when_one_is_refused(bad: dict[str, object]) -> None:
         assert result["failed"]
         assert list(bad)[-1] in result["msg"]
         assert value() == "0"
+
+
+def test_values_that_others_move_stand_in_the_end(tmp_path: Path) -> None:
+    """Switching ip_forward on makes every link forward."""
+    kept = tmp_path / "sysctl.conf"
+    with fresh_network():
+        run(["ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth2"])
+        module("sysctls", values={FORWARD: 0})
+        link = "net.ipv4.conf.%s.forwarding"
+        values = {link % "eth1": 0, "net.ipv4.conf.all.accept_redirects": 1, FORWARD: 1}
+        predicted = module("sysctls", check_mode=True, values=values, save_to=str(kept))
+        done = module("sysctls", values=values, save_to=str(kept))
+        assert predicted == done
+        assert _sysctls.read([link % "eth1", link % "eth2"]) == {link % "eth1": "0", link % "eth2": "1"}
+        assert not module("sysctls", values=values, save_to=str(kept))["changed"]
+        # As a boot does it: line by line.
+        module("sysctls", values={FORWARD: 0})
+        run(["sysctl", "-p", str(kept)])
+        assert not module("sysctls", check_mode=True, values=values)["changed"]
+
+
+def test_values_that_undo_each_other_are_refused_and_nothing_stays(tmp_path: Path) -> None:
+    with fresh_network():
+        run(["ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth2"])
+        module("sysctls", values={FORWARD: 0, "net.ipv4.conf.eth2.forwarding": 1})
+        names = [FORWARD, "net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.eth2.forwarding"]
+        before = _sysctls.read(names)
+        result = module("sysctls", values={FORWARD: 1, "net.ipv4.conf.all.forwarding": 0})
+        assert result["msg"].startswith("values.%s 1, values.net.ipv4.conf.all.forwarding 0 do not stand" % FORWARD)
+        assert _sysctls.read(names) == before
+
+
+def test_a_value_in_another_spelling_is_not_changed_again() -> None:
+    values = {"net.ipv4.ip_local_reserved_ports": "9000,8080,8081", "net.ipv4.ip_default_ttl": "0x30"}
+    with fresh_network():
+        predicted = module("sysctls", check_mode=True, values=values)
+        done = module("sysctls", values=values)
+        assert predicted == done
+        assert done["diff"]["after"].splitlines()[0] == "net.ipv4.ip_local_reserved_ports = 8080-8081,9000"
+        for check_mode in (True, False):
+            again = module("sysctls", check_mode=check_mode, values=values)
+            assert not again["changed"]
+            assert again["diff"]["before"] == again["diff"]["after"]

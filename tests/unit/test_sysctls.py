@@ -70,3 +70,67 @@ def test_a_refused_value_takes_the_earlier_ones_back(proc: Path, monkeypatch: py
     with pytest.raises(InputError, match="rp_filter 9 is refused by the kernel: Invalid argument"):
         _sysctls.write(have, {"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.10/rp_filter": "9"})
     assert _sysctls.read(list(have)) == have
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ("0x40", "64", True),
+        ("0100", "64", True),
+        ("4096 0x20000 6291456", "4096 131072 6291456", True),
+        ("9000,8080", "8080,9000", True),
+        ("8080,8081-8090,8091", "8080-8091", True),
+        ("8080-8080", "8080", True),
+        ("-1", "-01", True),
+        ("8080,9000", "8080", False),
+        ("9000-8080", "8080-9000", False),
+        ("70000,1", "1,70000", False),
+        ("64", "65", False),
+        ("cubic", "reno", False),
+        ("0x", "0", False),
+        ("", "0", False),
+    ],
+)
+def test_what_is_one_value_to_the_kernel(one: str, other: str, equal: bool) -> None:
+    assert _sysctls.same(one, other) == equal
+
+
+def test_those_that_set_others_are_written_first() -> None:
+    names = [
+        "net.ipv4.conf.eth1.forwarding",
+        "net.ipv4.conf.default.forwarding",
+        "net/ipv4/conf/all/accept_redirects",
+        "net.ipv6.conf.all.forwarding",
+        "net.ipv4.ip_forward",
+    ]
+    assert list(_sysctls.ordered(dict.fromkeys(names, "1"))) == names[::-1]
+
+
+def spread(proc: Path, monkeypatch: pytest.MonkeyPatch, **follows: str) -> None:
+    """As the kernel does for forwarding: what is written to one parameter is written to another as well."""
+    put = _sysctls._put
+
+    def write(path: str, value: str) -> None:
+        put(path, value)
+        if os.path.basename(path) in follows:
+            put(str(proc / "net/ipv4" / follows[os.path.basename(path)]), value)
+
+    monkeypatch.setattr(_sysctls, "_put", write)
+
+
+def test_what_another_one_moves_is_written_again(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spread(proc, monkeypatch, ip_forward="conf/eth0.10/rp_filter")
+    want = {"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.10/rp_filter": "2"}
+    have = _sysctls.read(list(want))
+    assert _sysctls.write(have, want) == _sysctls.predicted(have, want) == want
+    assert _sysctls.read(list(want)) == want
+
+
+def test_values_that_undo_each_other_are_refused_and_put_back(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spread(proc, monkeypatch, ip_forward="conf/eth0.10/rp_filter", rp_filter="ip_forward")
+    want = {"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.10/rp_filter": "0"}
+    have = _sysctls.read(list(want))
+    with pytest.raises(
+        InputError, match=r"values.net.ipv4.ip_forward 1, values.net/ipv4/conf/eth0.10/rp_filter 0 do not stand"
+    ):
+        _sysctls.write(have, want)
