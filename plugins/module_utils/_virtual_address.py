@@ -116,7 +116,7 @@ class Step(NamedTuple):
 class Plan(NamedTuple):
     """What to do, and what it means.
 
-    promote -- links of which an IPv4 address goes that others on the same network depend on
+    promote -- links of which an IPv4 address goes that others of its network may go with, also those that go next
     batch -- lines for `ip -force -batch` that bring the declared state back after a reboot
     """
 
@@ -155,7 +155,7 @@ def plan(have: State, want: Want) -> Plan:
         steps=tuple(steps),
         added=tuple(added),
         removed=tuple(gone.address for gone in removed),
-        promote=_to_promote(have, after, removed),
+        promote=_to_promote(have, removed),
         before=_render(have.links, shown),
         after=_render(after, shown),
         batch=tuple(_batch(after, want)),
@@ -343,12 +343,12 @@ def _batch(after: Mapping[str, Link], want: Want) -> list[str]:
     return lines + [_add(link.name, address, "replace") for address in _sorted(mine)]
 
 
-def _to_promote(have: State, after: Mapping[str, Link], removed: Iterable[Placed]) -> tuple[str, ...]:
+def _to_promote(have: State, removed: Iterable[Placed]) -> tuple[str, ...]:
     names = set()
     for name, address in removed:
         network = ipaddress.ip_network((address.ip, address.prefix), strict=False)
-        others = after[name].addresses if name in after else ()
-        if any(a.ip.version == 4 and a.prefix == address.prefix and a.ip in network for a in others):
+        others = [a for a in have.links[name].addresses if a.ip.version == 4 and a.ip != address.ip]
+        if any(a.prefix == address.prefix and a.ip in network for a in others):
             names.add(name)
     return tuple(sorted(names))
 

@@ -35,7 +35,7 @@ _NO_DUMMY = (
 
 
 class ApplyError(Exception):
-    """The kernel refused a step; what was applied before it was taken back."""
+    """The kernel refused a step; the text says what the node has after the steps before it were taken back."""
 
 
 def converge(want: Want, check_mode: bool, ask: bool, tell: bool) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def converge(want: Want, check_mode: bool, ask: bool, tell: bool) -> dict[str, A
     if ask and reachable:
         refuse_claimed(reachable, {other.mac for other in have.links.values()}, todo.added)
     if not check_mode:
-        apply(todo)
+        apply(todo, have)
         if tell and reachable:
             warnings += _tell(reachable, [new.address.ip for new in todo.added])
     return {
@@ -122,7 +122,7 @@ def _tell(link: Link, addresses: Sequence[IPAddress]) -> list[str]:
     return []
 
 
-def apply(todo: Plan) -> None:
+def apply(todo: Plan, have: State) -> None:
     """Do all steps or none; ApplyError names the one that the kernel refused."""
     if not todo.steps:
         return
@@ -138,8 +138,30 @@ def apply(todo: Plan) -> None:
         undo = [line for step in reversed(todo.steps[:failed]) for line in step.undo]
         undone = run(["ip", "-force", "-batch", "-"], stdin=_lines(undo), check=False)
     said = re.sub(r"^Command failed .*\n?", "", done.err, flags=re.MULTILINE).strip()
-    rest = "nothing was changed" if undone.rc == 0 else "taking back what was done failed too: %s" % undone.err.strip()
-    raise ApplyError("%s (%s)" % (_refusal(todo.steps[failed], said), rest))
+    rest = differences(have, read_state("")) or ["nothing was changed"]
+    if undone.rc != 0:
+        rest.append("taking back what was done failed too: %s" % undone.err.strip())
+    raise ApplyError("%s (%s)" % (_refusal(todo.steps[failed], said), "; ".join(rest)))
+
+
+def differences(before: State, after: State) -> list[str]:
+    """What has become of the node's links and addresses, in words; link-local addresses come and go by themselves."""
+    said = []
+    for name in sorted({*before.links, *after.links}):
+        if name not in after.links or name not in before.links:
+            said.append("the link %s is %s" % (name, "there now" if name in after.links else "gone"))
+            continue
+        old, new = _listed(before.links[name]), _listed(after.links[name])
+        lost, more = [each for each in old if each not in new], [each for each in new if each not in old]
+        said += ["%s has lost %s" % (name, ", ".join(lost))] if lost else []
+        said += ["%s has %s besides" % (name, ", ".join(more))] if more else []
+        if old != new and not lost and not more:
+            said.append("%s has its addresses in another order: %s" % (name, ", ".join(new)))
+    return said
+
+
+def _listed(link: Link) -> list[str]:
+    return [str(address) for address in link.addresses if not address.ip.is_link_local]
 
 
 def _refusal(step: Step, said: str) -> str:
@@ -156,15 +178,29 @@ def _load_dummy() -> None:
 
 @contextlib.contextmanager
 def _promoted(links: Sequence[str]) -> Iterator[None]:
-    """Removing a link's first IPv4 address of a network removes the others of it, unless this setting is on."""
-    changed = [link for link in links if _sysctl("ipv4", link, "promote_secondaries") == "0"]
+    """Removing a link's first IPv4 address of a network removes the others of it, unless this setting is on.
+
+    With it the others stay as they are, and the first of them takes its place.
+    """
+    off = _sysctl("ipv4", "all", "promote_secondaries") == "0"
+    changed: list[str] = []
     try:
-        for link in changed:
-            _set_sysctl("ipv4", link, "promote_secondaries", "1")
+        for link in [link for link in links if off and _sysctl("ipv4", link, "promote_secondaries") == "0"]:
+            try:
+                _set_sysctl("ipv4", link, "promote_secondaries", "1")
+            except OSError as error:
+                raise InputError(
+                    "an address cannot be removed from %s without others of its network, which the kernel would remove "
+                    "too: net.ipv4.conf.%s.promote_secondaries is 0 and cannot be set here (%s). Set it to 1 first"
+                    % (link, link, error.strerror)
+                ) from error
+            changed.append(link)
         yield
     finally:
         for link in changed:
-            _set_sysctl("ipv4", link, "promote_secondaries", "0")
+            # A dummy link goes with its last address.
+            with contextlib.suppress(FileNotFoundError):
+                _set_sysctl("ipv4", link, "promote_secondaries", "0")
 
 
 def _sysctl(family: str, link: str, name: str) -> str:

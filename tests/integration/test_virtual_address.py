@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.lan import V4, V6, Lan
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import REPOSITORY
@@ -65,6 +67,47 @@ def test_other_addresses_of_the_network_stay(lan: Lan) -> None:
     assert "10.1.0.100" not in lan.addresses()
     assert "10.1.0.1/24" in lan.addresses()
     assert lan.run("node", "cat", setting).out == "0\n"
+
+
+@pytest.mark.parametrize("promote", ["0", "1"])
+def test_addresses_of_one_network_go_and_others_keep_all_they_have(lan: Lan, promote: str) -> None:
+    """Three of ours, the first of which the others depend on, before two of others."""
+    for link in ("all", "eth1"):
+        setting = "/proc/sys/net/ipv4/conf/%s/promote_secondaries" % link
+        lan.run("node", "tee", setting, stdin=promote)
+    ours = ["10.1.0.100/24", "10.1.0.101/24", "10.1.0.102/24"]
+    lan.module(interface="eth1", addresses=ours)
+    lan.batch(
+        "node",
+        "address add 10.1.0.1/24 brd + dev eth1 label eth1:web valid_lft 5000 preferred_lft 4000",
+        "address add 10.1.0.2/24 dev eth1 noprefixroute",
+    )
+    before = foreign(lan)
+    # Both ways to a failure in the middle: ours go, and no kernel makes a link of the name `default`.
+    failed = lan.module(interface="default", dummy=True, addresses=[V4], purge="node")
+    assert failed["msg"].startswith("interface default: ")
+    assert "(eth1 has its addresses in another order: 10.1.0.1/24, 10.1.0.2/24, " in failed["msg"]
+    assert foreign(lan) == before
+    assert not lan.module(interface="eth1", addresses=ours)["changed"]
+
+    assert lan.module(interface="eth1", addresses=ours, state="absent")["removed"] == ours
+    assert foreign(lan) == before
+    assert lan.run("node", "cat", "/proc/sys/net/ipv4/conf/eth1/promote_secondaries").out.strip() == promote
+
+
+def foreign(lan: Lan) -> list[dict[str, Any]]:
+    """The addresses on eth1 that others have put there, with all they have; of lifetimes that they go on."""
+    (link,) = json.loads(lan.run("node", "ip", "-4", "-json", "address", "show", "eth1").out)
+    return [
+        {
+            **each,
+            "secondary": None,
+            "valid_life_time": 3000 < each["valid_life_time"] <= 5000,
+            "preferred_life_time": 2000 < each["preferred_life_time"] <= 4000,
+        }
+        for each in link["addr_info"]
+        if "metric" not in each
+    ]
 
 
 def test_purge_and_move(lan: Lan) -> None:

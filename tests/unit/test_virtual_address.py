@@ -314,6 +314,9 @@ def test_neighbours_on_the_same_network_are_kept() -> None:
     have = node(eth0=[ours("192.168.10.100/24"), OWN])
     assert plan(have, want(VIP, present=False)).promote == ("eth0",)
     assert plan(node(eth0=[OWN, ours(VIP + "/32")]), want(VIP, present=False)).promote == ()
+    # Also those that are to go: the kernel takes them with the first one, and refuses to remove them again.
+    both = node(eth0=[ours("192.168.10.100/24"), ours("192.168.10.101/24")])
+    assert plan(both, want(purge="node")).promote == ("eth0",)
 
 
 POOL = [ipaddress.ip_address(text) for text in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1", "fd00::2")]

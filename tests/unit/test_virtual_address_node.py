@@ -11,7 +11,14 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _neighbor, _virtual_address_node
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Address, Plan, Step
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import (
+    Address,
+    Link,
+    Plan,
+    State,
+    Step,
+)
 
 MAC = "02:00:00:00:00:01"
 V4 = ipaddress.ip_address("192.168.10.100")
@@ -72,6 +79,15 @@ class Ip:
         return Completed(tuple(argv), 1, "", "%s\nCommand failed -:%d\n" % (self.says, lines.index("refused") + 1))
 
 
+NOTHING = State({})
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node without links, before and after."""
+    monkeypatch.setattr(_virtual_address_node, "read_state", lambda interface: NOTHING)
+
+
 def todo(*lines: str) -> Plan:
     steps = tuple(Step(line, ("undo " + line, "undo more"), "addresses[%d] x" % i) for i, line in enumerate(lines))
     return Plan(steps, (), (), (), "", "", (), ())
@@ -80,9 +96,9 @@ def todo(*lines: str) -> Plan:
 def test_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     ip = Ip("")
     monkeypatch.setattr(_virtual_address_node, "run", ip)
-    _virtual_address_node.apply(todo("one", "two"))
+    _virtual_address_node.apply(todo("one", "two"), NOTHING)
     assert ip.calls == [(["ip", "-batch", "-"], "one\ntwo\n")]
-    _virtual_address_node.apply(todo())
+    _virtual_address_node.apply(todo(), NOTHING)
     assert len(ip.calls) == 1
 
 
@@ -90,7 +106,7 @@ def test_a_refused_line_takes_back_those_before_it(monkeypatch: pytest.MonkeyPat
     ip = Ip("Error: ipv4: Address already assigned.")
     monkeypatch.setattr(_virtual_address_node, "run", ip)
     with pytest.raises(_virtual_address_node.ApplyError) as refused:
-        _virtual_address_node.apply(todo("one", "two", "refused", "four"))
+        _virtual_address_node.apply(todo("one", "two", "refused", "four"), NOTHING)
     assert ip.calls[1] == (["ip", "-force", "-batch", "-"], "undo two\nundo more\nundo one\nundo more\n")
     assert str(refused.value) == (
         "addresses[2] x: ip refused: Error: ipv4: Address already assigned. (nothing was changed)"
@@ -100,7 +116,37 @@ def test_a_refused_line_takes_back_those_before_it(monkeypatch: pytest.MonkeyPat
 def test_a_failure_to_take_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_virtual_address_node, "run", Ip("Error.", undo_rc=1))
     with pytest.raises(_virtual_address_node.ApplyError, match="taking back what was done failed too: Cannot find"):
-        _virtual_address_node.apply(todo("one", "refused"))
+        _virtual_address_node.apply(todo("one", "refused"), NOTHING)
+
+
+def test_what_a_failure_has_left_is_read_and_said() -> None:
+    one, two, three = (Address(ipaddress.ip_address("10.0.0.%d" % i), 24) for i in (1, 2, 3))
+    local = Address(ipaddress.ip_address("fe80::1"), 64)
+    before = State({"a": Link("a", (one, two)), "b": Link("b", (one, two, three)), "c": Link("c"), "e": Link("e")})
+    after = State({"a": Link("a", (two, one)), "b": Link("b", (one,)), "d": Link("d"), "e": Link("e", (local, three))})
+    assert _virtual_address_node.differences(before, before) == []
+    assert _virtual_address_node.differences(before, after) == [
+        "a has its addresses in another order: 10.0.0.2/24, 10.0.0.1/24",
+        "b has lost 10.0.0.2/24, 10.0.0.3/24",
+        "the link c is gone",
+        "the link d is there now",
+        "e has 10.0.0.3/24 besides",
+    ]
+
+
+def test_addresses_that_would_go_with_another_are_not_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel cannot be told to keep them, as in a container whose /proc/sys is read-only."""
+
+    def refuse(*setting: str) -> None:
+        raise OSError(30, "Read-only file system")
+
+    ip = Ip("")
+    monkeypatch.setattr(_virtual_address_node, "run", ip)
+    monkeypatch.setattr(_virtual_address_node, "_sysctl", lambda *setting: "0")
+    monkeypatch.setattr(_virtual_address_node, "_set_sysctl", refuse)
+    with pytest.raises(InputError, match=r"promote_secondaries is 0 and cannot be set here .Read-only file system."):
+        _virtual_address_node.apply(todo("one")._replace(promote=("eth0",)), NOTHING)
+    assert ip.calls == []
 
 
 def test_arp_probe_claims_nothing() -> None:
