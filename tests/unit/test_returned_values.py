@@ -36,7 +36,7 @@ def results(tree: ast.AST) -> Iterator[str]:
     """The keys of the mappings in a source that are a module's result, which says whether it changed anything."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
-            keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+            keys = [str(key.value) for key in node.keys if isinstance(key, ast.Constant)]
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "exit_json":
             keys = [keyword.arg for keyword in node.keywords if keyword.arg]
         else:
