@@ -20,7 +20,7 @@ variables.options_of_roles()
 
 
 class ActionModule(ActionBase):
-    """Looks at the names of all variables, and at those values of the role's options that are texts."""
+    """Looks at the names of all variables, and at those values of the role's options that are texts or numbers."""
 
     _supports_check_mode = True
     _requires_connection = False
@@ -46,6 +46,7 @@ class ActionModule(ActionBase):
         # Templates of lists may be dear, and what takes them looks at them.
         switches = {name: text for name, text in texts.items() if known[role][name]["type"] == "bool"}
         faults += variables.misread_values(role, {**texts, **self._templar.template(switches)})
+        faults += variables.negative_numbers(role, found)
         if faults:
             raise InputError("\n".join(faults))
 

@@ -16,7 +16,7 @@ description:
     message names the closest one that is. Every role of this collection does so first, before it changes anything.
   - So C(lb_service) for C(lb_services) is an error, and not a declaration without services.
   - Fails also for what Ansible takes as a value of an option, and what would mean something else to a role, such as an
-    empty text for a list, or C(y) for a boolean.
+    empty text for a list, C(y) for a boolean, or a negative number of seconds.
   - Variables of your own that begin so go into the list C(homelab_loadbalancer_own_variables), by name or by a pattern
     such as C(app_version_*).
   - It runs on the control node, and needs no connection to the host.

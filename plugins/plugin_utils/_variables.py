@@ -41,6 +41,8 @@ OTHERS = ("inspect_hosts", "k8s_eks", "lb_hosts")
 OWN = "homelab_loadbalancer_own_variables"
 # The filter `bool` takes these for false, though an option of the type bool may be given so.
 MISREAD = ("t", "y")
+# The numbers that may be negative.
+SIGNED = ("k8s_tools_tail",)
 
 
 @functools.lru_cache(maxsize=None)
@@ -90,4 +92,19 @@ def misread_values(role: str, values: Mapping[str, Any]) -> list[str]:
         if option["type"] in ("list", "dict") and not value.strip():
             empty = "[]" if option["type"] == "list" else "{}"
             found.append("%s is an empty text: write a %s, of which %s has no entries" % (name, option["type"], empty))
+    return found
+
+
+def negative_numbers(role: str, values: Mapping[str, Any]) -> list[str]:
+    """A sentence for each number of the role, a time or a count for instance, that is less than nothing."""
+    found = []
+    for name, option in options_of_roles()[role].items():
+        if option["type"] not in ("int", "float") or name in SIGNED:
+            continue
+        try:
+            negative = float(values.get(name, 0)) < 0
+        except (TypeError, ValueError):
+            continue  # a template, or what Ansible refuses
+        if negative:
+            found.append("%s %s is negative: write 0 or more" % (name, values[name]))
     return found

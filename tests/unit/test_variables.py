@@ -140,3 +140,20 @@ def test_texts_that_would_mean_something_else_are_refused(name: str, value: Any,
     found = variables.misread_values("iptables_lb", {name: value})
     assert "\n".join(found).startswith(said)
     assert bool(found) is bool(said)
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "value", "said"),
+    [
+        ("gateway", "gateway_timeout", -5, "gateway_timeout -5 is negative: write 0 or more"),
+        ("gateway", "gateway_timeout", "-5", "gateway_timeout -5 is negative: write 0 or more"),
+        ("external_access", "external_access_wait", -0.5, "external_access_wait -0.5 is negative: write 0 or more"),
+        ("gateway", "gateway_timeout", 0, ""),
+        ("gateway", "gateway_timeout", "{{ patience }}", ""),
+        ("gateway", "gateway_timeout", None, ""),
+        ("gateway", "gateway_class", "-5", ""),
+        ("k8s_tools", "k8s_tools_tail", -1, ""),
+    ],
+)
+def test_negative_numbers_are_refused(role: str, name: str, value: Any, said: str) -> None:
+    assert variables.negative_numbers(role, {name: value}) == ([said] if said else [])
