@@ -119,7 +119,7 @@ def _http_port(tcp: Sequence[Port], wanted: Any, where: str) -> int:
     """The port to which a Gateway sends the requests for the host names."""
     listed = ", ".join(str(port.port) for port in tcp) or "none"
     if wanted is not None:
-        number = parse_number(wanted, 1, 65535, where + ".http_port", "a port")
+        number: int = parse_number(wanted, 1, 65535, where + ".http_port", "a port")
         if number not in [port.port for port in tcp]:
             raise InputError(
                 "%s.http_port %d is not a tcp port of %s.ports, which has %s" % (where, number, where, listed)

@@ -70,8 +70,12 @@ def site(cluster: Cluster, usual: Path) -> Iterator[Cluster]:
             assert re.search(r"client │ http://%s/ │ proved │ 172\.16\.0\.1\d\d: HTTP 200" % re.escape(name), said)
         yield cluster
         cluster.playbook("site_down", "--check")
+        cluster.kubectl("create", "secret", "generic", "precious", "-n", "staging", "--from-literal=of=others")
+        others_need_metallb(cluster)
     finally:
         cluster.playbook("site_down", gateway_remove_crds=not kinds)
+    assert cluster.kubectl("get", "secret,service", "-n", "staging", "-o", "name") == "secret/precious\n"
+    cluster.kubectl("delete", "namespace", "staging")
     assert state(cluster) == before
     assert not changed(cluster.playbook("site_down"))
 
@@ -81,6 +85,26 @@ def state(cluster: Cluster) -> tuple[set[str], list[str], str]:
     ports = [cluster.node(node, "firewall-cmd", "--list-all-zones") for node in ("control1", "worker1", "worker2")]
     resolver = cluster.node("client", "sh", "-c", "resolvectl dns; resolvectl domain; ls /etc/systemd/resolved.conf.d")
     return everything(cluster), ports, resolver
+
+
+def others_need_metallb(cluster: Cluster) -> None:
+    """The site stays while somebody else's Service has an address of MetalLB."""
+    cluster.kubectl("create", "namespace", "others")
+    try:
+        cluster.kubectl("create", "service", "loadbalancer", "theirs", "-n", "others", "--tcp=80")
+        wait_for(lambda: address(cluster, "others", "theirs"), "an address")
+        output = cluster.playbook("site_down", rc=2)
+        said = "Service others/theirs (%s) would be left without an address" % address(cluster, "others", "theirs")
+        assert said in re.sub(r"\s+", " ", output)
+        assert not changed(output)
+    finally:
+        cluster.kubectl("delete", "namespace", "others")
+
+
+def address(cluster: Cluster, namespace: str, service: str) -> str:
+    """The address that MetalLB gave a Service, or an empty string."""
+    path = "jsonpath={.status.loadBalancer.ingress[0].ip}"
+    return cluster.kubectl("get", "service", service, "-n", namespace, "-o", path)
 
 
 def found(cluster: Cluster, name: str) -> list[str]:
@@ -121,12 +145,36 @@ def test_second_run_changes_nothing(site: Cluster) -> None:
         assert not any(counts.values()), output
 
 
-def test_an_application_that_is_declared_no_more_goes(site: Cluster, root: Path) -> None:
+def status(cluster: Cluster) -> str:
+    """The code with which the client is answered, or an empty string when nobody answers in time."""
+    argv = ("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "2", "http://%s/" % STAGING)
+    return cluster.node("client", *argv, check=False).replace("000", "")
+
+
+def test_renamed_and_undeclared_applications(site: Cluster, root: Path) -> None:
     apps = yaml.safe_load((root / "inventories/homelab/group_vars/all/site.yml").read_text())["site_apps"]
+    renamed = {**apps[0], "name": "shortener"}
+    # Its image would run as root.
+    broken = {**renamed, "name": "broken", "hostnames": ["broken.k8s.local"], "security_context": {}}
+    codes = []
+
+    def visit() -> str:
+        codes.append(status(site))
+        return codes[-1]
+
     try:
-        site.playbook("site", site_apps=apps[:1])
-        assert site.kubectl("get", "deployment,service,httproute", "-n", "prod", "-o", "name") == ""
-        assert fetch(site)
+        with Visitor(visit):
+            # An application that does not work leaves the others served, and what is not declared any more stays.
+            output = site.playbook("site", rc=2, site_apps=[renamed, broken])
+            assert "Deployment staging/broken does not work" in re.sub(r"\s+", " ", output)
+            assert fetch(site, PROD)
+            site.playbook("site", site_apps=[renamed])
+            assert fetch(site).startswith("shortener-")
+            assert site.kubectl("get", "deployment,service", "-n", "staging", "-o", "name") == (
+                "deployment.apps/shortener\nservice/shortener\n"
+            )
+            assert site.kubectl("get", "deployment,service,httproute", "-n", "prod", "-o", "name") == ""
+        assert set(codes) - {""} == {"200"}
         wait_for(lambda: found(site, PROD) == [], "the name is gone, from the client's cache as well")
     finally:
         site.playbook("site")
