@@ -32,6 +32,24 @@ options:
       - A JSON file on the node with the same list as O(services), to which it is added. It spares Ansible's templating,
         which takes seconds for thousands of services.
     type: path
+  allow_own_addresses:
+    description:
+      - Addresses of the node's own at which services may be. They take what the node itself answers there at their
+        ports, so others are refused. An address is the node's own when it brings a network (it is no C(/32) or
+        C(/128), nor a secondary or deprecated one), or when the node connects to the world from it.
+      - A service at the address and port where Ansible's own connection arrives is refused all the same.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
+  allow_listening_ports:
+    description:
+      - Ports as C(PORT/PROTOCOL) that services may take from programs of the node. Others are refused when a program
+        listens at a service's very address and port, or at its node port.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   prefix:
     description:
       - What the names of all owned chains begin with. At most 8 characters. On a Kubernetes node V(KUBE-) is

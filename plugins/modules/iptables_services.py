@@ -120,6 +120,7 @@ boot:
 
 from typing import Any
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _node_sockets
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._conntrack import fronts_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import LAYOUTS, layout
@@ -135,6 +136,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._services imp
 ARGUMENTS = {
     **SERVICES_ARGUMENTS,
     "layout": {"type": "str", "choices": list(LAYOUTS), "default": "auto"},
+    **_node_sockets.ARGUMENTS,
     **COMMON_ARGUMENTS,
 }
 
@@ -142,6 +144,7 @@ ARGUMENTS = {
 def declare(options: dict[str, Any]) -> list[Declaration]:
     """The wanted state of both families."""
     services, state = read_services(options), options["state"]
+    _node_sockets.refuse_taken(services, options)
     declarations = []
     for family, common in parse_options(options).items():
         # Isolation holds for both families: a barrier with a way round it is none.

@@ -130,6 +130,7 @@ boot:
 
 from typing import Any
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _node_sockets
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError, named
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
@@ -163,6 +164,7 @@ ARGUMENTS = {
     "drain": {"type": "int", "default": 0},
     "preserve_weights": {"type": "bool", "default": False},
     "virtual_servers": {"type": "bool", "default": True},
+    **_node_sockets.ARGUMENTS,
     **COMMON_ARGUMENTS,
 }
 
@@ -184,6 +186,7 @@ def main() -> None:
     missing = missing_packages()
     try:
         declared = parse(params)
+        _node_sockets.refuse_taken(declared[0], params)
         if missing and (params["state"] == "absent" or module.check_mode):
             # Something else is going to install them: all that can be known now is that the options are in order.
             if params["state"] == "absent":

@@ -184,3 +184,32 @@ def test_a_boot_brings_it_back(net: ServicesLab, backend: str, tmp_path: Path) -
     assert not net.module(backend, services=FULL, save_to=str(tmp_path), isolate=ISOLATE)["changed"]
     net.module(backend, save_to=str(tmp_path), state="absent")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_node_answers_itself_is_refused(net: ServicesLab, backend: str) -> None:
+    """Its own address, and a node port where a program listens; what is asked for by name is carried."""
+    before = everything(net, backend)
+    own = {**WEB, "address": "192.168.10.1", "port": 22}
+    taken = {**WEB, "node_port": 30022}
+    refusals = (
+        (own, "lb_services[0].address 192.168.10.1 is the node's own on eth0"),
+        (taken, "lb_services[0].node_port 30022 is where a program of the node listens"),
+    )
+    server = net.serve("router", "local", "tcp:30022")
+    try:
+        for entry, message in refusals:
+            for check_mode in (True, False):
+                said = net.module(backend, check_mode, services=[entry])
+                assert said["failed"]
+                assert said["msg"].startswith(message)
+        assert everything(net, backend) == before
+        asked_for = {"allow_own_addresses": ["192.168.10.1"], "allow_listening_ports": ["30022/tcp"]}
+        services = [own, {**taken, "name": "two"}]
+        assert net.apply(backend, services, **asked_for)["changed"]
+        assert not net.apply(backend, services, **asked_for)["changed"]
+        assert net.ask_once("client", "192.168.10.1", 22).server == "pod1"
+        assert net.ask_once("client", "192.168.10.1", 30022).server == "pod1"
+        # What is there already does not keep anybody from removing it.
+        assert net.module(backend, state="absent", services=services)["changed"]
+    finally:
+        net.end(server)
