@@ -33,3 +33,26 @@ def test_the_hosts_of_each_play_are_looked_for_first(path: Path) -> None:
         assert first.get("import_playbook") == "needed_hosts.yml"
         assert acting <= set(first["vars"]["needed_hosts"])
         assert "needed_hosts_by" in first["vars"]
+
+
+def included(tasks: list[dict[str, Any]]) -> list[tuple[str, list[str], list[str]]]:
+    """The roles that tasks include, with the tags that run the task, and those that its tasks get."""
+    found = []
+    for task in tasks:
+        role = task.get("ansible.builtin.include_role")
+        if role:
+            name = role["name"].replace("homelab.loadbalancer.", "")
+            found.append((name, task.get("tags", []), role["apply"]["tags"]))
+        for part in ("block", "rescue", "always"):
+            below = included(task.get(part, []))
+            found += [(name, tags or task.get("tags", []), inside) for name, tags, inside in below]
+    return found
+
+
+@pytest.mark.parametrize("playbook", ["site", "site_down", "metallb"])
+def test_each_part_of_a_site_runs_alone_by_the_tag_of_its_role(playbook: str) -> None:
+    parts = [part for play in plays(FOLDER / (playbook + ".yml")) for part in included(play.get("tasks", []))]
+    # The zone's servers are looked up for clients where the zone itself is left out.
+    parts = [part for part in parts if part != ("coredns_zone", ["split_dns"], ["split_dns"])]
+    assert parts == [(name, [name], [name]) for name, *dummy in parts]
+    assert {"firewalld_ports", "metallb"} <= {name for name, *dummy in parts}
