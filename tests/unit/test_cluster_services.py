@@ -289,3 +289,10 @@ def test_every_service_has_a_name_that_is_allowed(namespace: str, name: str, add
     made["metadata"]["namespace"] = namespace
     (entry,) = found([made], [])["services"]
     assert entry["name"].startswith(namespace[:12])
+
+
+@pytest.mark.parametrize("option", ["namespaces", "carry"])
+def test_a_text_for_a_list_is_refused(option: str) -> None:
+    """An empty one would stand for all namespaces."""
+    with pytest.raises(AnsibleFilterError, match="cluster_services_%s must be a list, not str" % option):
+        cluster_services([], **{option: ""})
