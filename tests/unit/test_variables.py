@@ -79,7 +79,7 @@ def test_one_service_is_not_a_declaration_of_services(role: str) -> None:
 @pytest.mark.parametrize("role", ["iptables_lb", "ipvs_lb", "vip_failover"])
 def test_an_undefined_declaration_is_refused_before_all_else(role: str) -> None:
     [tasks] = load("roles/%s/tasks/preflight.yml" % role)
-    assert tasks[0]["ansible.builtin.assert"]["that"] == "lb_services is defined"
+    assert tasks[0]["ansible.builtin.assert"]["that"] == "lb_services is defined and lb_services is not none"
     assert "write lb_services: []" in tasks[0]["ansible.builtin.assert"]["fail_msg"]
 
 
