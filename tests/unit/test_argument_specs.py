@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 # Options without a default that are not required: the role itself says when an undefined one is refused, which Ansible
 # cannot. An empty list would be a declaration, by which everything is removed.
-UNDEFINED = ("lb_services",)
+UNDEFINED = ("endpoints_services", "httproute_routes", "lb_services", "network_policy_policies")
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 
 

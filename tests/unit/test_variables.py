@@ -76,11 +76,21 @@ def test_one_service_is_not_a_declaration_of_services(role: str) -> None:
     assert refused(role, "lb_service") == "lb_service is no variable of the role %s: did you mean lb_services?" % role
 
 
-@pytest.mark.parametrize("role", ["iptables_lb", "ipvs_lb", "vip_failover"])
-def test_an_undefined_declaration_is_refused_before_all_else(role: str) -> None:
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [
+        ("iptables_lb", "lb_services"),
+        ("ipvs_lb", "lb_services"),
+        ("vip_failover", "lb_services"),
+        ("endpoints", "endpoints_services"),
+        ("network_policy", "network_policy_policies"),
+        ("httproute", "httproute_routes"),
+    ],
+)
+def test_an_undefined_declaration_is_refused_before_all_else(role: str, name: str) -> None:
     [tasks] = load("roles/%s/tasks/preflight.yml" % role)
-    assert tasks[0]["ansible.builtin.assert"]["that"] == "lb_services is defined and lb_services is not none"
-    assert "write lb_services: []" in tasks[0]["ansible.builtin.assert"]["fail_msg"]
+    assert tasks[0]["ansible.builtin.assert"]["that"] == "%s is defined and %s is not none" % (name, name)
+    assert "write %s: []" % name in tasks[0]["ansible.builtin.assert"]["fail_msg"]
 
 
 @pytest.mark.parametrize("role", ROLES)
