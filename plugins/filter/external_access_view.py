@@ -43,7 +43,7 @@ options:
     type: str
     default: ''
   urls:
-    description: URLs that clients are to ask by name, C(http://NAME[:PORT][/PATH]).
+    description: URLs that clients are to ask by name, C(http://NAME[:PORT][/PATH]) or with C(https).
     type: list
     elements: str
     default: []
@@ -51,6 +51,10 @@ options:
     description:
       - The DNS zone that clients are to know, for instance of the role P(homelab.loadbalancer.coredns_zone#role). That
         a name of another zone is not found is no fault.
+    type: str
+    default: ''
+  ca:
+    description: Certificates in PEM that are trusted besides the clients' own authorities.
     type: str
     default: ''
   memberlist_port:
@@ -73,8 +77,8 @@ _value:
   description:
     - C(metallb), C(nodes), C(speakers) and C(services) as they are. C(refused), a sentence for each of O(services) and
       O(urls) that cannot be looked at; C(urls), those that are asked; C(urls_aside), those that are not, and why;
-      C(served), what routes lead to for each URL; C(zone). C(whose), what each address of a Service is, in words; and
-      C(targets), what M(homelab.loadbalancer.probe_ports) (C(node), C(client)) and
+      C(served), what routes lead to for each URL; C(zone) and C(ca). C(whose), what each address of a Service is, in
+      words; and C(targets), what M(homelab.loadbalancer.probe_ports) (C(node), C(client)) and
       M(homelab.loadbalancer.probe_owners) (C(addresses)) are to ask. Those of URLs are the last ones of C(client).
   type: dict
 """
@@ -98,6 +102,7 @@ def external_access_view(
     http_host: str = "",
     urls: Sequence[str] = (),
     zone: str = "",
+    ca: str = "",
     memberlist_port: int = 7946,
 ) -> dict[str, Any]:
     """The cluster as the checks need it, and what is to be asked."""
@@ -117,6 +122,7 @@ def external_access_view(
         "urls_aside": idle,
         "served": served,
         "zone": zone.lower().strip("."),
+        "ca": ca,
         "whose": whose(objects["Service"]),
         "targets": targets,
     }

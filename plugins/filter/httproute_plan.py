@@ -27,6 +27,12 @@ options:
     type: list
     elements: dict
     default: []
+  certificates:
+    description:
+      - What M(homelab.loadbalancer.k8s_read) found of the Secrets that C(secured) names, without their keys.
+    type: list
+    elements: dict
+    default: []
   part_of:
     description: The name of the declaration, by which its objects are known.
     type: str
@@ -50,22 +56,26 @@ _value:
   description:
     - The objects to apply and to remove, C(apply) and C(remove). C(faults) are sentences that say why nothing of it may
       be done, C(unmet) those that name what the cluster does not have, and C(notes) those that name what the Gateway's
-      controller may not know.
+      controller may not know, and host names that no certificate is for. C(secured) are the host names that HTTPS
+      listeners take, with the Secrets of their certificates.
   type: dict
 """
 
-from typing import Any, Callable, Mapping, Sequence
+import base64
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_cluster import by_name, plan
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_cluster import Plan, by_name, plan
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway_tls import uncovered_note
 
 
 def httproute_plan(
     declared: Sequence[Mapping[str, Any]],
     looked_up: Sequence[Mapping[str, Any]] = (),
     part_of: str = "routes",
+    certificates: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """What to do, and what speaks against it."""
     cluster = by_name(looked_up)
@@ -74,7 +84,23 @@ def httproute_plan(
         made = plan(declared, cluster, part_of, missing)
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
-    return made._asdict()
+    return made._replace(notes=[*made.notes, *_uncovered(made, certificates)])._asdict()
+
+
+def _uncovered(made: Plan, certificates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Notes of host names that no certificate of their listener is for."""
+    texts = {
+        (obj["metadata"]["namespace"], obj["metadata"]["name"]): (obj.get("data") or {}).get("tls.crt") or ""
+        for entry in certificates
+        for obj in entry["resources"]
+    }
+    for entry in made.secured:
+        found = [texts.get((namespace, name), "") for namespace, name in entry["secrets"]]
+        # One that is not there may be issued later, as by cert-manager.
+        if all(found):
+            shown = [base64.b64decode(text).decode(errors="replace") for text in found]
+            note = uncovered_note(entry["where"], entry["name"], entry["listener"], shown)
+            yield from [note] if note else []
 
 
 class FilterModule:

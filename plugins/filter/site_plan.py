@@ -39,6 +39,12 @@ options:
     description: The namespace of Gateways that name none.
     type: str
     default: default
+  certificates:
+    description:
+      - Texts of the files that listeners name as their certificates, by their paths. Names that no certificate of their
+        listener is for are noted.
+    type: dict
+    default: {}
   part_of:
     description:
       - The name of this declaration, which the objects bear as the label C(app.kubernetes.io/part-of), for
@@ -74,16 +80,19 @@ _value:
   description:
     - C(objects), namespaces and what runs there; C(routes), as
       O(homelab.loadbalancer.httproute#role:main:httproute_routes) describes them; C(urls), which a client can ask;
-      C(verify_name), a name that the zone is to know; and C(notes), which names the zone does not have.
+      C(verify_name), a name that the zone is to know; and C(notes), which names the zone does not have,
+      and which no certificate is for.
   type: dict
 """
 
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _site
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_listeners import meet
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway_tls import uncovered_note
 
 
 def site_plan(
@@ -94,12 +103,31 @@ def site_plan(
     *,
     zone: str = "",
     broken: Sequence[str] = (),
+    certificates: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What the roles are to declare."""
     try:
-        return _site.plan(apps, gateways, namespace, part_of, zone=zone, broken=broken)._asdict()
+        made = _site.plan(apps, gateways, namespace, part_of, zone=zone, broken=broken)
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
+    return made._replace(notes=[*made.notes, *_uncovered(apps, gateways, certificates or {})])._asdict()
+
+
+def _uncovered(
+    apps: Sequence[Mapping[str, Any]], gateways: Sequence[Mapping[str, Any]], certificates: Mapping[str, str]
+) -> Iterator[str]:
+    """Notes of host names that no certificate of their listener is for, as far as it comes from a file."""
+    listeners = [(gateway, one) for gateway in gateways for one in gateway.get("listeners") or []]
+    for at, app in enumerate(apps):
+        for number, name in enumerate(app.get("hostnames") or []):
+            for gateway, one in listeners:
+                text = certificates.get((one.get("tls") or {}).get("certificate_file") or "")
+                both = meet(one.get("hostname") or "", name)
+                if text and both:
+                    where = "site_apps[%d].hostnames[%d]" % (at, number)
+                    listener = "the listener %s of the Gateway %s" % (one["name"], gateway["name"])
+                    note = uncovered_note(where, both, listener, [text])
+                    yield from [note] if note else []
 
 
 class FilterModule:

@@ -26,6 +26,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_acc
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import full_name, one_line
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports import read_target
 
+_PORTS = {"http": 80, "https": 443}
+
 
 def read_urls(urls: Sequence[str]) -> tuple[dict[str, Object], list[str]]:
     """What probe_ports is to ask for each URL, and a sentence for each that cannot be asked."""
@@ -35,7 +37,9 @@ def read_urls(urls: Sequence[str]) -> tuple[dict[str, Object], list[str]]:
             targets[url] = _target(url)
         except (InputError, ValueError):
             where = "external_access_urls[%d] %s" % (at, one_line(url))
-            refused.append("%s is not a URL that can be asked: write it as http://NAME[:PORT][/PATH]" % where)
+            refused.append(
+                "%s is not a URL that can be asked: write it as http://NAME[:PORT][/PATH], or with https" % where
+            )
     return targets, refused
 
 
@@ -43,11 +47,11 @@ def _target(url: str) -> Object:
     """The target of a URL; ValueError or InputError for one that cannot be asked."""
     parts = urlsplit(url)
     # urlsplit removes line ends and tabs.
-    if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc or not re.match(r"[!-~]+\Z", url):
+    if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc or not re.match(r"[!-~]+\Z", url):
         raise ValueError(url)
     path = (parts.path or "/") + ("?" + parts.query if parts.query else "")
-    port = 80 if parts.port is None else parts.port
-    target = {"host": parts.hostname, "port": port, "protocol": "http", "path": path}
+    port = _PORTS[parts.scheme] if parts.port is None else parts.port
+    target = {"host": parts.hostname, "port": port, "protocol": parts.scheme, "path": path}
     read_target({"address": "", **target}, url)
     return target
 
@@ -89,7 +93,12 @@ def judge_urls(cluster: Object, reports: Sequence[Report]) -> Iterator[Check]:
 
 def _check(cluster: Object, client: Report, url: str, answer: Object, around: Around) -> Check:
     found = one_line(": ".join(filter(None, [answer["address"], answer["detail"]])))
-    if answer["status"] is not None and answer["status"] < 400:
+    status = answer["status"]
+    # A page that is not there is a fault whoever issued the certificate.
+    if answer.get("distrust") and (answer["distrust"] != "issuer" or (status is not None and status < 400)):
+        result, cause, remedy = _why_distrusted(cluster, url, answer)
+        return Check("url", client.host, url, result, found, cause, remedy)
+    if status is not None and status < 400:
         return Check("url", client.host, url, "proved", "%s, %g ms" % (found, answer["milliseconds"]))
     if answer["state"] == "unresolved":
         if _outside(cluster["zone"], url):
@@ -104,6 +113,29 @@ def _check(cluster: Object, client: Report, url: str, answer: Object, around: Ar
             return Check("url", client.host, url, "unknown", "%s; %s" % (found, service["aside"]))
         cause, remedy = _why_not_reached(cluster, service, client, answer, around)
     return Check("url", client.host, url, "fault", found, cause, remedy)
+
+
+def _why_distrusted(cluster: Object, url: str, answer: Object) -> tuple[str, str, str]:
+    """The result for a certificate that is not accepted, why, and what to do."""
+    name, shown, why = urlsplit(url).hostname, one_line(answer["certificate"]), answer["distrust"]
+    if why == "name":
+        return (
+            "fault",
+            "there is no certificate for %s: the one that is shown is %s" % (name, shown),
+            "give an HTTPS listener of the Gateway a certificate that has this name (role gateway); a wildcard in it "
+            "stands for one label",
+        )
+    if why == "time":
+        return "fault", "the certificate %s is not valid now" % shown, "renew it, and see the client's clock"
+    if why == "unknown":
+        return "fault", "the certificate is not accepted, and could not be looked at", "see it by openssl s_client"
+    if cluster["ca"]:
+        return (
+            "fault",
+            "the certificate %s is of an issuer that neither the client nor external_access_ca_files know" % shown,
+            "add the certificate of its CA to external_access_ca_files, or see whose Gateway answers there",
+        )
+    return "unknown", "", ""
 
 
 def _outside(zone: str, url: str) -> bool:

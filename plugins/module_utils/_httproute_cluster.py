@@ -50,6 +50,7 @@ class Plan(NamedTuple):
     faults: list[str]  # why nothing of this may be done
     unmet: list[str]  # the same, for want of something that another task of the play may bring in a real run
     notes: list[str]  # parts of rules of which the controller does not say that it knows them
+    secured: list[dict[str, Any]]  # host names that HTTPS listeners take, and the Secrets of their certificates
 
 
 def plan(declared: Any, cluster: Cluster, part_of: str, missing: Sequence[str] = ()) -> Plan:
@@ -77,7 +78,8 @@ def plan(declared: Any, cluster: Cluster, part_of: str, missing: Sequence[str] =
     if routes and missing:
         unmet = [_WITHOUT_API % ", ".join(missing)]
     notes = list(dict.fromkeys(note for route in routes for note in _unknown_features(route, cluster)))
-    return Plan([obj for dummy, obj in wanted], remove, faults, unmet, notes)
+    secured = [entry for route in routes for entry in _secured(route, cluster)]
+    return Plan([obj for dummy, obj in wanted], remove, faults, unmet, notes, secured)
 
 
 def hostnames(declared: Any, cluster: Cluster) -> dict[str, list[str]]:
@@ -238,6 +240,23 @@ def _unknown_features(route: Route, cluster: Cluster) -> Iterator[str]:
             for where, feature in rule.features if known else ():
                 if feature not in known:
                     yield "%s may have no effect: the GatewayClass %s does not list %s" % (where, name, feature)
+
+
+def _secured(route: Route, cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """Where each host name stands, the listener that takes it, and the namespaces and names of its Secrets."""
+    for ref in route.gateways:
+        gateway = cluster.get(("Gateway", ref.namespace, ref.name)) or {}
+        for listener in _takers(route, ref, gateway, cluster):
+            refs = (listener.get("tls") or {}).get("certificateRefs") or []
+            for index, name in enumerate(route.hostnames if listener["protocol"] == "HTTPS" else []):
+                both = meet(listener.get("hostname") or "", name)
+                if both and refs:
+                    yield {
+                        "where": "%s.hostnames[%d]" % (route.where, index),
+                        "name": both,
+                        "listener": "the listener %s of the Gateway %s" % (listener["name"], ref.name),
+                        "secrets": [[one.get("namespace") or ref.namespace, one["name"]] for one in refs],
+                    }
 
 
 def _takers(route: Route, ref: GatewayRef, gateway: Mapping[str, Any], cluster: Cluster) -> list[Mapping[str, Any]]:

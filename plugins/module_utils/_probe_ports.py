@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find out whether ports of other hosts answer: tcp, HTTP over it, udp; and if not, who says so and how.
+"""Find out whether ports of other hosts answer: tcp, HTTP over it or over TLS, udp; and if not, who says so and how.
 
 A refusal comes as an ICMP message whose code tells a firewall from a port that nobody listens on. connect() gives the
 same error number for both, so the message itself is read from the socket's error queue (IP_RECVERR, ip(7)).
@@ -14,11 +14,13 @@ import errno
 import ipaddress
 import re
 import socket
+import ssl
 import struct
 import time
 from typing import Any, Mapping, NamedTuple, Sequence, Tuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_tls import distrust, trusting, unverified
 
 AT_ONCE = 32  # how many targets are asked at the same time
 _TRIED = 8  # how many addresses of one name: who answers for the name says how many there are
@@ -42,9 +44,10 @@ class Target(NamedTuple):
 
     address: str  # empty: those of `host`, looked up as the host's programs do
     port: int
-    protocol: str  # tcp | http | udp
+    protocol: str  # tcp | http | https | udp
     path: str = "/"
     host: str = ""  # the name to look up, or beside an address the Host header; empty: the address and port
+    ca: str = ""  # certificates in PEM that are trusted besides the host's own authorities
 
 
 class Answer(NamedTuple):
@@ -61,6 +64,10 @@ class Answer(NamedTuple):
     milliseconds: float = 0.0  # until the answer
     status: int | None = None  # of HTTP
     address: str = ""  # the one that was asked
+    distrust: str = (
+        ""  # why the certificate is not accepted, as in _probe_tls.Distrust; the status is there all the same
+    )
+    certificate: str = ""  # whose it is then, in words
     sender: str = ""  # who sent the ICMP message by which it is refused or unreachable
 
 
@@ -113,7 +120,10 @@ def settled(target: Target, answer: Answer) -> bool:
 
     A page that is asked for by name is to be found. At an address alone, any that is no error of the server will do.
     """
-    if target.protocol == "http":
+    if target.protocol in ("http", "https"):
+        # That the issuer is not known here does not change by asking again.
+        if answer.distrust not in ("", "issuer"):
+            return False
         return answer.status is not None and answer.status < (500 if target.address else 400)
     return _connects(target, answer)
 
@@ -169,6 +179,8 @@ def _ask_at(target: Target, family: socket.AddressFamily, place: Place, timeout:
                 answer = _ask_udp(sock, timeout)
             elif target.protocol == "http":
                 answer = _ask_http(sock, target, end)
+            elif target.protocol == "https":
+                answer = _ask_https(sock, target, end)
             else:
                 answer = Answer("open", "open")
         except socket.timeout:
@@ -177,7 +189,7 @@ def _ask_at(target: Target, family: socket.AddressFamily, place: Place, timeout:
             answer = _refusal(sock, error)
             if _is_broadcast(family, place):
                 answer = Answer("unreachable", "it is the broadcast address of a network: ask the address of a host")
-        return answer._replace(source=_source(sock), address=address)
+        return answer._replace(source=answer.source or _source(sock), address=address)
 
 
 def _ask_udp(sock: socket.socket, timeout: float) -> Answer:
@@ -191,6 +203,38 @@ def _ask_udp(sock: socket.socket, timeout: float) -> Answer:
             continue
         return Answer("open", "answers")
     return Answer("silent", "nobody refuses it, and nobody answers")
+
+
+def _ask_https(sock: socket.socket, target: Target, end: float) -> Answer:
+    """The same over TLS. Where the certificate is not accepted, what would be there without it, and whose it is."""
+    source, place = _source(sock), sock.getpeername()
+
+    def connect() -> socket.socket:
+        again = socket.socket(sock_family, socket.SOCK_STREAM)
+        again.settimeout(max(end - time.monotonic(), 1.0))
+        again.connect(place)
+        return again
+
+    sock_family = sock.family
+    host = target.host or target.address
+    try:
+        with trusting(target.ca).wrap_socket(sock, server_hostname=host) as secured:
+            answer = _ask_http(secured, target, end)
+    except ssl.SSLCertVerificationError as error:
+        why = distrust(error, host, connect)
+        try:
+            with unverified().wrap_socket(connect(), server_hostname=host) as secured:
+                answer = _ask_http(secured, target, max(end, time.monotonic() + 1.0))
+        except OSError:
+            answer = Answer("open", "connects")
+        answer = answer._replace(distrust=why.kind, certificate=why.certificate)
+        answer = answer._replace(detail="%s, with a certificate %s" % (answer.detail, why.certificate))
+    except socket.timeout:
+        answer = Answer("open", "connects, but does not answer TLS in time")
+    except (ssl.SSLError, ConnectionError) as error:
+        said = getattr(error, "reason", "") or error.strerror
+        answer = Answer("open", "connects, but does not speak TLS for %s (%s)" % (host, said))
+    return answer._replace(source=source)
 
 
 def _ask_http(sock: socket.socket, target: Target, end: float) -> Answer:
@@ -221,7 +265,8 @@ def host_header(target: Target) -> str:
         return target.host
     name = target.address or target.host
     shown = "[%s]" % name if ":" in name else name
-    return shown if target.port == 80 and not target.address else "%s:%d" % (shown, target.port)
+    usual = 443 if target.protocol == "https" else 80
+    return shown if target.port == usual and not target.address else "%s:%d" % (shown, target.port)
 
 
 def _words(error: OSError) -> str:

@@ -12,6 +12,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import O
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_manifest import app_objects
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_listeners import meet
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_values import parse_hostname
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER, PART_OF
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
@@ -81,7 +82,6 @@ def plan(
     _refuse_all_twins(entries)
     spaces = sorted({entry.app.namespace for entry in entries} - {_DEFAULT})
     parents = [{"name": one["name"], "namespace": one.get("namespace") or namespace} for one in gateways]
-    suffix = _port(gateways)
     zone = zone.lower().strip(".")
     served = [entry for entry in entries if "Deployment %s/%s" % (entry.app.namespace, entry.app.name) not in broken]
     names = [name for entry in served for name in entry.hostnames if name[0] != "*"]
@@ -89,7 +89,7 @@ def plan(
         [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}} for name in spaces]
         + [made for entry in entries for made in app_objects(entry.app)],
         [_route(entry, parents) for entry in served if entry.hostnames],
-        ["http://%s%s/" % (name, suffix) for name in names],
+        [url for name in names for url in _urls(name, gateways)],
         next((name for name in names if _within(name, zone)), ""),
         [note for entry in entries for note in _notes(entry, zone)],
     )
@@ -199,8 +199,13 @@ def _route(entry: Entry, parents: list[dict[str, str]]) -> dict[str, Any]:
     }
 
 
-def _port(gateways: Sequence[Mapping[str, Any]]) -> str:
-    """The part of a URL for the first port that serves HTTP."""
-    listeners = [one for gateway in gateways for one in gateway.get("listeners") or []]
-    ports = [int(one.get("port") or 80) for one in listeners if one.get("protocol", "HTTP") == "HTTP"]
-    return "" if (ports or [80])[0] == 80 else ":%d" % ports[0]
+def _urls(name: str, gateways: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where a host name is served: by the first listener that takes it for each of HTTP and HTTPS."""
+    listeners = [one for gateway in gateways for one in gateway.get("listeners") or []] or [{}]
+    found: dict[str, str] = {}
+    for scheme, usual in (("http", 80), ("https", 443)):
+        for one in listeners:
+            if (one.get("protocol") or "HTTP").lower() == scheme and meet(one.get("hostname") or "", name):
+                port = int(one.get("port") or usual)
+                found.setdefault(scheme, "%s://%s%s/" % (scheme, name, "" if port == usual else ":%d" % port))
+    return list(found.values())

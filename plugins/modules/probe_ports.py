@@ -46,10 +46,11 @@ options:
         required: true
       protocol:
         description:
-          - V(http) connects by TCP and asks for O(targets[].path).
+          - V(http) connects by TCP and asks for O(targets[].path). V(https) does so over TLS, names O(targets[].host)
+            (SNI), and verifies the certificate for it.
           - V(udp) sends two empty datagrams. UDP does not confirm, so only a refusal is certain.
         type: str
-        choices: [tcp, http, udp]
+        choices: [tcp, http, https, udp]
         default: tcp
       path:
         description: The path to ask for by HTTP.
@@ -61,6 +62,12 @@ options:
             empty is the address and port.
         type: str
         default: ''
+  ca:
+    description:
+      - Certificates in PEM that are trusted besides the host's own authorities, for V(https). Those of servers
+        themselves will do.
+    type: str
+    default: ''
   timeout:
     description:
       - Seconds to wait for each answer. For names the resolver has its own limits.
@@ -115,6 +122,15 @@ answers:
     source:
       description: The address that this host asked from.
       type: str
+    distrust:
+      description:
+        - Why a certificate is not accepted. V(name), it is not for the host; V(time), it is not valid now; V(issuer),
+          its issuer is not known; V(unknown). Empty when it is accepted, or there is none. The status is that of the
+          page all the same.
+      type: str
+    certificate:
+      description: Whose certificate that is, in words.
+      type: str
     sender:
       description: Who sent the ICMP message that refuses it. Empty when there was none.
       type: str
@@ -133,11 +149,15 @@ answers:
       detail: HTTP 200
       source: 172.16.0.21
       sender: ''
+      distrust: ''
+      certificate: ''
       milliseconds: 3.1
       status: 200
 """
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _probe_ports
+import ssl
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _probe_ports, _probe_tls
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_within
@@ -153,11 +173,12 @@ def main() -> None:
                 "options": {
                     "address": {"type": "str", "default": ""},
                     "port": {"type": "int", "required": True},
-                    "protocol": {"type": "str", "choices": ["tcp", "http", "udp"], "default": "tcp"},
+                    "protocol": {"type": "str", "choices": ["tcp", "http", "https", "udp"], "default": "tcp"},
                     "path": {"type": "str", "default": "/"},
                     "host": {"type": "str", "default": ""},
                 },
             },
+            "ca": {"type": "str", "default": ""},
             "timeout": {"type": "float", "default": 3},
             "wait": {"type": "float", "default": 0},
         },
@@ -168,8 +189,12 @@ def main() -> None:
         check_within(options["timeout"], 0.1, 3600, "timeout")
         check_within(options["wait"], 0, 86400, "wait")
         targets = [_probe_ports.read_target(raw, "targets[%d]" % at) for at, raw in enumerate(options["targets"])]
+        _probe_tls.trusting(options["ca"])
+    except ssl.SSLError as error:
+        module.fail_json(msg="ca has no certificates in PEM (%s)" % error.reason)
     except InputError as error:
         module.fail_json(msg=str(error))
+    targets = [target._replace(ca=options["ca"]) for target in targets]
     answers = _probe_ports.ask_all(targets, options["timeout"], options["wait"])
     module.exit_json(changed=False, answers=[_probe_ports.report(*pair) for pair in zip(targets, answers)])
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import Sequence
 
 try:
     from cryptography import x509
@@ -15,6 +16,7 @@ except ImportError:
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway import Files, Listener
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_tls import covers
 
 
 def check_pair(listener: Listener, files: Files, certificate: str, key: str, now: datetime | None = None) -> None:
@@ -47,11 +49,37 @@ def check_pair(listener: Listener, files: Files, certificate: str, key: str, now
     if end <= (now or datetime.now(timezone.utc)):
         raise InputError("%s has expired at %s: renew it" % (paths[0], end))
     names = _names(found)
-    if listener.hostname and not any(_covers(name, listener.hostname) for name in names):
+    if listener.hostname and not any(covers(name, listener.hostname) for name in names):
         raise InputError(
             "%s is not for %s.hostname %s: it has %s"
             % (paths[0], listener.where, listener.hostname, ", ".join(names) or "no names (subjectAltName)")
         )
+
+
+def uncovered_note(where: str, name: str, listener: str, certificates: Sequence[str]) -> str:
+    """What to say of a host name that an HTTPS listener takes; empty when one of its certificates is for it.
+
+    where, listener -- how messages call the host name, and the listener
+    certificates -- texts in PEM; of others nothing is known, and nothing is said
+    """
+    names: list[str] = []
+    for text in certificates:
+        try:
+            names += names_of(text)
+        except ValueError:
+            return ""
+    if not certificates or any(covers(one, name) for one in names):
+        return ""
+    return (
+        "%s %s is taken by %s, whose certificate is for %s: by https, clients will refuse it. Add the name to the "
+        "certificate (a wildcard there stands for one label), or leave it to HTTP"
+        % (where, name, listener, ", ".join(names) or "no name (subjectAltName)")
+    )
+
+
+def names_of(certificate: str) -> list[str]:
+    """The names of the server's own certificate, which is the first one of a text in PEM. ValueError for any other."""
+    return _names(x509.load_pem_x509_certificate(certificate.encode()))
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
@@ -60,8 +88,3 @@ def _names(certificate: x509.Certificate) -> list[str]:
     except x509.ExtensionNotFound:
         return []
     return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
-
-
-def _covers(name: str, hostname: str) -> bool:
-    """Whether a certificate's name is for a host: a wildcard stands for one label."""
-    return name == hostname or (name.startswith("*.") and name[2:] == hostname.partition(".")[2])

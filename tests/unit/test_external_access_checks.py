@@ -485,6 +485,37 @@ def test_what_is_behind_a_url_tells_why_it_fails(got: dict[str, Any], kinds: dic
     assert found[-1]["cause"].startswith(cause)
 
 
+TRAEFIK = "for x.traefik.default (TRAEFIK DEFAULT CERT, issued by TRAEFIK DEFAULT CERT)"
+
+
+@pytest.mark.parametrize(
+    ("got", "ca", "result", "cause"),
+    [
+        ({}, "", "proved", ""),
+        (
+            {"distrust": "name"},
+            "",
+            "fault",
+            "there is no certificate for web.k8s.local: the one that is shown is for x.",
+        ),
+        ({"distrust": "name", "status": 404}, "PEM", "fault", "there is no certificate for web.k8s.local: "),
+        ({"distrust": "time"}, "", "fault", "the certificate for x.traefik.default (TRAEFIK DEFAULT CERT, issued by"),
+        ({"distrust": "unknown"}, "", "fault", "the certificate is not accepted, and could not be looked at"),
+        ({"distrust": "issuer"}, "", "unknown", ""),
+        ({"distrust": "issuer"}, "PEM", "fault", "the certificate for x.traefik.default (TRAEFIK DEFAULT CERT, issued"),
+        ({"distrust": "issuer", "status": 404}, "", "fault", "no HTTPRoute of the cluster has this name and path"),
+    ],
+)
+def test_certificates_of_urls(got: dict[str, Any], ca: str, result: str, cause: str) -> None:
+    url = "https://web.k8s.local/"
+    view = external_access_view(cluster(), urls=[url], ca=ca)
+    asked = answer(VIP, 443, **{"certificate": TRAEFIK, **got}) | {"protocol": "https"}
+    check = external_access_checks(view, [client(answers=[answer(VIP), asked])])[-1]
+    assert (check["subject"], check["result"]) == (url, result)
+    assert check["cause"].startswith(cause)
+    assert bool(check["cause"]) == bool(cause)
+
+
 @pytest.mark.parametrize(
     ("url", "result"),
     [

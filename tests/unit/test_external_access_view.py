@@ -302,6 +302,15 @@ def test_services_that_cannot_be_looked_at(name: str, message: str) -> None:
     assert only(view)["name"] == "default/web"
 
 
+def test_urls_of_https() -> None:
+    view = external_access_view(cluster(Service=[]), urls=["https://web.k8s.local/", "https://web:8443/a"], ca="PEM")
+    assert view["ca"] == "PEM"
+    assert view["targets"]["client"] == [
+        {"host": "web.k8s.local", "port": 443, "protocol": "https", "path": "/"},
+        {"host": "web", "port": 8443, "protocol": "https", "path": "/a"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("url", "host", "port", "path"),
     [
@@ -325,7 +334,7 @@ def test_urls_are_asked_last(url: str, host: str, port: int, path: str) -> None:
     "url",
     [
         "ftp://x",
-        "https://web.k8s.local/",
+        "https:///path",
         "http://user@web.k8s.local/",
         "http:///path",
         "web.k8s.local",
@@ -346,6 +355,6 @@ def test_urls_that_cannot_be_asked(url: str) -> None:
     view = external_access_view(cluster(), urls=["http://web/", url])
     (said,) = view["refused"]
     assert said.startswith("external_access_urls[1] ")
-    assert said.endswith(" is not a URL that can be asked: write it as http://NAME[:PORT][/PATH]")
+    assert said.endswith(" is not a URL that can be asked: write it as http://NAME[:PORT][/PATH], or with https")
     assert said.isprintable()
     assert view["urls"] == ["http://web/"]

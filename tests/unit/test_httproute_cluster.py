@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.homelab.loadbalancer.plugins.filter.httproute_plan import httproute_plan
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _httproute_cluster
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_cluster import hostnames
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_listeners import meet, selects
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_status import pending
+from ansible_collections.homelab.loadbalancer.tests.unit.certificates import certificate
 
 HTTP = {"name": "http", "port": 80, "protocol": "HTTP"}
 HTTPS = {"name": "https", "port": 443, "protocol": "HTTPS"}
@@ -72,6 +75,45 @@ def test_a_route_that_the_cluster_can_serve() -> None:
     assert names(made.apply) == ["HTTPRoute default/web"]
     assert made.apply[0]["metadata"]["labels"] == OURS
     assert (made.remove, made.faults, made.unmet, made.notes) == ([], [], [], [])
+
+
+TLS = {**HTTPS, "hostname": "*.k8s.local", "tls": {"certificateRefs": [{"name": "wild"}]}}
+
+
+def secret(text: str, name: str = "wild", space: str = "default") -> dict[str, Any]:
+    return thing(name, space, data={"tls.crt": base64.b64encode(text.encode()).decode()})
+
+
+@pytest.mark.parametrize(
+    ("listener", "secrets", "noted"),
+    [
+        (TLS, [secret(certificate("*.k8s.local"))], ["a.b.k8s.local"]),
+        (TLS, [secret(certificate("web.k8s.local"))], ["a.b.k8s.local"]),
+        (TLS, [secret(certificate("a.b.k8s.local"))], ["web.k8s.local"]),
+        (TLS, [secret(certificate("*.k8s.local", "*.b.k8s.local"))], []),
+        # Whoever issues them later, or makes something else of them.
+        (TLS, [], []),
+        (TLS, [secret("")], []),
+        (TLS, [secret("no certificate")], []),
+        (TLS, [secret(certificate("*.k8s.local"), space="other")], []),
+        # Any of a listener's certificates will do.
+        (
+            {**TLS, "tls": {"certificateRefs": [{"name": "wild"}, {"name": "deep", "namespace": "shop"}]}},
+            [secret(certificate("*.k8s.local")), secret(certificate("a.b.k8s.local"), "deep", "shop")],
+            [],
+        ),
+        ({**TLS, "hostname": "*.b.k8s.local"}, [secret(certificate("*.b.k8s.local"))], []),
+    ],
+)
+def test_host_names_that_no_certificate_is_for_are_noted(listener: Any, secrets: Any, noted: list[str]) -> None:
+    declared = [route(hostnames=["web.k8s.local", "a.b.k8s.local"])]
+    looked_up = [
+        {"kind": kind, "resources": found, "api_found": True} for kind, found in cluster(HTTP, listener).items()
+    ]
+    found = [{"resources": [one]} for one in secrets]
+    notes = httproute_plan(declared, looked_up, certificates=found)["notes"]
+    assert [note.split()[1] for note in notes] == noted
+    assert all("is taken by the listener https of the Gateway main, whose certificate is for " in one for one in notes)
 
 
 def test_services_of_other_namespaces_are_granted() -> None:

@@ -15,6 +15,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.homelab.loadbalancer.plugins.filter.app_plan import app_plan
 from ansible_collections.homelab.loadbalancer.plugins.filter.httproute_plan import httproute_plan
 from ansible_collections.homelab.loadbalancer.plugins.filter.site_plan import site_plan
+from ansible_collections.homelab.loadbalancer.tests.unit.certificates import certificate
 
 APP: dict[str, Any] = {"name": "web", "image": "example.org/web:1", "hostnames": ["web.k8s.local"]}
 GATEWAYS = [{"name": "public", "listeners": [{"name": "http", "port": 8000}]}, {"name": "far", "namespace": "edge"}]
@@ -49,6 +50,42 @@ def test_one_application_in_two_namespaces() -> None:
     assert [route["gateways"] for route in site["routes"]] == [parents, parents]
     assert site["routes"][1]["rules"] == [{"backends": [{"service": "web", "port": 8080}]}]
     assert site["urls"] == ["http://web.k8s.local:8000/", "http://web.prod.k8s.local:8000/"]
+
+
+HTTP: dict[str, Any] = {"name": "http", "port": 80}
+HTTPS: dict[str, Any] = {"name": "https", "protocol": "HTTPS", "port": 443, "tls": {"certificate_file": "w.crt"}}
+
+
+@pytest.mark.parametrize(
+    ("listeners", "urls"),
+    [
+        ([], ["http://web.k8s.local/"]),
+        ([HTTP, HTTPS], ["http://web.k8s.local/", "https://web.k8s.local/"]),
+        ([{**HTTPS, "port": 8443}], ["https://web.k8s.local:8443/"]),
+        ([HTTP, {**HTTPS, "hostname": "*.k8s.local"}], ["http://web.k8s.local/", "https://web.k8s.local/"]),
+        ([HTTP, {**HTTPS, "hostname": "*.example.org"}], ["http://web.k8s.local/"]),
+        ([{**HTTP, "hostname": "a.k8s.local"}, {**HTTP, "port": 8080}], ["http://web.k8s.local:8080/"]),
+    ],
+)
+def test_urls_of_the_listeners_that_take_a_name(listeners: list[dict[str, Any]], urls: list[str]) -> None:
+    assert site_plan([APP], [{"name": "public", "listeners": listeners}])["urls"] == urls
+
+
+def test_host_names_that_no_certificate_is_for_are_noted() -> None:
+    gateways = [{"name": "public", "listeners": [HTTP, {**HTTPS, "hostname": "*.k8s.local"}]}]
+    apps = [{**APP, "hostnames": ["web.k8s.local", "a.b.k8s.local", "*.k8s.local"]}]
+    assert site_plan(apps, gateways, certificates={"w.crt": certificate("*.k8s.local"), "w.key": "x"})["notes"] == [
+        "site_apps[0].hostnames[1] a.b.k8s.local is taken by the listener https of the Gateway public, whose "
+        "certificate is for *.k8s.local: by https, clients will refuse it. Add the name to the certificate (a wildcard "
+        "there stands for one label), or leave it to HTTP"
+    ]
+    for texts in (
+        {},
+        {"w.crt": ""},
+        {"w.crt": "no certificate"},
+        {"w.crt": certificate("a.b.k8s.local", "*.k8s.local")},
+    ):
+        assert site_plan(apps, gateways, certificates=texts)["notes"] == []
 
 
 def test_the_role_for_routes_takes_the_routes() -> None:
