@@ -81,7 +81,7 @@ def test_nodes_that_hinder_nothing(pods: Any) -> None:
     assert hindrances(pods, [node("n1"), node("n2", "Unknown", unschedulable=True)]) == []
 
 
-class Cluster(rollout_action.ActionModule):  # type: ignore[misc]
+class Cluster(rollout_action.ActionModule):
     """The action with answers in place of an API server."""
 
     def __init__(self, nodes: list[dict[str, Any]], pods: list[dict[str, Any]], timeout: int) -> None:
