@@ -28,4 +28,8 @@ options:
       - How error messages call options, by the options' names. A role names its own variables here.
     type: dict
     default: {}
+notes:
+  - With the nft backend, a table such as C(ip filter) may hold rules that only C(nft) can show; C(iptables-save) then
+    shows nothing of it, and succeeds. Where that table is declared or holds owned chains, the module fails before
+    anything changes and names it. Keep rules of nftables in tables of other names, such as C(inet site).
 """

@@ -71,6 +71,8 @@ options:
     description:
       - A file on the node that keeps the declared state for C(iptables-restore --noflush) at boot. Its folder must
         exist. Written when it differs, removed with O(state=absent). Ansible alone does not make a boot use it.
+      - It holds the rules as the kernel gave them back when they were tried, so that a boot needs no resolver; a host
+        name is kept as the addresses it had.
     type: path
 seealso:
   - module: homelab.loadbalancer.iptables_services
