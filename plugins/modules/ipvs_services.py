@@ -110,6 +110,17 @@ missing:
   returned: success
   type: list
   elements: str
+iptables:
+  description: The commands that were used, with their versions and backends.
+  returned: when the packages are installed
+  type: list
+  elements: str
+  sample: ["iptables v1.8.9 (nf_tables)", "ip6tables v1.8.9 (nf_tables)"]
+backend:
+  description: The backend of iptables that was used.
+  returned: when the packages are installed
+  type: str
+  sample: nft
 conntrack_deleted:
   description:
     - How many entries of connection tracking were deleted after the services were in, or would be in check mode. They
