@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from importlib.util import find_spec
-from typing import Callable, Iterable
+from typing import Callable, Iterable, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _netns_server
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
@@ -22,8 +22,10 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state 
     batch,
     entered,
     processes,
+    read_sysctl,
     sysctl_path,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._sysctls import ROUNDS
 
 # Seconds that a process has to end by itself, and then to be gone after SIGKILL.
 GRACE = 5.0
@@ -43,7 +45,8 @@ def apply(plan: Plan) -> None:
         run(["ip", "-netns", namespace, "link", "delete", link], check=False)
     for namespace, lines in plan.batches:
         batch(namespace, lines)
-    _write(plan.late)
+    _hold(plan.late)
+    _write(plan.renew)
     for namespace, server in plan.start:
         _start(plan.lab, namespace, server)
 
@@ -79,6 +82,28 @@ def _alive(pid: int) -> bool:
             return stat.read().rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:
         return False
+
+
+def _hold(sysctls: Sequence[tuple[str, str, str]]) -> None:
+    """Write sysctls until all stand, for some change others."""
+    stands: dict[tuple[str, str, str], str | None] = {}
+    moved = list(sysctls)
+    for _turn in range(ROUNDS):
+        for entry in moved:
+            _write([entry])
+            stands[entry] = _value(entry)
+        moved = [entry for entry in sysctls if _value(entry) != stands[entry]]
+        if not moved:
+            return
+    raise InputError(
+        "sysctl %s of network namespace %s does not stay at %s, for writing another one changes it: leave one out"
+        % (moved[0][1], moved[0][0], moved[0][2])
+    )
+
+
+def _value(sysctl: tuple[str, str, str]) -> str | None:
+    with entered(sysctl[0]):
+        return read_sysctl(sysctl[1])
 
 
 def _write(sysctls: Iterable[tuple[str, str, str]]) -> None:

@@ -23,6 +23,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state 
     Running,
     mark_of,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._sysctls import canonical, rank, same
 
 # Addresses of a lab are usable at once: nobody else can have them.
 HOST_SYSCTLS = {"net.ipv6.conf.all.accept_dad": "0", "net.ipv6.conf.default.accept_dad": "0"}
@@ -44,7 +45,9 @@ class Plan(NamedTuple):
     unplug: tuple[tuple[str, str], ...]
     # Lines of `ip -batch`, by namespace, in order.
     batches: tuple[tuple[str, tuple[str, ...]], ...]
+    # Where one is to change, all that are declared there: writing one may change another.
     late: tuple[tuple[str, str, str], ...]
+    renew: tuple[tuple[str, str, str], ...]
     start: tuple[tuple[str, Running], ...]
     lab: str
     before: str
@@ -53,7 +56,7 @@ class Plan(NamedTuple):
     @property
     def changed(self) -> bool:
         """Is there anything to do?"""
-        return any(self[:8])
+        return any(self[:9])
 
 
 def port_of(host: str, link: str) -> str:
@@ -117,15 +120,18 @@ def plan(have: Have, lab: Lab, present: bool = True, prefix: str = "") -> Plan:
     builder.stop.extend(orphan.pid for orphan in have.orphans)
     if present:
         builder.build()
-    sysctls = [
+    declared = [
         (name, key, value)
         for name, state in wanted.items()
-        for key, value in state.sysctls.items()
-        if value is not None and (name not in kept or kept[name].sysctls.get(key) != value)
+        for key, value in sorted(state.sysctls.items(), key=lambda item: rank(item[0]))
+        if value is not None
     ]
-    # Switching forwarding resets other sysctls (RFC 1122 and 1812), so it comes first.
-    late = sorted((entry for entry in sysctls if entry[1] not in EARLY), key=lambda entry: "forward" not in entry[1])
-    late += builder.renew
+    sysctls = [
+        (name, key, value)
+        for name, key, value in declared
+        if name not in kept or not same(kept[name].sysctls.get(key) or "", value)
+    ]
+    moved = {name for name, key, dummy in sysctls if key not in EARLY}
     return Plan(
         remove=remove,
         stop=tuple(builder.stop),
@@ -133,7 +139,8 @@ def plan(have: Have, lab: Lab, present: bool = True, prefix: str = "") -> Plan:
         early=tuple(entry for entry in sysctls if entry[1] in EARLY),
         unplug=tuple(builder.unplug),
         batches=tuple((name, tuple(lines)) for name, lines in builder.batches if lines),
-        late=tuple(late),
+        late=tuple(entry for entry in declared if entry[0] in moved and entry[1] not in EARLY),
+        renew=tuple(builder.renew),
         start=tuple(builder.start),
         lab=lab.name,
         before=render(_before(ours, wanted, builder), have.orphans),
@@ -356,7 +363,9 @@ def render(namespaces: Mapping[str, Namespace], orphans: Iterable[Orphan] = ()) 
             if at.lacks_local:
                 facts.append("%s has no inet6 link-local address" % link)
         facts.extend("route %s via %s dev %s" % route[1:] for route in state.routes)
-        facts.extend("sysctl %s = %s" % entry for entry in state.sysctls.items() if entry[1] is not None)
+        facts.extend(
+            "sysctl %s = %s" % (k, canonical(value)) for k, value in state.sysctls.items() if value is not None
+        )
         facts.extend(_server(server) for server in state.servers)
         lines.append(name)
         lines.extend("%s: %s" % (name, fact) for fact in facts if fact)

@@ -204,7 +204,7 @@ def _read_namespace(name: str, pids: list[int], keys: Iterable[str]) -> Namespac
         shown = ask(["ip", "-details", "-json", "-netns", name, "-batch", "-"], READ)
         addresses, routes = parse_json(shown)
         with entered(name):
-            values = {key: _read_sysctl(key) for key in keys}
+            values = {key: read_sysctl(key) for key in keys}
     except (FileNotFoundError, CommandError):
         if os.path.exists(os.path.join(RUN_DIR, name)):
             raise
@@ -274,7 +274,8 @@ def parse_routes(shown: list[dict[str, Any]]) -> tuple[Route, ...]:
     return tuple(routes)
 
 
-def _read_sysctl(key: str) -> str | None:
+def read_sysctl(key: str) -> str | None:
+    """The value of a sysctl, of the namespace that the reader is in; None for one that the kernel does not have."""
     try:
         with open(sysctl_path(key), encoding="utf-8") as file:
             return " ".join(file.read().split())

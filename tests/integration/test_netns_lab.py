@@ -96,9 +96,22 @@ def test_sysctl_that_the_kernel_refuses(lab: Lab) -> None:
     assert "sysctl net.ipv4.no_such does not exist in network namespace" in lab.module()["msg"]
     lab.hosts[0]["sysctls"] = {"net.ipv4.ip_default_ttl": "never"}
     assert "ip_default_ttl of network namespace %s does not take never" % lab.namespace("a") in lab.module()["msg"]
+    lab.hosts[0]["sysctls"] = {"net.ipv4.ip_forward": 1, "net.ipv4.conf.all.forwarding": 0}
+    assert "does not stay at" in lab.module()["msg"]
     del lab.hosts[0]["sysctls"]
     lab.apply()
     lab.works()
+
+
+def test_sysctls_that_change_each_other_stand(lab: Lab) -> None:
+    link = "net.ipv4.conf.%s.forwarding" % lab.hosts[1]["links"][0]["name"]
+    lab.hosts[1]["sysctls"] = {link: 0, "net.ipv4.ip_forward": 1, "net.ipv4.ip_default_ttl": "0x40"}
+    assert lab.apply()["changed"]
+    again = lab.apply()
+    assert (again["changed"], again["diff"]["before"]) == (False, again["diff"]["after"])
+    lab.run("router", "sysctl", "-q", "-w", "net.ipv4.ip_forward=0")
+    assert lab.apply()["changed"]
+    assert lab.run("router", "sysctl", "-n", link, "net.ipv4.ip_forward").out.split() == ["0", "1"]
 
 
 def test_not_root(lab: Lab) -> None:

@@ -359,3 +359,32 @@ def test_the_minimal_layout_is_the_workshops(lab: IpvsLab) -> None:
     ]
     assert lab.saved("legacy") == rules
     assert lab.run("router", "ipvsadm", "-Ln").out == servers
+
+
+@pytest.mark.parametrize("module", ["ipvs_services", "iptables_services"])
+def test_a_second_declaration_by_either_data_plane(lab: IpvsLab, module: str) -> None:
+    """A cluster's Services beside the router's own: each is served, and goes without the other."""
+    own, other = service(1), {**service(2, address=VIP2), "name": "other"}
+
+    def second(**options: Any) -> dict[str, Any]:
+        with lab.entered("router"):
+            result = namespaces.module(module, backend="legacy", prefix="LBC-", masquerade_mark="0x400", **options)
+        assert not result.get("failed"), result["msg"]
+        return result
+
+    lab.declare(own)
+    alone = sorted(lab.everything())
+    assert second(services=[other])["changed"]
+    both = sorted(lab.everything())
+    for _turn in range(2):
+        assert (lab.servers(2), lab.servers(2, VIP2)) == ({"pod1": 2}, {"pod2": 2})
+        assert not lab.apply("legacy", [own])["changed"]
+        assert not second(services=[other])["changed"]
+        lab.apply("legacy", [], state="absent")
+        assert lab.servers(2, VIP2) == {"pod2": 2}
+        assert not second(services=[other])["changed"]
+        lab.apply("legacy", [own])
+        assert sorted(lab.everything()) == both
+    assert second(state="absent")["changed"]
+    assert sorted(lab.everything()) == alone
+    assert lab.servers(2) == {"pod1": 2}
