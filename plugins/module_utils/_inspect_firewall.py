@@ -15,7 +15,7 @@ Everything here is pure. The owner of a chain, a set or a table is known by the 
 - firewalld: the tables firewalld and, with its old backend, chains such as INPUT_ZONES and IN_public
   (src/firewall/core/ipXtables.py)
 - ufw: ufw-* and ufw6-*
-- this project: the prefix LB-, and addresses that virtual_address marked
+- this project: the prefixes LB- and LBC-, and addresses that virtual_address marked
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KUBE_PROXY = "kube-proxy"
 
 # The first that matches the beginning of a chain's or a set's name.
 _OWNERS = [
-    (OURS, re.compile(r"LB-")),
+    (OURS, re.compile(r"LBC?-")),
     ("kubelet", re.compile(r"KUBE-(FIREWALL|KUBELET-CANARY|IPTABLES-HINT)$")),
     ("CNI", re.compile(r"(inet6:)?KUBE-(ROUTER-|POD-FW-|NWPLCY-|SRC-|DST-)|CNI-|FLANNEL-|cali|CILIUM_|cilium_")),
     (KUBE_PROXY, re.compile(r"KUBE-")),

@@ -100,7 +100,7 @@ def test_a_table_that_iptables_cannot_read_is_not_shown_as_empty() -> None:
         ("NETAVARK_FORWARD NETAVARK-1D8721804F16F", "podman"),
         ("INPUT_ZONES FORWARD_IN_ZONES FORWARD_direct IN_public FWDI_public_allow POST_internal", "firewalld"),
         ("ufw-before-input ufw6-user-input", "ufw"),
-        ("LB-SERVICES LB-VIP LB-6-CLUSTER-IP", "this project"),
+        ("LB-SERVICES LBC-SERVICES LB-VIP LB-6-CLUSTER-IP", "this project"),
         ("INPUT POSTROUTING MASQUERADE ACCEPT INBOUND LBX KUBELET mine f2b-sshd", "other"),
         ("", "other"),
     ],
