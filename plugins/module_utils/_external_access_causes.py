@@ -44,8 +44,9 @@ def why_misplaced(service: Object, address: str, around: Around) -> tuple[str, s
     if any(ipaddress.ip_address(address) in network for network in networks):
         return None
     return (
-        "%s is in no network of the nodes (%s) and is announced by layer 2 alone, so that nobody asks for it by ARP or "
-        "NDP" % (address, ", ".join(around.networks)),
+        "%s is in no network of the nodes (%s) and is announced by layer 2 alone, so that only a router with a static "
+        "route for it to the nodes' link reaches it; whether the client's has one, is not known"
+        % (address, ", ".join(around.networks)),
         "take a pool in the nodes' network, give the client's router a static route for it to the nodes' link, or "
         "announce the pool by BGP: role metallb_pool",
     )
@@ -56,7 +57,9 @@ def why_closed(service: Object, answer: Object, around: Around) -> tuple[str, st
     state = answer["state"]
     if state == "open":
         return _why_no_page(service, answer)
-    elsewhere = why_misplaced(service, answer["address"], around) or why_lost(service, around)
+    # Whoever refuses was reached.
+    refused = state == "refused" or (state == "prohibited" and answer.get("sender"))
+    elsewhere = None if refused else why_misplaced(service, answer["address"], around) or why_lost(service, around)
     if elsewhere:
         return elsewhere
     if not service["endpoints"]:

@@ -127,7 +127,7 @@ def _http_port(tcp: Sequence[Port], wanted: Any, where: str) -> int:
         return number
     by_name = {port.name: port.port for port in tcp}
     numbers = [port.port for port in tcp]
-    found = [
+    found: list[int] = [
         *(by_name[name] for name in _HTTP_NAMES if name in by_name),
         *(number for number in _HTTP_PORTS if number in numbers),
         *(numbers if len(numbers) == 1 else ()),

@@ -550,6 +550,9 @@ def test_an_address_that_the_nodes_networks_do_not_allow(vip: str, cause: str) -
     found = checks(*nodes, report, Service=[service("web", vip)])
     assert found[-1]["cause"] == cause or found[-1]["cause"].startswith(cause)
     # Where a router has a way, nothing is wrong; where not all nodes told theirs, nothing is known.
+    # Who refuses was reached.
+    refused = {**report, "answers": [answer(vip, state="refused", status=None, detail="refused")]}
+    assert "listens on targetPort 8080" in faults(checks(*nodes, refused, Service=[service("web", vip)]))[-1]
     assert faults(checks(*nodes, {**report, "answers": [answer(vip)]}, Service=[service("web", vip)])) == []
     assert cause not in faults(checks(*nodes[1:], report, Service=[service("web", vip)]))[-1]
 
