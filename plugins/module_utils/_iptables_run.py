@@ -66,6 +66,8 @@ def run_module(module: Module, declare: Callable[[dict[str, Any]], list[Declarat
         # Something else is going to install it: all that can be known now is that the options are in order.
         module.warn("%s. Nothing more can be predicted" % error)
         result = {"changed": True, "iptables": [], "backend": "", "boot": []}
+        if "services" in module.params:
+            result = with_forgotten({**result, "warnings": []}, [])
     except (InputError, NodeError, CommandError, OSError) as error:
         module.fail_json(msg=named(error, module.params["variables"]))
     for warning in result.pop("warnings", []):

@@ -103,7 +103,7 @@ conntrack_deleted:
       those of UDP clients to a service's address and port, or its node port, whose packets did not go to one of its
       endpoints of now. A client that never pauses would be stuck with them.
     - They are no part of the declared state, so a task that only deletes some is not C(changed).
-  returned: when iptables is installed
+  returned: success
   type: int
   sample: 2
 boot:
