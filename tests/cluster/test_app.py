@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
@@ -152,6 +154,67 @@ def test_a_load_balancer_that_nobody_serves(web: Cluster) -> None:
     )
     assert "Service app-test/web: no load balancer has given it an address" in said
     assert "MetalLB is not installed" in said or "its loadBalancerClass is example.org/none" in said
+
+
+def test_data_outlive_pods_and_the_application(web: Cluster, data: str) -> None:
+    volume = {"name": "data", "path": "/uploads", "claim": {"size": "1Mi"}}
+    kept: dict[str, Any] = {"app_replicas": 1, "app_volumes": [volume], "app_drain": 0}
+    said = app(web, rc=2, **kept, app_timeout=3)
+    assert "PersistentVolumeClaim app-test/web-data waits: it names no storage class, and the cluster has no" in said
+
+    web.kubectl("apply", "-f", "-", stdin=json.dumps(local_volume(data)))
+    app(web, **kept)
+    first = upload(web)
+    assert files(web, data) == [first]
+    # The old pod goes before the new one comes: so it was declared, and both never write to the same data.
+    assert changed(app(web, **kept, app_env={"GENERATION": 2}))
+    second = upload(web)
+    assert files(web, data) == sorted([first, second])
+    assert not changed(app(web, **kept, app_env={"GENERATION": 2}))
+
+    said = app(web, **kept, app_state="absent")
+    assert "PersistentVolumeClaim app-test/web-data" in said
+    assert names(web, "deployment,persistentvolumeclaim") == ["persistentvolumeclaim/web-data"]
+    assert len(files(web, data)) == 2
+    app(web, app_state="absent", app_delete_data=True)
+    assert web.kubectl("get", "namespace", "app-test", "--ignore-not-found") == ""
+
+
+@pytest.fixture
+def data(namespace: Cluster) -> Iterator[str]:
+    """A folder of a node, in which root alone may write; what is made of it goes."""
+    folder = "/var/lib/app-test"
+    namespace.node("worker1", "mkdir", folder)
+    yield folder
+    app(namespace, app_state="absent", app_delete_data=True)
+    namespace.kubectl("delete", "persistentvolume", "app-test", "--ignore-not-found")
+    namespace.node("worker1", "rm", "-r", folder)
+
+
+def local_volume(folder: str) -> dict[str, Any]:
+    """A PersistentVolume of a node's folder, of no storage class."""
+    term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["worker1"]}]}
+    spec = {
+        "capacity": {"storage": "1Mi"},
+        "accessModes": ["ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "local": {"path": folder},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+    }
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "app-test"}, "spec": spec}
+
+
+def upload(cluster: Cluster) -> str:
+    """Have the program write a file, and return its name."""
+    url = "http://%s:%d/upload" % (NODES[0], NODE_PORT)
+    curl = ("curl", "-sS", "--fail", "--max-time", "5", "-F", "file=@/etc/hostname", url)
+    wait_for(lambda: hostname(cluster, NODES[0]), "the application answers")
+    answer = json.loads(cluster.client(*curl))
+    return Path(answer["output"]).name
+
+
+def files(cluster: Cluster, folder: str) -> list[str]:
+    return sorted(cluster.node("worker1", "ls", folder).split())
 
 
 def test_clients_notice_no_rollout(web: Cluster) -> None:
