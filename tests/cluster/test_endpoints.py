@@ -58,6 +58,8 @@ def web(cluster: Cluster) -> Iterator[Cluster]:
         cluster.roles(WEB)
         yield cluster
     finally:
+        # With an object of somebody else the namespace would stay.
+        cluster.kubectl("delete", "service", "chosen", "-n", NAMESPACE, "--ignore-not-found")
         cluster.roles({"role": "endpoints", "endpoints_state": "absent"}, {**WEB, "app_state": "absent"})
 
 
