@@ -52,7 +52,7 @@ class Process(NamedTuple):
 class Scan(NamedTuple):
     """What there was when the node was looked at."""
 
-    host: int  # the namespace of PID 1
+    host: int  # the initial namespace
     homes: Mapping[int, int]  # the namespace of each process
     processes: Mapping[int, list[Process]]  # by namespace, without those of the initial one
     mounts: Mapping[int, list[str]]  # the paths of each namespace that is mounted
@@ -64,19 +64,23 @@ class Scan(NamedTuple):
 
 
 def scan() -> Scan:
-    """Find all namespaces: /proc is gone through once."""
-    host = os.stat("/proc/1/ns/net").st_ino
+    """Find all namespaces: /proc is gone through once.
+
+    The initial one is that of process 1. In a sandbox root may not look into it, and into its other processes it may.
+    """
     homes: dict[int, int] = {}
-    processes: dict[int, list[Process]] = {}
     for entry in os.listdir("/proc"):
         # A process may end at any time.
-        with contextlib.suppress(OSError, ValueError, IndexError):
+        with contextlib.suppress(OSError):
             if entry.isdigit():
-                home = os.stat("/proc/%s/ns/net" % entry).st_ino
-                homes[int(entry)] = home
-                if home != host:
-                    with open("/proc/%s/stat" % entry, encoding="utf-8", errors="surrogateescape") as stat:
-                        processes.setdefault(home, []).append(parse_stat(stat.read()))
+                homes[int(entry)] = os.stat("/proc/%s/ns/net" % entry).st_ino
+    host = homes[min(homes)]
+    processes: dict[int, list[Process]] = {}
+    for pid, home in homes.items():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if home != host:
+                with open("/proc/%d/stat" % pid, encoding="utf-8", errors="surrogateescape") as stat:
+                    processes.setdefault(home, []).append(parse_stat(stat.read()))
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mountinfo:
         return Scan(host, homes, processes, parse_mounts(mountinfo.read()))
 
@@ -142,7 +146,7 @@ def open_namespaces(seen: Scan, stack: contextlib.ExitStack, tools: Tools) -> di
     """A file of each namespace that is still there, open until the stack is left."""
     files: dict[int, int] = {}
     for number in seen.ids:
-        pids = [1] if number == seen.host else [process.pid for process in seen.processes.get(number, [])]
+        pids = sorted(pid for pid, home in seen.homes.items() if home == number)
         for path in ["/proc/%d/ns/net" % pid for pid in pids] + seen.mounts.get(number, []):
             try:
                 file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -22,6 +22,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_name
     parse_mounts,
     parse_stat,
     report,
+    scan,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_tools import Tools, loaded, utf8
 
@@ -49,6 +50,18 @@ def test_mounts() -> None:
         4026533012: ["/run/netns/874871f4-9c7b-4124-b716-f032f5e83e45", "/var/elsewhere/x"],
         4026533100: ["/run/docker/netns/default x"],
     }
+
+
+def test_the_initial_namespace_is_found_where_process_1_may_not_be_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = os.stat
+
+    def guarded(path: Any, **options: Any) -> os.stat_result:
+        if path == "/proc/1/ns/net":
+            raise PermissionError(13, "Permission denied", path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", guarded)
+    assert scan().host == stat("/proc/self/ns/net").st_ino
 
 
 def owned(containers: list[Container], own: int = 0) -> dict[int, tuple[Any, ...]]:
