@@ -54,7 +54,7 @@ def module_options(name: str) -> dict[str, str]:
     said = dict(documentation(path))["DOCUMENTATION"]
     options = dict(said["options"])
     for fragment in said.get("extends_documentation_fragment", []):
-        _, _, file, *part = fragment.split(".")
+        file, *part = fragment.split(".")[2:]
         texts = dict(documentation(ROOT / "plugins/doc_fragments" / ("%s.py" % file)))
         options.update(texts[part[0].upper() if part else "DOCUMENTATION"].get("options", {}))
     return {key: TYPES.get(option.get("type"), "") for key, option in options.items()}
