@@ -159,7 +159,7 @@ def test_a_load_balancer_that_nobody_serves(web: Cluster) -> None:
 def test_data_outlive_pods_and_the_application(web: Cluster, data: str) -> None:
     volume = {"name": "data", "path": "/uploads", "claim": {"size": "1Mi"}}
     kept: dict[str, Any] = {"app_replicas": 1, "app_volumes": [volume], "app_drain": 0}
-    said = app(web, rc=2, **kept, app_timeout=3)
+    said = app(web, rc=2, **kept)
     assert "PersistentVolumeClaim app-test/web-data waits: it names no storage class, and the cluster has no" in said
 
     web.kubectl("apply", "-f", "-", stdin=json.dumps(local_volume(data)))

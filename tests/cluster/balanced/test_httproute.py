@@ -126,10 +126,12 @@ def client(balanced: Cluster) -> Iterator[Client]:
         balanced.roles(APPS[0], CONTROLLER, APPS[1])
         yield Client(balanced)
     finally:
+        # What the tests made by kubectl is of somebody else to the roles: they would keep it, and its namespace.
+        for space in (HERE, FAR):
+            balanced.kubectl("delete", "httproute,gateway,referencegrant", "--all", "-n", space)
         balanced.roles(
-            # The routes go with their namespaces.
-            *({**entry, "app_state": "absent"} for entry in APPS),
             {**CONTROLLER, "gateway_state": "absent", "gateway_remove_crds": not kinds},
+            *({**entry, "app_state": "absent"} for entry in APPS),
         )
         assert not stands("namespace", HERE) and not stands("namespace", FAR)
 
