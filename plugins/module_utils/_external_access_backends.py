@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, Iterator, List, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_listeners import meet
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import meet
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import SERVICE_NAME
 
 Object = Dict[str, Any]

@@ -14,7 +14,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _app_values as values
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_values import parse_hostname
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import parse_hostname
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
     check_keys,
     parse_list,

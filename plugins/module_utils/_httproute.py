@@ -16,10 +16,10 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values i
     parse_subdomain,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import parse_hostname
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_values import (
     parse_header_changes,
     parse_header_matches,
-    parse_hostname,
     parse_methods,
     parse_path_match,
     parse_url_path,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import meet
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute import (
     Backend,
     GatewayRef,
@@ -22,7 +23,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute im
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_listeners import (
     admits,
     listeners_of,
-    meet,
     selects,
     serves_routes,
 )

@@ -54,16 +54,3 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
         if not holds.get(entry["operator"], False):
             return False
     return True
-
-
-def meet(one: str, other: str) -> str | None:
-    """The host names that two of them both stand for; None where there is none.
-
-    Each is a name, one that begins with `*.` for all below, or empty for all there are.
-    """
-    if not one or not other or one == other:
-        return one or other
-    for wide, narrow in ((one, other), (other, one)):
-        if wide.startswith("*.") and narrow.endswith(wide[1:]):
-            return narrow
-    return None

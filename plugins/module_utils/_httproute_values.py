@@ -9,7 +9,6 @@ things open those of DNS (RFC 1035) and HTTP (RFC 9110).
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Any
 
@@ -25,25 +24,9 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"
 PATH_TYPES = {"prefix": "PathPrefix", "exact": "Exact", "regex": "RegularExpression"}
 HEADER_CHANGES = ("set", "add", "remove")
 
-_HOSTNAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*\Z")
 _PATH = re.compile(r"(?=.{1,1024}\Z)(?!.*(//|/\.\.?(/|\Z)|%2[fF]))/([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*\Z")
 _HEADER = re.compile(r"[-A-Za-z0-9!#$%&'*+.^_`|~]{1,256}\Z")
 _LONGEST_VALUE = 4096  # characters
-
-
-def parse_hostname(raw: Any, where: str, wildcard: bool = False) -> str:
-    """Check the name of a host. With `wildcard` it may begin with `*.`, which stands for one label or several."""
-    what = "a host name: use lower-case letters, digits and inner hyphens in labels with dots between, 63 at most each"
-    if wildcard:
-        what += ", the first may be *"
-    name = raw[2:] if wildcard and isinstance(raw, str) and raw.startswith("*.") else raw
-    if not isinstance(name, str) or not _HOSTNAME.match(name):
-        raise InputError("%s %s is not %s" % (where, raw, what))
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return str(raw)
-    raise InputError("%s %s is an IP address, and not a host name" % (where, raw))
 
 
 def parse_url_path(raw: Any, where: str) -> str:

@@ -12,8 +12,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import O
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_manifest import app_objects
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_listeners import meet
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_values import parse_hostname
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import meet, parse_hostname
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER, PART_OF
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
     check_keys,

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import parse_hostname
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute import parse_routes, route_spec
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_values import (
     METHODS,
     parse_header_changes,
-    parse_hostname,
 )
 
 PLAIN: dict[str, Any] = {"name": "web", "gateways": ["main"], "rules": [{"backends": ["web"]}]}

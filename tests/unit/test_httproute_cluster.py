@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.httproute_plan import httproute_plan
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _httproute_cluster
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import meet
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_cluster import hostnames
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_listeners import meet, selects
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_listeners import selects
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_status import pending
 from ansible_collections.homelab.loadbalancer.tests.unit.certificates import certificate
 
