@@ -218,9 +218,9 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import parse_app
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_manifest import app_objects
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import parse_app
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.objects import app_objects
 
 
 def app_manifest(name: str, image: str, prefix: str = "", **options: Any) -> list[dict[str, Any]]:

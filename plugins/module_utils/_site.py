@@ -8,8 +8,6 @@ from __future__ import annotations
 import difflib
 from typing import Any, Collection, Hashable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import OPTIONS, App, Port, parse_app
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_manifest import app_objects
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import meet, parse_hostname
@@ -20,6 +18,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
     parse_number,
     value_or,
 )
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import OPTIONS, App, Port, parse_app
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.objects import app_objects
 
 _WHERE = "site_apps"
 # What an entry has beside the options of app_manifest.

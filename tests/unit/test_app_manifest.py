@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.app_manifest import DOCUMENTATION, app_manifest
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import OPTIONS
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import IMAGE, QUANTITY
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE_NAME = "registry.example.org/team/web:1.2"

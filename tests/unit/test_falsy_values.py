@@ -11,8 +11,6 @@ from typing import Any, Callable, NamedTuple
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
-    _app,
-    _app_volumes,
     _coredns_zone,
     _endpoints,
     _firewalld,
@@ -32,6 +30,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import input as _app
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import volumes as _app_volumes
 
 FALSY: tuple[Any, ...] = ("", False, 0, {}, [])
 TEXT, BOOL, ZERO, MAP, LIST = FALSY

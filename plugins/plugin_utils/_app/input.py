@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The application model: what a user may say of an application, checked and brought to one spelling.
 
-It knows the rules of the Kubernetes API that can be checked without a cluster; `_app_manifest` makes objects of it.
+It knows the rules of the Kubernetes API that can be checked without a cluster; `objects` makes objects of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values i
     parse_text,
     parse_texts,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_volumes import Volume, parse_volumes
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import (
@@ -43,6 +42,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
     parse_number,
     value_or,
 )
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.volumes import Volume, parse_volumes
 
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 TRAFFIC_POLICIES = ("Cluster", "Local")

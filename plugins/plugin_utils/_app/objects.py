@@ -14,8 +14,9 @@ import hashlib
 import json
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app import LABEL_NAME, App, Probe
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_volumes import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import LABEL_NAME, App, Probe
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.volumes import (
     FS_GROUP,
     KEEP,
     Volume,
@@ -23,7 +24,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_volumes 
     object_name,
     pod_volume,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
 
 ADDRESSES = "metallb.io/loadBalancerIPs"
 CHECKSUM = "homelab.loadbalancer/config-checksum"

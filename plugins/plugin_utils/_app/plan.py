@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Collection, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_volumes import is_kept
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
     MANAGED_BY,
     MANAGER,
@@ -17,6 +16,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects 
     name_of,
     parse_definitions,
 )
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.volumes import is_kept
 
 CLAIM = "PersistentVolumeClaim"
 
