@@ -54,13 +54,13 @@ from typing import Any, Callable
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway import parse_gateways
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import parse_gateways
 
 
 def gateway_files(gateways: Any, controller: str = "nginx", namespace: str = "nginx-gateway") -> list[str]:
     """The paths of certificates and keys."""
     try:
-        parsed = parse_gateways(gateways, controller, namespace)
+        parsed = parse_gateways(gateways, controller, namespace, "gateway_")
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
     files = [listener.files for gateway in parsed for listener in gateway.listeners if listener.files]

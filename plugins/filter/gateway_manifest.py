@@ -54,8 +54,8 @@ import yaml
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway_plan import manifest_objects
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.plan import manifest_objects
 
 
 def gateway_manifest(raw: Any, texts: Mapping[str, str], where: str = "gateway_manifests") -> list[dict[str, Any]]:

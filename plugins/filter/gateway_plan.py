@@ -82,13 +82,11 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _gateway_plan
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway import Gateway, parse_gateways
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_number
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway_tls import check_pair
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import parse_gateways, parse_options
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.plan import plan
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.tls import check_files
 
 
 def gateway_plan(
@@ -107,30 +105,21 @@ def gateway_plan(
     files = files or {}
     cluster = by_kind(looked_up)
     try:
-        options = _gateway_plan.Options(
-            controller,
-            version,
-            parse_label(gateway_class, "gateway_class"),
-            parse_label(namespace, "gateway_namespace"),
-            parse_number(replicas, 1, 1000, "gateway_replicas"),
+        options = parse_options(
+            {
+                "prefix": "gateway_",
+                "controller": controller,
+                "version": version,
+                "class": gateway_class,
+                "namespace": namespace,
+                "replicas": replicas,
+            }
         )
-        parsed = parse_gateways(gateways, controller, namespace)
-        _check_files(parsed, files)
-        return _gateway_plan.plan(parsed, options, manifests, cluster, files)._asdict()
+        parsed = parse_gateways(gateways, controller, namespace, "gateway_")
+        check_files(parsed, files)
+        return plan(parsed, options, manifests, cluster, files)._asdict()
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
-
-
-def _check_files(gateways: Sequence[Gateway], files: Mapping[str, str]) -> None:
-    """Refuse files that are not there, or cannot be used together."""
-    for gateway in gateways:
-        for listener in gateway.listeners:
-            if not listener.files:
-                continue
-            for key, path in zip(("certificate_file", "key_file"), listener.files):
-                if not files.get(path):
-                    raise InputError("%s.tls.%s %s is not there, or empty" % (listener.where, key, path))
-            check_pair(listener, listener.files, files[listener.files.certificate], files[listener.files.key])
 
 
 class FilterModule:

@@ -44,8 +44,8 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway_plan import removal
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.plan import removal
 
 
 def gateway_removal(looked_up: Sequence[Mapping[str, Any]], remove_crds: bool = False) -> dict[str, Any]:

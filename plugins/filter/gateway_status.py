@@ -46,7 +46,7 @@ _value:
 
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway_status import addresses, waiting
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.status import addresses, waiting
 
 
 def gateway_status(

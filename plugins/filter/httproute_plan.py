@@ -68,7 +68,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_cluster import Plan, by_name, plan
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway_tls import uncovered_note
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.tls import uncovered_note
 
 
 def httproute_plan(

@@ -14,7 +14,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
     _coredns_zone,
     _endpoints,
     _firewalld,
-    _gateway,
     _httproute,
     _httproute_values,
     _ipset_input,
@@ -32,6 +31,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import input as _app
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import volumes as _app_volumes
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway import input as _gateway
 
 FALSY: tuple[Any, ...] = ("", False, 0, {}, [])
 TEXT, BOOL, ZERO, MAP, LIST = FALSY

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Sequence
+from typing import Mapping, Sequence
 
 try:
     from cryptography import x509
@@ -15,8 +15,23 @@ except ImportError:
     pass  # where plugins are only looked at, as by ansible-doc; ansible-core itself does not run without it
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway import Files, Listener
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_tls import covers
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import Files, Gateway, Listener
+
+
+def check_files(gateways: Sequence[Gateway], texts: Mapping[str, str]) -> None:
+    """Refuse files of listeners that are not there, or cannot be used together.
+
+    texts -- those of certificates and keys by their paths; one that is not there is empty
+    """
+    for gateway in gateways:
+        for listener in gateway.listeners:
+            if not listener.files:
+                continue
+            for key, path in zip(("certificate_file", "key_file"), listener.files):
+                if not texts.get(path):
+                    raise InputError("%s.tls.%s %s is not there, or empty" % (listener.where, key, path))
+            check_pair(listener, listener.files, texts[listener.files.certificate], texts[listener.files.key])
 
 
 def check_pair(listener: Listener, files: Files, certificate: str, key: str, now: datetime | None = None) -> None:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gateways of the Gateway API: what a user may declare, checked and brought to one spelling.
+"""Gateways of the Gateway API and their controller: what a user may declare, checked and brought to one spelling.
 
 The rules are those of gateway.networking.k8s.io/v1, of which the API server tells the broken one only by a regular
 expression, and those of the two controllers, which would tell it in the status of a Gateway that is changed already.
@@ -28,6 +28,11 @@ TRAEFIK_PORT = 9000
 RESERVED = {
     "nginx": {8081: "answers the kubelet", 9113: "shows its metrics"},
     "traefik": {TRAEFIK_PORT: "answers the kubelet"},
+}
+# The release of each controller that this project knows, and the namespace that it is in.
+DEFAULTS = {
+    "nginx": {"version": "2.1.4", "namespace": "nginx-gateway"},
+    "traefik": {"version": "3.6.12", "namespace": "traefik"},
 }
 _GATEWAY = ("name", "namespace", "listeners", "address", "labels", "annotations")
 _LISTENER = ("name", "protocol", "port", "hostname", "tls", "from", "selector")
@@ -70,19 +75,48 @@ class Gateway(NamedTuple):
         return "%s/%s" % (self.namespace, self.name)
 
 
-def parse_gateways(raw: Any, controller: str, namespace: str, where: str = "gateway_gateways") -> list[Gateway]:
+class Options(NamedTuple):
+    """What the user says of the controller."""
+
+    prefix: str  # before the names of options, in messages
+    controller: str  # nginx | traefik
+    version: str
+    gateway_class: str
+    namespace: str
+    replicas: int  # of what passes requests on
+
+
+def parse_options(raw: Mapping[str, Any]) -> Options:
+    """Check the options of the module that say what the controller is, and fill in those that depend on it."""
+    prefix, controller = value_or(raw, "prefix", ""), value_or(raw, "controller", "nginx")
+    default = DEFAULTS[controller]
+    return Options(
+        prefix,
+        controller,
+        value_or(raw, "version", default["version"]),
+        values.parse_label(value_or(raw, "class", controller), prefix + "class"),
+        values.parse_label(value_or(raw, "namespace", default["namespace"]), prefix + "namespace"),
+        parse_number(value_or(raw, "replicas", 2), 1, 1000, prefix + "replicas"),
+    )
+
+
+def parse_gateways(raw: Any, controller: str, namespace: str, prefix: str = "") -> list[Gateway]:
     """Check declared Gateways.
 
     controller -- nginx or traefik
     namespace -- of Gateways that name none
+    prefix -- before the names of options, in messages
     Raises InputError, which names the entry.
     """
+    where = prefix + "gateways"
     gateways = [
         _gateway(entry, controller, namespace, "%s[%d]" % (where, index))
         for index, entry in enumerate(parse_list(raw, where))
     ]
     if not gateways:
-        raise InputError("%s is empty: declare a Gateway, or remove the controller by gateway_state: absent" % where)
+        raise InputError(
+            "%s is empty: declare a Gateway, or remove the controller by %sstate: absent" % (where, prefix)
+        )
     _check_unique([(gateway.key, gateway.where) for gateway in gateways], "is declared twice, by %s as well")
     if controller == "traefik":
         _check_shared(gateways)

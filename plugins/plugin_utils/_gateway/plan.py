@@ -13,14 +13,6 @@ import copy
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway import Gateway
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._gateway_objects import (
-    LABELS,
-    TRAEFIK,
-    gateway_objects,
-    namespace_object,
-    traefik_objects,
-)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
     has_labels,
     name_of,
@@ -31,6 +23,14 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record i
     stale,
     write_record,
 )
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import Gateway, Options
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.objects import (
+    LABELS,
+    TRAEFIK,
+    gateway_objects,
+    namespace_object,
+    traefik_objects,
+)
 
 CRD = "CustomResourceDefinition"
 RECORD = "homelab-loadbalancer-gateway"
@@ -39,16 +39,6 @@ _CERTIFICATES = ("agent-tls", "server-tls")
 
 # By kind the objects of the cluster.
 Cluster = Mapping[str, Sequence[Mapping[str, Any]]]
-
-
-class Options(NamedTuple):
-    """What the role's variables say of the controller."""
-
-    controller: str  # nginx | traefik
-    version: str
-    gateway_class: str
-    namespace: str
-    replicas: int  # of what passes requests on
 
 
 class Plan(NamedTuple):
