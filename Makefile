@@ -29,7 +29,7 @@ PLAYBOOK := $(PLAY) -i $(INVENTORY)
 RUN_TESTS := .venv/bin/python tools/run_tests.py
 
 .PHONY: help setup demo demo-down lab nodes-up nodes-image nodes-down cluster-up cluster-images cluster-down demo-cluster check test \
-    unit integration kernel nodes cluster sanity molecule bench reference build install clean
+    unit api integration kernel nodes cluster sanity molecule bench reference build install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,7 +88,7 @@ test: ## every test, in about an hour
 	@tools/setup test
 	@$(RUN_TESTS) test
 
-unit integration kernel nodes cluster sanity molecule: ## one part of `make test` alone
+unit api integration kernel nodes cluster sanity molecule: ## one part of `make test` alone
 	@tools/setup test
 	@$(RUN_TESTS) $@
 

@@ -85,6 +85,7 @@ CHECK = (
 )
 SLOW = (
     Part("sanity", ("tools/sanity",), limit=600),
+    Part("api", ("pytest", "-v", "tests/api"), needs="go", root=True, limit=2400),
     Part("integration", ("pytest", "-v", "tests/integration"), root=True, limit=1800),
     Part("nodes", ("pytest", "-v", "tests/nodes"), needs="linux.uml", root=True, limit=3600),
     *(

@@ -1,0 +1,59 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real API server without nodes and controllers, one for all tests of this folder, ready within seconds.
+
+    def test_pool_is_created(api: ApiServer, namespace: str) -> None:  # a namespace of the test's own
+        api.kubectl("-n", namespace, "create", "configmap", "one")  # .out; stdin=, check=False
+        path = "/api/v1/namespaces/%s/configmaps/one" % namespace
+        api.apply(path, {...}, manager="somebody")  # as another field manager
+        with api.record() as asked:  # from the audit log: verb, path, dry, status
+            api.play([{"homelab.loadbalancer.metallb_pool": {...}}], "--check", "--diff", rc=0).out
+        assert writes(asked) == []  # api_server.writes leaves out dry runs
+        assert api.get(path)["data"] == {...}  # None where it is not there; api.ask(METHOD, PATH, body)
+
+`play` passes k8s_kubeconfig. It runs on host="operator" (the engine in the action's process) or on host="node" (as a
+module on a managed host). `with api.entered():` is this thread in the API server's network, for what is called in
+process; `api.kubeconfig` is the administrator's. `api.listen()` is a socket there, for a webhook (its certificate:
+api.certificate and api.key). The fixture `controllers` starts those that end namespaces and collect garbage, for the
+rest of the session.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import in_repository
+
+
+@pytest.fixture(scope="session")
+def api(root: Path) -> Iterator[ApiServer]:
+    """The API server, with the kinds of MetalLB and of the Gateway API. Nothing is left of it."""
+    if os.geteuid() != 0:
+        pytest.skip("not root: run `make api`, or pytest by sudo")
+    server = ApiServer()
+    try:
+        with in_repository(root):
+            server.start()
+            yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def namespace(api: ApiServer) -> Iterator[str]:
+    """A namespace of a test's own. Without controllers it never comes to its end: nobody waits for that."""
+    name = api.new_namespace()
+    yield name
+    api.ask("DELETE", "/api/v1/namespaces/" + name)
+
+
+@pytest.fixture(scope="session")
+def controllers(api: ApiServer) -> None:
+    """From now on namespaces come to their end, and what belongs to a deleted object goes with it."""
+    api.start_controllers()
