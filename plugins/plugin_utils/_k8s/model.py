@@ -48,5 +48,81 @@ class Remove:
 
 @dataclass(frozen=True)
 class Patch:
-    """A JSON merge patch (RFC 7386) of an object of others, which must be there; `target` is a reference to it.
+    """A JSON merge patch (RFC 7386) of an object of others, which must be there; `target` is a reference to it."""
 
+    target: Object
+    patch: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Wait until the workloads among the objects are as declared, with `addresses` Services have theirs as well."""
+
+    objects: Sequence[Object]
+    addresses: bool = False
+
+
+@dataclass(frozen=True)
+class Until:
+    """Wait until nothing is missing in the answers to queries; `explain` has objects whose rollout explains a failure.
+
+    In check mode it is one look. What was seen last is in the outcome.
+    """
+
+    queries: Sequence[Query]
+    missing: Callable[[Sequence[Answer]], Sequence[str]]
+    failure: str
+    explain: Sequence[Object] = ()
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Wait until the API server takes an object in a dry run, such as one that a webhook is to see."""
+
+    probe: Object
+    failure: str
+    hint: str = ""
+
+
+Step = Union[Apply, Remove, Patch, Rollout, Until, Accepted]
+
+
+@dataclass
+class Outcome:
+    """What was done, or would be in check mode.
+
+    addresses -- of Services, by namespace and name
+    seen -- of each `Until` the answers of its last look
+    """
+
+    changes: list[str] = field(default_factory=list)
+    diff: list[dict[str, Any]] = field(default_factory=list)
+    addresses: dict[str, list[str]] = field(default_factory=dict)
+    seen: list[Sequence[Answer]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    refusals -- why nothing may be changed
+    unmet -- the same, but in check mode, where a task before may meet it, these are notes
+    look -- queries for a second read; the plan is made anew with their answers after the first ones
+    result -- what the module returns besides `changed`, `changes`, `diff` and `notes`
+    """
+
+    steps: Sequence[Step] = ()
+    refusals: Sequence[str] = ()
+    unmet: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    look: Sequence[Query] = ()
+    timeout: float = 120
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """The two functions of a module."""
+
+    queries: Callable[[Mapping[str, Any]], Sequence[Query]]
+    plan: Callable[[Mapping[str, Any], Sequence[Answer]], Plan]
