@@ -9,6 +9,7 @@ plan made, tries everything on the API server without changing anything, refuses
 A query is a mapping with `kind`, and where needed `api_version` (v1), `namespace`, `name`, `label_selectors`,
 `field_selectors` (lists) and `hidden_fields` (a list of dotted paths, by default `metadata.managedFields`).
 An answer to one is `{"kind": ..., "api_found": bool, "resources": [...]}`. Answers are in the order of the queries.
+With `optional: true` a query that the API server forbids is no failure: its answer is empty and has `forbidden: true`.
 """
 
 from __future__ import annotations
@@ -63,6 +64,18 @@ class Rollout:
 
 
 @dataclass(frozen=True)
+class Rehearsal:
+    """Objects that show whether the steps after it would work: applied, awaited for `timeout` seconds, and removed.
+
+    It is no change, and check mode leaves it out. `failure` is what to say before why their rollout is not complete.
+    """
+
+    objects: Sequence[Object]
+    failure: str
+    timeout: float = 60
+
+
+@dataclass(frozen=True)
 class Until:
     """Wait until nothing is missing in the answers to queries; `explain` has objects whose rollout explains a failure.
 
@@ -84,7 +97,7 @@ class Accepted:
     hint: str = ""
 
 
-Step = Union[Apply, Remove, Patch, Rollout, Until, Accepted]
+Step = Union[Apply, Remove, Patch, Rollout, Rehearsal, Until, Accepted]
 
 
 @dataclass
@@ -108,7 +121,8 @@ class Plan:
     refusals -- why nothing may be changed
     unmet -- the same, but in check mode, where a task before may meet it, these are notes
     look -- queries for a second read; the plan is made anew with their answers after the first ones
-    result -- what the module returns besides `changed`, `changes`, `diff` and `notes`
+    result -- what the module returns besides `changed`, `changes`, `diff` and `notes`; a function of the outcome where
+        it is known only when all is done
     """
 
     steps: Sequence[Step] = ()
@@ -117,7 +131,7 @@ class Plan:
     notes: Sequence[str] = ()
     look: Sequence[Query] = ()
     timeout: float = 120
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] | Callable[[Outcome], Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
