@@ -188,7 +188,7 @@ def shown_url(url: str) -> str:
 
 def _contents(source: Source, find: Callable[[str], str], read: Callable[[str], bytes]) -> Iterable[tuple[str, bytes]]:
     if is_url(source.place):
-        yield shown_url(source.place), _download(source.place)
+        yield shown_url(source.place), download(source.place)
         return
     path = Path(find(source.place))
     if not path.is_dir():
@@ -204,7 +204,8 @@ def _contents(source: Source, find: Callable[[str], str], read: Callable[[str], 
         yield "%s/%s" % (source.place.rstrip("/"), name), read(str(path / name))
 
 
-def _download(url: str) -> bytes:
+def download(url: str) -> bytes:
+    """The content of a URL. Raises InputError."""
     if urllib.parse.urlsplit(url).scheme.lower() not in ("http", "https"):
         raise InputError("%s: only URLs of http and https are fetched" % shown_url(url))
     try:
