@@ -257,14 +257,18 @@ class ApiServer:
     def _send(self, method: str, path: str, body: Any, header: Mapping[str, str]) -> tuple[int, str, bytes]:
         connection = getattr(self._kept, "connection", None)
         if connection is None:
-            trusted = ssl.create_default_context(cafile=str(self.certificate))
-            connection = http.client.HTTPSConnection("127.0.0.1", PORT, timeout=30, context=trusted)
-            with self.entered():
-                connection.connect()
-            self._kept.connection = connection
+            connection = self._kept.connection = self.connect()
         connection.request(method, path, None if body is None else json.dumps(body), header)
         answer = connection.getresponse()
         return answer.status, answer.headers.get("Content-Type", ""), answer.read()
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection of the caller's own."""
+        trusted = ssl.create_default_context(cafile=str(self.certificate))
+        connection = http.client.HTTPSConnection("127.0.0.1", PORT, timeout=70, context=trusted)
+        with self.entered():
+            connection.connect()
+        return connection
 
     def get(self, path: str) -> Any:
         """An object or a list by its path, or None where there is none."""

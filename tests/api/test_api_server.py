@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, remove_remains, writes
+from ansible_collections.homelab.loadbalancer.tests.api.stub import DROP, HANG, LOSE, Fault, Proxy
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import REPOSITORY, wait_for
 
 
@@ -41,6 +42,22 @@ def test_play_runs_in_the_network_of_the_api_server(api: ApiServer) -> None:
     task = {"ansible.builtin.uri": {"url": "https://127.0.0.1:6443/version", "ca_path": str(api.certificate)}}
     for host in ("operator", "node"):
         assert "ok=1 " in api.play([task], host=host).out
+
+
+def test_proxy_passes_on_and_has_faults(api: ApiServer, namespace: str) -> None:
+    with Proxy(api) as proxy:
+        kubectl = ("--kubeconfig=%s" % proxy.kubeconfig, "-n", namespace)
+        api.kubectl(*kubectl, "create", "configmap", "one")
+        place = "/api/v1/namespaces/%s/configmaps" % namespace
+        assert proxy.writes() == ["POST " + place]
+        for act, said in ((DROP, "EOF"), (LOSE, "EOF"), ((401, "Unauthorized"), "Unauthorized")):
+            proxy.faults[:] = [Fault("POST", act)]
+            done = api.kubectl(*kubectl, "create", "configmap", "two", "--validate=false", check=False)
+            assert done.rc != 0 and said in done.err
+            assert (api.get(place + "/two") is None) == (act == DROP)
+        proxy.faults[:] = [Fault("POST", HANG)]
+        done = api.kubectl(*kubectl, "create", "configmap", "three", "--request-timeout=1", check=False)
+        assert done.rc != 0 and api.get(place + "/three") is None
 
 
 def test_controllers_end_namespaces(api: ApiServer, controllers: None) -> None:

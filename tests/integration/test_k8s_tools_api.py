@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import json
 import re
 import tempfile
-import threading
-import urllib.parse
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Iterator
@@ -26,151 +23,11 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._command impo
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import RefusalError, Server
 from ansible_collections.homelab.loadbalancer.plugins.modules import k8s_list, k8s_logs, k8s_manage
+from ansible_collections.homelab.loadbalancer.tests.api.stub import HOSTILE, Api, named
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, changes, in_repository
 
 PASSWORD = "correct horse 47"  # noqa: S105 -- none of anybody
 ENCODED = base64.b64encode(PASSWORD.encode()).decode()
-HOSTILE = "\x1b]0;owned\x07\x9b2J"
-KINDS = {
-    "v1": {"namespaces": "Namespace", "pods": "Pod", "secrets": "Secret", "configmaps": "ConfigMap", "events": "Event"},
-    "apps/v1": {"deployments": "Deployment"},
-}
-
-
-def resource(name: str, kind: str) -> dict[str, Any]:
-    """A kind as the API server describes it."""
-    verbs = ["create", "delete", "get", "list", "patch", "update"]
-    entry: dict[str, Any] = {"name": name, "singularName": kind.lower(), "kind": kind, "verbs": verbs}
-    return {**entry, "namespaced": kind != "Namespace", "shortNames": {"deployments": ["deploy"]}.get(name, [])}
-
-
-def merge(old: Any, new: Any) -> Any:
-    """RFC 7386, which is all that these tests need of the other patches, too."""
-    if not isinstance(new, dict) or not isinstance(old, dict):
-        return new
-    return {**old, **{key: merge(old.get(key), value) for key, value in new.items()}}
-
-
-class Api(http.server.ThreadingHTTPServer):
-    """Objects by their paths, logs by those of the pods, and what was asked."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.objects: dict[str, dict[str, Any]] = {}
-        self.logs: dict[str, bytes] = {}
-        self.asked: list[str] = []
-        self.version = 0
-        self.expired = False  # the user's token
-        self.manifest = b""
-
-    def put(self, path: str, thing: dict[str, Any], manager: str = "") -> dict[str, Any]:
-        """Keep an object. It has a new version where it is another than before."""
-        old = self.objects.get(path)
-        self.version += 1
-        kept = {"uid": path, "creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": str(self.version)}
-        entry = {"manager": manager, "operation": "Apply", "time": str(self.version), "fieldsV1": {}}
-        metadata = {**kept, **thing["metadata"], "managedFields": [entry] if manager else []}
-        same = old and {**old, "metadata": None} == {**thing, "metadata": None}
-        self.objects[path] = old if old and same else {**thing, "metadata": metadata}
-        return self.objects[path]
-
-
-def refusal(status: int, message: str) -> tuple[dict[str, Any], int]:
-    """What the API server answers in place of what it was asked for."""
-    return {"kind": "Status", "status": "Failure", "code": status, "message": message}, status
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers as Kubernetes does."""
-
-    server: Api
-
-    def log_message(self, *ignored: Any) -> None:
-        """Nothing: what was asked is kept."""
-
-    def answer(self, value: Any, status: int = 200) -> None:
-        data = value if isinstance(value, bytes) else json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def refuse(self, status: int, message: str) -> None:
-        self.answer(*refusal(status, message))
-
-    def do_GET(self) -> None:
-        url = urllib.parse.urlsplit(self.path)
-        path, query = url.path.rstrip("/"), dict(urllib.parse.parse_qsl(url.query))
-        self.server.asked.append("GET " + path)
-        versions = [version for version in KINDS if path in ("/api/" + version, "/apis/" + version)]
-        if self.server.expired:
-            self.refuse(401, "Unauthorized")
-        elif path == "/apis":
-            entry = {"groupVersion": "apps/v1", "version": "v1"}
-            group = {"name": "apps", "versions": [entry], "preferredVersion": entry}
-            self.answer({"kind": "APIGroupList", "groups": [group]})
-        elif path == "/version":
-            self.answer({"kind": "Info", "gitVersion": "v1.33.0", "major": "1", "minor": "33"})
-        elif versions:
-            resources = [resource(*item) for item in KINDS[versions[0]].items()]
-            self.answer({"kind": "APIResourceList", "resources": resources})
-        elif path.endswith("/log"):
-            log = self.server.logs.get("%s %s" % (path[:-4].split("/")[-1], query["container"]))
-            self.refuse(400, "container is waiting to start: " + HOSTILE) if log is None else self.answer(log)
-        elif path == "/manifest.yml":
-            self.answer(self.server.manifest)
-        elif path in self.server.objects:
-            self.answer(self.server.objects[path])
-        elif path.rpartition("/")[2] in {name for kinds in KINDS.values() for name in kinds}:
-            self.answer_list(path, query)
-        else:
-            self.refuse(404, '%s "%s" not found' % tuple(path.split("/")[-2:]))
-
-    def answer_list(self, path: str, query: dict[str, str]) -> None:
-        if "!!" in query.get("labelSelector", ""):
-            return self.refuse(400, "unable to parse requirement: !!")
-        folder, dummy, plural = path.rpartition("/")
-        pattern = re.compile(re.escape(folder) + "(/namespaces/[^/]+)?/" + plural + "/[^/]+")
-        found = [thing for place, thing in self.server.objects.items() if pattern.fullmatch(place)]
-        if "as=Table" not in self.headers["Accept"]:
-            kind = {**KINDS["v1"], **KINDS["apps/v1"]}[plural]
-            return self.answer({"kind": kind + "List", "apiVersion": "v1", "metadata": {}, "items": found})
-        columns = [{"name": "Name"}, {"name": "Data"}, {"name": "Node", "priority": 1}]
-        rows = [{"cells": [thing["metadata"]["name"], 1, "n"], "object": thing} for thing in found]
-        return self.answer({"kind": "Table", "columnDefinitions": columns, "rows": rows})
-
-    def change(self) -> None:
-        url = urllib.parse.urlsplit(self.path)
-        query = dict(urllib.parse.parse_qsl(url.query))
-        dry = query.get("dryRun") == "All"
-        self.server.asked.append("%s%s %s" % (self.command, " (dry)" if dry else "", url.path))
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or "{}")
-        before, version = dict(self.server.objects), self.server.version
-        answer = self.carry_out(url.path, body, query.get("fieldManager", ""))
-        if dry:
-            self.server.objects, self.server.version = before, version
-        self.answer(*answer)  # last of all: the next request comes at once, and to another thread
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = change
-
-    def carry_out(self, path: str, body: Any, manager: str) -> tuple[dict[str, Any], int]:
-        objects = self.server.objects
-        if self.server.expired:
-            return refusal(401, "Unauthorized")
-        if self.command == "POST":
-            path = "%s/%s" % (path, body["metadata"]["name"])
-            if path in objects:
-                return refusal(409, "it already exists")
-        elif path not in objects and "apply" not in self.headers["Content-Type"]:
-            return refusal(404, "not found")
-        if self.command == "DELETE":
-            return objects.pop(path), 200
-        if any(not isinstance(value, str) for value in (body.get("data") or {}).values()):
-            # As a real one does, by the whole value.
-            return refusal(400, ".data: expected string, got &value.valueUnstructured{Value:%r}" % body["data"])
-        if self.command == "PATCH":
-            body = merge(objects.get(path) or {}, body)
-        return self.server.put(path, body, manager), 200
 
 
 @pytest.fixture
@@ -178,20 +35,7 @@ def api(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the client has its cache
     with Api() as server, in_repository(root):
         server.put("/api/v1/namespaces/default", named("Namespace", "default"))
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def named(kind: str, name: str, **more: Any) -> dict[str, Any]:
-    """An object."""
-    version = "apps/v1" if kind == "Deployment" else "v1"
-    metadata = {"name": name} if kind == "Namespace" else {"name": name, "namespace": "default"}
-    return {"apiVersion": version, "kind": kind, "metadata": metadata, **more}
+        yield server
 
 
 def secret() -> dict[str, Any]:
@@ -222,11 +66,6 @@ def k8s(api: Api, folder: Path, *options: str, rc: int = 0, **variables: Any) ->
     return done.out + done.err
 
 
-def writes(api: Api) -> list[str]:
-    """What was written, and not only tried."""
-    return [line for line in api.asked if not line.startswith("GET") and "(dry)" not in line]
-
-
 def server_of(api: Api, folder: Path) -> Server:
     """As the modules have it on a host."""
     (folder / "kubeconfig").write_text(kubeconfig(api))
@@ -253,7 +92,7 @@ def test_no_secret_is_shown_at_any_verbosity(api: Api, tmp_path: Path) -> None:
         assert "password: (not shown" in said
         for value in (PASSWORD, ENCODED, PASSWORD[:12], base64.b64encode((PASSWORD + "!").encode()).decode()):
             assert value not in said
-    assert writes(api) == []
+    assert api.writes() == []
 
 
 def test_an_error_that_quotes_a_secret_is_shown_without_it(api: Api, tmp_path: Path) -> None:
@@ -295,7 +134,7 @@ def test_a_folder_and_a_url_are_applied_once(api: Api, tmp_path: Path) -> None:
     assert re.findall(r"│ create +│ (\S+ \S+)", said) == order
     again = k8s(api, tmp_path, "--tags=apply", **variables)
     assert changes(again) == 0
-    assert writes(api) == []
+    assert api.writes() == []
 
 
 def test_a_token_that_has_expired_since(api: Api, tmp_path: Path) -> None:
@@ -306,7 +145,7 @@ def test_a_token_that_has_expired_since(api: Api, tmp_path: Path) -> None:
     said = k8s(api, tmp_path, "--tags=apply", rc=2, **variables)
     assert "GET /apis" not in api.asked
     assert "the token or certificate in it has expired" in " ".join(said.split())
-    assert writes(api) == []
+    assert api.writes() == []
 
 
 def test_logs_and_events_cannot_write_to_the_terminal(api: Api, tmp_path: Path) -> None:
@@ -337,7 +176,7 @@ def test_one_object_from_its_creation_to_its_end(api: Api, tmp_path: Path) -> No
     with pytest.raises(InputError, match="there is no Deployment default/web"):
         manage(server, "replace", definition=web)
     assert manage(server, "create", True, definition=web)["change"] == "create Deployment default/web"
-    assert writes(api) == []
+    assert api.writes() == []
     assert manage(server, "create", definition=web)["changed"]
     with pytest.raises(InputError, match="Deployment default/web exists already"):
         manage(server, "create", definition=web)
