@@ -30,11 +30,11 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects 
     name_of,
     reference,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_rollout import addresses_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_address
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list, parse_number
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import LABEL_NAME, parse_app
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.objects import CHECKSUM, app_objects
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.rollout import addresses_of
 
 NAMESPACE = "kube-system"
 CLUSTER_DNS = "coredns"  # the ConfigMap and the Deployment of the cluster's own CoreDNS

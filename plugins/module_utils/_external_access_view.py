@@ -26,8 +26,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_acc
     why_pending,
     why_unannounced,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_nodes import remedy_of, why_not_ready
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import is_ready
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.nodes import remedy_of, why_not_ready
 
 Object = Dict[str, Any]
 Objects = Mapping[str, List[Object]]

@@ -16,7 +16,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_acc
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import full_name
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import announcers, node_view
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_events import in_order
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.events import in_order
 
 Object = Dict[str, Any]
 Objects = Mapping[str, List[Object]]

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.action.k8s_rollout import ActionModule, UnfinishedError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_claims import (
-    GRACE,
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.claims import (
     claims_of,
     explained,
     waiting,
@@ -100,41 +98,3 @@ def test_only_claims_of_pods_that_still_wait_count() -> None:
     assert claims_of(stateful, pods) == ["new", "old"]
     deployment = {"kind": "Deployment", "spec": {"template": pod("new")}}
     assert claims_of(deployment, pods) == ["new"]
-
-
-def test_a_rollout_does_not_wait_for_a_claim_that_nothing_binds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends when the grace is over, long before its own timeout."""
-    template = {"spec": {"volumes": [{"persistentVolumeClaim": {"claimName": "data"}}]}}
-    selector = {"matchLabels": {"app": "web"}}
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "web", "namespace": "home", "generation": 1},
-        "spec": {"replicas": 1, "selector": selector, "template": template},
-        "status": {"observedGeneration": 1},
-    }
-    scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
-    pod = {"kind": "Pod", "metadata": {"name": "web-1", "namespace": "home"}, **template}
-    pod["status"] = {"conditions": [scheduled]}
-    there = {"Deployment": [deployment], "Pod": [pod], "PersistentVolumeClaim": [claim()]}
-    now = 0.0
-
-    def pass_time(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    monkeypatch.setattr("time.sleep", pass_time)
-    action = ActionModule.__new__(ActionModule)
-    action._options = {"timeout": 300}
-    monkeypatch.setattr(
-        action, "_read", lambda queries: [{"resources": there.get(query["kind"], [])} for query in queries]
-    )
-    with pytest.raises(UnfinishedError) as caught:
-        action._wait([deployment])
-    assert GRACE < now < GRACE + 5
-    said = str(caught.value).splitlines()
-    assert said[0].endswith("and no waiting will help.")
-    assert (
-        "  PersistentVolumeClaim home/data waits: it names no storage class, and the cluster has no default one" in said
-    )

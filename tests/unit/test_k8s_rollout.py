@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.action.k8s_rollout import ActionModule, UnfinishedError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_rollout import (
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.rollout import (
     MAX_LENGTH,
     awaited,
     explain,
@@ -259,30 +258,3 @@ def test_a_hostile_pod_cannot_write_to_the_terminal() -> None:
     assert all(line.isprintable() for line in lines)
     assert max(map(len, lines)) < MAX_LENGTH + 100
     assert any(r"\x1b]0;owned\x07\x0d\x202e" in line for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("others", "looks"),
-    [
-        # The one that starts slowly is awaited, and then the other one is told.
-        ([deployment(), deployment(updatedReplicas=2, availableReplicas=2)], 2),
-        # A Service that has no address does not prolong it.
-        ([{"kind": "Service", "metadata": {"name": "web", "namespace": "default"}}] * 2, 1),
-    ],
-)
-def test_what_waits_in_vain_does_not_end_the_waiting_for_others(
-    monkeypatch: pytest.MonkeyPatch, others: list[dict[str, Any]], looks: int
-) -> None:
-    seen = iter(others)
-    action = object.__new__(ActionModule)
-    action._options = {"timeout": 60}
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    broken = {**deployment(), "metadata": {**NAME, "name": "broken"}}
-    monkeypatch.setattr(action, "_lives", lambda wanted: [broken, next(seen)][: len(wanted)])
-    monkeypatch.setattr(action, "_pods", lambda lives: [[] for dummy in lives])
-    monkeypatch.setattr(action, "_hopeless", lambda live, dummy: live is broken)
-    monkeypatch.setattr(action, "_report", lambda lives, *dummy: "")
-    with pytest.raises(UnfinishedError) as error:
-        action._wait([broken, others[0]])
-    assert broken in error.value.lives
-    assert len(others) - len(list(seen)) == looks

@@ -18,7 +18,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_m
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_access import check_numbers
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import choose, unknown_kind
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_events import in_order
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_list import listing, query_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_logs import (
     containers_of,
@@ -36,6 +35,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact i
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_time import Moment, parse_time
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources as sources
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.events import in_order
 
 VALUE = "aHVudGVyMg=="  # hunter2
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"}, "data": {"password": VALUE}}

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether workloads have rolled out, and why not, from what the API server says of them and of their pods.
 
-Everything here is pure: the cluster is asked by the action plugin `k8s_rollout`. When a rollout is complete is as in
+Everything here is pure: the cluster is asked by wait.py. When a rollout is complete is as in
 `kubectl rollout status` (k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go).
 
 Names, messages and log lines come from the cluster and from pods, so whatever is printed passes `printable`.
@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_events import last_seen
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.events import last_seen
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 # How many pods, events of each object, log lines of each container, and characters of a line a report shows.

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_events import last_seen
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.events import last_seen
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
@@ -35,7 +35,7 @@ def claims_of(live: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> lis
     """The names of the claims for which pods of a workload wait, without those of a Deployment's earlier revisions."""
     waiting_pods = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp") and _unscheduled(pod)]
     names = [name for pod in waiting_pods for name in _claims(pod)]
-    if live["kind"] == "Deployment":
+    if names and live["kind"] == "Deployment":
         present = _claims(live["spec"]["template"])
         names = [name for name in names if name in present]
     return list(dict.fromkeys(names))
