@@ -1,22 +1,44 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module of the same name, and says what to do when the API server cannot be used."""
+"""Reads objects; see the module's documentation for what it does."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_action import K8sAction
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ApiAction
 
-# The module checks its entries.
-ARGUMENTS: dict[str, dict[str, Any]] = {"queries": {"type": "list", "elements": "dict", "required": True}}
+TEXTS: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
+QUERY: dict[str, Any] = {
+    "kind": {"type": "str", "required": True},
+    "api_version": {"type": "str", "default": "v1"},
+    "namespace": {"type": "str"},
+    "name": {"type": "str"},
+    "label_selectors": TEXTS,
+    "field_selectors": TEXTS,
+    "hidden_fields": {**TEXTS, "default": ["metadata.managedFields"]},
+    "optional": {"type": "bool", "default": False},
+}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "queries": {"type": "list", "elements": "dict", "required": True, "options": QUERY},
+}
 
 
-class ActionModule(K8sAction):
+class ActionModule(ApiAction):
     """Reads objects."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        self._begin(ARGUMENTS, task_vars)
-        return {**result, "changed": False, "found": self._read(self._options["queries"])}
+    def _work(self) -> dict[str, Any]:
+        self._begin(ARGUMENTS)
+        queries = self._options["queries"]
+        for index, query in enumerate(queries):
+            if query["kind"] == "*" and not query["namespace"]:
+                raise InputError(
+                    "%squeries[%d]: kind * needs a namespace: name the one whose objects are to be read"
+                    % (self._options["prefix"], index)
+                )
+        if not queries:
+            self._server.ask(Request("GET", "/version"))
+        return {"changed": False, "found": self._server.read(queries)}

@@ -121,6 +121,12 @@ class Connection(LocalConnection):
     transport = "homelab.loadbalancer.netns"
     has_pipelining = True
 
+    def network_namespace(self) -> str:
+        """The path of the namespace, for what is done in it by Ansible's own process."""
+        name = "%s%s" % (self.get_option("prefix"), self.get_option("namespace"))
+        check_namespace(name)
+        return os.path.join(RUN_DIR, name)
+
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
         """Run a shell command in the namespace; return its exit code, output and error output."""
         name = "%s%s" % (self.get_option("prefix"), self.get_option("namespace"))

@@ -15,19 +15,25 @@ class ModuleDocFragment:
     """
 
     DOCUMENTATION = r"""
+notes:
+  - The API server is asked by the process of Ansible itself where the host of the task is the control node, and
+    otherwise by a module on that host, M(homelab.loadbalancer.k8s_request).
 requirements:
-  - The Python package kubernetes >= 24.2.0 on the host
+  - The Python package kubernetes >= 24.2.0, on the control node where the host of the task is that, otherwise on the
+    host
   - With O(eks), the Python package botocore on the control node
 options:
   kubeconfig:
     description:
-      - The path of a kubeconfig on the host. Without one, what M(kubernetes.core.k8s) finds by itself, in a pod the
-        token of its service account. With O(eks) the action plugin passes the content of one to the module.
+      - The path of a kubeconfig on the host. Without one it is that of E(K8S_AUTH_KUBECONFIG), in a pod the token of
+        its service account, that of E(KUBECONFIG), or C(~/.kube/config).
+      - The default is the variable C(k8s_kubeconfig).
     type: raw
     default: ''
   context:
     description:
       - The context of the kubeconfig. Without one, its current context.
+      - The default is the variable C(k8s_context).
     type: str
     default: ''
   prefix:

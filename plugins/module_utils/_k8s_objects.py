@@ -1,25 +1,16 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What applying objects to a cluster would change, read from the answers of `kubernetes.core.k8s` in check mode.
-
-Everything here is pure: the cluster is asked and changed by the action plugin `k8s_objects`.
-
-Whether an object changes is not taken from that module. It compares the whole object with what it was a moment before,
-so it takes a controller's work on the status for ours; and it compares lists by one key, so it misses a change of
-53/tcp beside 53/udp. The API server knows: a server-side apply that changes something gives the entry of its manager in
-`metadata.managedFields` a new time or other fields, one that changes nothing leaves that entry as it is.
-"""
+"""Objects of a cluster as planners handle them: checked, named, chosen by their labels."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import redact
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list
 
 # The label by which the roles know the objects that they made.
@@ -35,18 +26,6 @@ BOOKKEEPING = ("creationTimestamp", "generation", "managedFields", "resourceVers
 UNAUTHORIZED = "Unauthorized"  # all that the API server says to credentials that it does not know
 _BODY = re.compile(r"""b(?P<quote>['"]).*(?P=quote)""", re.DOTALL)
 _CAUSE = re.compile(r"""(?:\[Errno -?\d+\] |\[SSL: \w+\] )(?P<cause>[^"')(\\]*[^"')(\\ ])""")
-_UNKNOWN_KIND = re.compile(r"Failed to find exact match|404 page not found|could not find the requested resource")
-_UNKNOWN_NAMESPACE = re.compile(r'namespaces "[^"]*" not found')
-
-
-class Step(NamedTuple):
-    """What is to be done with one object."""
-
-    definition: dict[str, Any]
-    verb: str  # create | update | delete | keep
-    before: dict[str, Any]  # what changes, as it is
-    after: dict[str, Any]  # as it becomes
-    fault: str = ""  # why it cannot be
 
 
 def parse_definitions(raw: Any, where: str) -> list[dict[str, Any]]:
@@ -72,83 +51,11 @@ def parse_definitions(raw: Any, where: str) -> list[dict[str, Any]]:
     return objects
 
 
-def answers_of(returned: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One answer for each object: the module wraps them only when there are several."""
-    results = (returned.get("result") or {}).get("results")
-    return list(results) if results is not None else [dict(returned)]
-
-
-def plan(
-    definitions: Sequence[dict[str, Any]],
-    answers: Sequence[Mapping[str, Any]],
-    manager: str,
-    check_mode: bool = False,
-) -> list[Step]:
-    """What applying the objects would do, by the answers of a dry run, in the same order.
-
-    An object cannot be tried before its namespace or its kind is there. That is a fault, unless the objects themselves
-    bring it, or in check mode, where the play may do so before: then it counts as one that would be created.
-    """
-    coming = _brought(definitions)
-    return [_step(obj, answer, manager, check_mode, coming) for obj, answer in zip(definitions, answers)]
-
-
-def _step(
-    obj: dict[str, Any], answer: Mapping[str, Any], manager: str, check_mode: bool, coming: frozenset[tuple[str, ...]]
-) -> Step:
-    fault = _fault(answer)
-    if fault:
-        namespace = ("namespace", str(obj["metadata"].get("namespace")))
-        kind = ("kind", obj["apiVersion"].split("/")[0], obj["kind"])
-        unknown_kind, unknown_namespace = _UNKNOWN_KIND.search(fault), _UNKNOWN_NAMESPACE.search(fault)
-        if (unknown_kind and (check_mode or kind in coming)) or (
-            unknown_namespace and (check_mode or namespace in coming)
-        ):
-            return Step(obj, "create", {}, shown(obj))
-        if unknown_kind:
-            missing = "%s of %s" % (obj["kind"], obj["apiVersion"])
-            fault = "the cluster does not know %s: install what brings it first" % missing
-        elif unknown_namespace:
-            fault = "there is no namespace %s: create it, or declare it as well" % namespace[1]
-        return Step(obj, "keep", {}, {}, fault)
-    diff = answer.get("diff") or {}
-    before, after = _ordered(diff.get("before") or {}), _ordered(diff.get("after") or {})
-    if "kind" in after:
-        return Step(obj, "create", {}, shown(obj))
-    if _entry(before, manager) == _entry(after, manager):
-        return Step(obj, "keep", {}, {})
-    before, after = shown(before, obj["kind"]), shown(after, obj["kind"])
-    # That module may see no difference where there is one, see above: then the whole declaration is shown.
-    return Step(obj, "update", before, after) if before != after else Step(obj, "update", {}, shown(obj))
-
-
-def plan_removal(definitions: Sequence[dict[str, Any]], answers: Sequence[Mapping[str, Any]]) -> list[Step]:
-    """What removing the objects would do. One whose kind or namespace is gone is gone, too."""
-    steps = []
-    for obj, answer in zip(definitions, answers):
-        fault = _fault(answer)
-        if _UNKNOWN_KIND.search(fault) or not (fault or answer.get("changed")):
-            steps.append(Step(obj, "keep", {}, {}))
-        else:
-            steps.append(Step(obj, "keep" if fault else "delete", shown(obj), {}, fault))
-    return steps
-
-
 def name_of(obj: Mapping[str, Any]) -> str:
     """How messages call an object: `Deployment default/web`."""
     metadata = obj["metadata"]
     parts = [str(part) for part in (metadata.get("namespace"), metadata["name"]) if part]
     return "%s %s" % (obj["kind"], "/".join(parts))
-
-
-def shown(part: Mapping[str, Any], kind: str = "") -> dict[str, Any]:
-    """An object, or the part of it that differs, as a diff may show it: no bookkeeping, no status and no secrets."""
-    result = {key: value for key, value in part.items() if key not in ("status", "metadata")}
-    metadata = {key: value for key, value in (part.get("metadata") or {}).items() if key not in BOOKKEEPING}
-    if metadata:
-        result["metadata"] = metadata
-    hidden: dict[str, Any] = redact(result, kind)
-    return hidden
 
 
 def by_kind(looked_up: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -223,36 +130,3 @@ def server_of(kubeconfig: Any, context: str) -> str:
         return str(next(entry["cluster"]["server"] for entry in kubeconfig["clusters"] if entry["name"] == cluster))
     except (KeyError, StopIteration, TypeError):
         return ""
-
-
-def _brought(definitions: Sequence[dict[str, Any]]) -> frozenset[tuple[str, ...]]:
-    """The namespaces and kinds that the objects themselves bring."""
-    coming: set[tuple[str, ...]] = set()
-    for obj in definitions:
-        if obj["kind"] == "Namespace":
-            coming.add(("namespace", str(obj["metadata"]["name"])))
-        if obj["kind"] == "CustomResourceDefinition":
-            coming.add(("kind", obj["spec"]["group"], obj["spec"]["names"]["kind"]))
-    return frozenset(coming)
-
-
-def _fault(answer: Mapping[str, Any]) -> str:
-    error = answer.get("error")
-    return server_message(str(error.get("msg", error))) if error else ""
-
-
-def _ordered(part: Any) -> Any:
-    """The same, the entries of its lists in an order: that module names those that differ in one by chance."""
-    if isinstance(part, dict):
-        return {key: _ordered(value) for key, value in part.items()}
-    if isinstance(part, list) and part and all(isinstance(entry, dict) for entry in part):
-        return sorted(map(_ordered, part), key=lambda entry: json.dumps(entry, sort_keys=True, default=str))
-    return part
-
-
-def _entry(part: Mapping[str, Any], manager: str) -> Any:
-    """The manager's entry in what differs. In both parts None when its entry does not differ."""
-    for entry in (part.get("metadata") or {}).get("managedFields") or []:
-        if (entry.get("manager"), entry.get("operation"), entry.get("subresource")) == (manager, "Apply", None):
-            return entry
-    return None

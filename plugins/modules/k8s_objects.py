@@ -14,8 +14,8 @@ version_added: 0.1.0
 description:
   - Applies a list of objects, or removes them. All of them are tried on the API server first, by a server-side dry run;
     when one is refused, nothing is changed.
-  - Works by M(kubernetes.core.k8s), which applies only those that change. Whether one does is read from what the API
-    server notes about the owners of fields, so that a controller's work on the same object does not count.
+  - Only objects that change are applied. Whether one does is read from what the API server notes about the owners of
+    fields, so that a controller's work on the same object does not count.
   - Fields that the objects do not name are left to whoever manages them.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
@@ -26,10 +26,10 @@ extends_documentation_fragment:
 options:
   definitions:
     description:
-      - The objects, each with C(apiVersion), C(kind) and C(metadata.name). They are applied in this order, but for
-        CustomResourceDefinitions, which come first and are awaited; they are removed in the opposite order.
-    type: list
-    elements: dict
+      - A list of the objects, each with C(apiVersion), C(kind) and C(metadata.name). They are applied in this order,
+        but for Namespaces and CustomResourceDefinitions, which come first and are awaited; they are removed in the
+        opposite order. Objects of one kind that follow each other are applied side by side.
+    type: raw
     required: true
 """
 
@@ -50,4 +50,9 @@ changes:
   type: list
   elements: str
   sample: [create ConfigMap default/greeting]
+notes:
+  description: Nothing, for this module.
+  returned: success
+  type: list
+  elements: str
 """

@@ -176,16 +176,11 @@ def token(sts: Any, cluster: str) -> str:
 
 
 def kubeconfig(made: Login) -> dict[str, Any]:
-    """A kubeconfig for the modules of kubernetes.core, which need no file then.
-
-    They take each value in it for a secret, and replace it by asterisks wherever it occurs in what they return, in
-    objects too. So none is spelled as it is in an object: the kubeconfig in kube-proxy's ConfigMap has the same server.
-    There is no `apiVersion: v1`, the URL has slashes at its end, which the client takes away, and the certificate has a
-    comment before it.
-    """
-    authority = b"# %s\n%s" % (CONTEXT.encode(), base64.b64decode(made.authority))
-    cluster = {"server": made.server + "//", "certificate-authority-data": base64.b64encode(authority).decode()}
+    """A kubeconfig for the client, which needs no file then."""
+    cluster = {"server": made.server, "certificate-authority-data": made.authority}
     return {
+        "apiVersion": "v1",
+        "kind": "Config",
         "current-context": CONTEXT,
         "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT}}],
         "clusters": [{"name": CONTEXT, "cluster": cluster}],

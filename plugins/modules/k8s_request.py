@@ -1,0 +1,119 @@
+#!/usr/bin/python
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: k8s_request
+short_description: Requests to a Kubernetes API server, from the host of the task
+version_added: 0.1.0
+description:
+  - Makes HTTP requests to an API server, side by side, and returns the answers.
+  - The other modules for Kubernetes run it where the API server is only reached from a managed host. In playbooks use
+    them, for instance M(homelab.loadbalancer.k8s_objects) and M(homelab.loadbalancer.k8s_read).
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+extends_documentation_fragment:
+  - homelab.loadbalancer.attributes
+requirements:
+  - The Python package kubernetes on the host
+attributes:
+  check_mode:
+    support: none
+    details:
+      - Requests are made as they are. A request may itself ask for a dry run.
+  diff_mode:
+    support: none
+    details:
+      - It does not know what a request changes.
+  idempotent:
+    support: partial
+    details:
+      - As far as the requests are.
+options:
+  requests:
+    description:
+      - "The requests, each a list: method, path, parameters of the query (pairs), body, type of the body, and accepted
+        type of the answer."
+    type: list
+    elements: list
+    required: true
+  kubeconfig:
+    description:
+      - The path of a kubeconfig on the host, or the content of one. Without one it is found as kubectl does.
+    type: raw
+    default: ''
+  context:
+    description:
+      - The context of the kubeconfig. Without one, its current context.
+    type: str
+    default: ''
+"""
+
+EXAMPLES = r"""
+- name: Ask for the API server's version
+  homelab.loadbalancer.k8s_request:
+    requests: [[GET, /version, [], null, application/json, application/json]]
+"""
+
+RETURN = r"""
+responses:
+  description: "Of each request a list: HTTP status, body, kind of failure, and its cause. The status is 0 without an
+    answer."
+  returned: when a kubeconfig was found
+  type: list
+  elements: list
+server:
+  description: The address of the API server.
+  returned: when a kubeconfig was found
+  type: str
+in_pod:
+  description: Whether the credentials are those of a pod's service account.
+  returned: when a kubeconfig was found
+  type: bool
+unusable:
+  description: Why no kubeconfig can be used.
+  returned: when none was found
+  type: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import missing_required_lib
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_access import discreet_module
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import (
+    MISSING,
+    AccessError,
+    Request,
+    Transport,
+)
+
+ARGUMENTS: dict[str, Any] = {
+    "requests": {"type": "list", "elements": "list", "required": True},
+    "kubeconfig": {"type": "raw", "default": ""},
+    "context": {"type": "str", "default": ""},
+}
+
+
+def main() -> None:
+    module = discreet_module(argument_spec=ARGUMENTS)
+    if MISSING:
+        module.fail_json(msg=missing_required_lib("kubernetes"), exception=MISSING)
+    try:
+        transport = Transport(module.params["kubeconfig"], module.params["context"])
+    except AccessError as error:
+        module.exit_json(changed=False, unusable=str(error))
+    responses = transport.exchange([Request(*one) for one in module.params["requests"]])
+    module.exit_json(
+        changed=False,
+        responses=[list(one) for one in responses],
+        server=transport.server,
+        in_pod=transport.in_pod,
+    )
+
+
+if __name__ == "__main__":
+    main()

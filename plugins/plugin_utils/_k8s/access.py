@@ -1,0 +1,166 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way from a task to its API server, and what to tell the user when there is none.
+
+Where the host of the task is the control node itself, or a network namespace of it, requests are made in this process.
+Elsewhere the module `k8s_request` makes them on the host, several in one go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+from typing import Any, Callable, Iterator, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import (
+    AccessError,
+    Request,
+    Response,
+    Transport,
+)
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _eks as eks
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import UnansweredError
+
+_CLONE_NEWNET = 0x40000000
+# Runs `k8s_request` on the host of the task and returns its result; `msg` says why it failed.
+RunModule = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+class Access:
+    """Makes requests to one API server.
+
+    kubeconfig, context, options_of_eks -- as the task's options have them
+    folder -- the run's own, in which logins are kept
+    namespace -- the path of the network namespace in which this process makes the requests; empty is its own
+    run_module -- makes the requests on another host instead
+    """
+
+    def __init__(
+        self,
+        kubeconfig: Any,
+        context: str,
+        options_of_eks: Mapping[str, Any] | None,
+        folder: str,
+        *,
+        namespace: str = "",
+        run_module: RunModule | None = None,
+    ) -> None:
+        self._kubeconfig = kubeconfig
+        self._context = context
+        self._eks = options_of_eks
+        self._folder = folder
+        self._namespace = namespace
+        self._run_module = run_module
+        self._transport: Transport | None = None
+        self._login: eks.Login | None = None
+        self._server = ""
+        self._in_pod = False
+
+    @property
+    def key(self) -> str:
+        """What tells this API server and these credentials from others."""
+        return json.dumps([self._kubeconfig, self._context, self._eks, self._namespace], default=str)
+
+    def exchange(self, requests: Sequence[Request]) -> list[Response]:
+        """The answers to requests. Raises UnansweredError where no API server can be asked, and EksError."""
+        given = self._credentials()
+        if self._run_module:
+            return self._on_host(self._run_module, given, requests)
+        with _inside(self._namespace):
+            if self._transport is None:
+                try:
+                    self._transport = Transport(*given)
+                except AccessError as error:
+                    raise UnansweredError(self._unusable(str(error))) from None
+                self._server, self._in_pod = self._transport.server, self._transport.in_pod
+            return self._transport.exchange(requests)
+
+    def explained(self, error: UnansweredError) -> str:
+        """Why there is no answer, with what the user can do."""
+        said = str(error)
+        if said.startswith("no kubeconfig: "):
+            return said[len("no kubeconfig: ") :]
+        server, whose, refused, unreachable = self._parties()
+        if error.status == 401:
+            return "the API server %s refuses the credentials of %s (401 Unauthorized): %s" % (server, whose, refused)
+        return "the API server %s does not answer (%s): %s" % (server, said, unreachable)
+
+    def scrubbed(self, text: str) -> str:
+        """A text without the token of a login."""
+        return text.replace(self._login.token, "********") if self._login else text
+
+    def _parties(self) -> tuple[str, str, str, str]:
+        """The API server, whose credentials are used, and what to do when it refuses them, and when it is silent."""
+        if self._login:
+            return (
+                self._login.server,
+                eks.who(self._eks or {}),
+                "give that principal access to the cluster, by `aws eks create-access-entry` or the ConfigMap aws-auth",
+                "run the task where the cluster's endpoint is reached; a private one is from its VPC only",
+            )
+        if self._in_pod:
+            return (
+                "of this pod's cluster",
+                "the pod's service account",
+                "look whether the service account is still there, and restart the pod",
+                "look at the network policies of the pod's namespace",
+            )
+        return (
+            self._server or "of %s" % self._named,
+            self._named,
+            "the token or certificate in it has expired, or is not of this cluster. Get a new one, and name it in "
+            "k8s_kubeconfig",
+            "start it, or name the right cluster by k8s_kubeconfig and k8s_context",
+        )
+
+    @property
+    def _named(self) -> str:
+        return str(self._kubeconfig or os.environ.get("K8S_AUTH_KUBECONFIG") or "~/.kube/config")
+
+    def _unusable(self, why: str) -> str:
+        return (
+            "no kubeconfig: %s is no kubeconfig that can be used (%s): name one on this host in k8s_kubeconfig, and "
+            "one of its contexts in k8s_context" % (self._named, why)
+        )
+
+    def _credentials(self) -> tuple[Any, str]:
+        """The kubeconfig and its context. A login to EKS ends, so it is asked for again and again."""
+        if not self._eks:
+            return self._kubeconfig, self._context
+        login = eks.kept(self._folder, self._eks)
+        if login != self._login:
+            self._login, self._transport = login, None
+        return eks.kubeconfig(login), eks.CONTEXT
+
+    def _on_host(self, run: RunModule, given: tuple[Any, str], requests: Sequence[Request]) -> list[Response]:
+        returned = run({"requests": [list(one) for one in requests], "kubeconfig": given[0], "context": given[1]})
+        if returned.get("unusable"):
+            raise UnansweredError(self._unusable(str(returned["unusable"])))
+        self._server, self._in_pod = returned["server"], returned["in_pod"]
+        return [Response(*one) for one in returned["responses"]]
+
+
+@contextlib.contextmanager
+def _inside(namespace: str) -> Iterator[None]:
+    """Be in a network namespace: this thread, and those that it starts meanwhile."""
+    if not namespace:
+        yield
+        return
+    with open("/proc/thread-self/ns/net", "rb") as before:
+        with open(namespace, "rb") as wanted:
+            _enter(wanted.fileno())
+        try:
+            yield
+        finally:
+            _enter(before.fileno())
+
+
+def _enter(descriptor: int) -> None:
+    """setns(2), which Python has from 3.12 on only."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise UnansweredError("setns: %s" % os.strerror(number))

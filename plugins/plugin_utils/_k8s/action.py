@@ -1,0 +1,218 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the action plugins for Kubernetes are made of.
+
+ansible-core imports the action plugin of a task before it forks the process that runs it: the Kubernetes client, which
+takes half a second to import, is there by then, and a task costs its requests and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import os
+from typing import Any, ClassVar, Iterator, Mapping, Sequence
+
+from ansible import constants
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_access, _k8s_transport
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import scrub, secret_values
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable, printable_diff
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _eks as eks
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.access import Access
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import (
+    MANAGER,
+    Engine,
+    FailedError,
+    RefusedError,
+)
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Outcome, Plan, Planner
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import (
+    RefusalError,
+    Server,
+    UnansweredError,
+)
+
+# The options by which the API server is found.
+ACCESS: dict[str, dict[str, Any]] = {**_k8s_access.ACCESS, "kubeconfig": {"type": "str", "default": ""}}
+
+
+class ApiAction(ActionBase):
+    """Asks the API server that the task's options name."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        self._vars = task_vars or {}
+        self._secrets: list[str] = []
+        try:
+            return {**result, **self._work()}
+        except InputError as error:
+            raise AnsibleActionFail(self._said(str(error))) from None
+        except (RefusalError, eks.EksError) as error:
+            raise AnsibleActionFail(self._said(str(error))) from None
+        except UnansweredError as error:
+            raise AnsibleActionFail(self._said(self._access.explained(error))) from None
+
+    def _work(self) -> dict[str, Any]:
+        """What the task returns."""
+        raise NotImplementedError
+
+    def _begin(self, arguments: Mapping[str, dict[str, Any]]) -> None:
+        """Check the task's options, and find the way to the API server."""
+        access = {**ACCESS, "eks": {**ACCESS["eks"], "default": copy.copy(self._variable("k8s_eks") or None)}}
+        if not access["eks"]["default"] and not self._task.args.get("eks"):
+            for key in ("kubeconfig", "context"):
+                access[key] = {**ACCESS[key], "default": self._variable("k8s_" + key) or ""}
+        self._options = self.validate_argument_spec({**arguments, **access})[1]
+        _k8s_access.check_numbers(self._options, self._options["prefix"])
+        for key in ("kubeconfig", "context"):
+            if self._options["eks"] and self._options[key]:
+                raise InputError(
+                    "%s %s and the EKS cluster %s are both given: leave out k8s_%s or k8s_eks"
+                    % (key, self._options[key], self._options["eks"]["cluster"], key)
+                )
+
+    @functools.cached_property
+    def _access(self) -> Access:
+        options, here = self._options, self._runs_here()
+        kubeconfig = options["kubeconfig"]
+        if here and kubeconfig and not kubeconfig.startswith(("~", "/")):
+            kubeconfig = os.path.join(self._loader.get_basedir(), kubeconfig)  # as a module finds it
+        return Access(
+            kubeconfig,
+            options["context"],
+            options["eks"],
+            constants.DEFAULT_LOCAL_TMP,
+            namespace=self._network_namespace() if here else "",
+            run_module=None if here else self._run_on_host,
+        )
+
+    @functools.cached_property
+    def _server(self) -> Server:
+        host = "" if self._runs_here() else str(self._task.delegate_to or self._vars.get("inventory_hostname", ""))
+        return Server(self._access.exchange, constants.DEFAULT_LOCAL_TMP, host + self._access.key)
+
+    def _runs_here(self) -> bool:
+        """Whether this process has the same user, network and surroundings as a module of the task would have."""
+        if _k8s_transport.MISSING or any(self._task.environment or []):
+            return False
+        if self._task.become and (os.geteuid() != 0 or self._task.become_user not in (None, "", "root")):
+            return False
+        return self._connection.transport == "local" or hasattr(self._connection, "network_namespace")
+
+    def _network_namespace(self) -> str:
+        found = getattr(self._connection, "network_namespace", None)
+        return str(found()) if found else ""
+
+    def _run_on_host(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make requests by a module on the host of the task."""
+        with self._silent():
+            name = "homelab.loadbalancer.k8s_request"
+            returned: dict[str, Any] = self._execute_module(name, dict(arguments), task_vars=self._vars)
+        if returned.get("failed"):
+            # Where it failed by an exception, ansible-core before 2.19 has its text elsewhere.
+            event = getattr(returned.get("exception"), "event", None)
+            said = str(returned.get("msg") if event is None else event.msg) + str(returned.get("module_stderr", ""))
+            raise AnsibleActionFail(self._said(said))
+        return returned
+
+    @contextlib.contextmanager
+    def _silent(self) -> Iterator[None]:
+        """What the module is given and returns holds secrets: it belongs neither into the system's log, to which a
+        module writes its arguments, nor into what the connection prints at -vvv."""
+        # The connection has a play context of its own, which the SSH plugin asks. There is no other way to tell it.
+        task, printer = self._task, self._connection._play_context
+        saved = task.check_mode, task.diff, task.no_log, printer.no_log
+        task.check_mode, task.diff, task.no_log, printer.no_log = False, False, True, True
+        try:
+            yield
+        finally:
+            task.check_mode, task.diff, task.no_log, printer.no_log = saved
+
+    def _variable(self, name: str) -> Any:
+        """A variable, as of the host that a task is delegated to when that has one."""
+        hostvars = self._vars.get("hostvars", {})
+        for host in self._vars.get("ansible_delegated_vars", {}):
+            if host in hostvars and hostvars[host].get(name):
+                return hostvars[host][name]
+        value = self._vars.get(name)
+        return value and self._templar.template(value)
+
+    def _said(self, text: str) -> str:
+        """A message that holds no secret, and that a terminal only shows."""
+        return printable(scrub(self._access.scrubbed(text) if "_access" in self.__dict__ else text, self._secrets))
+
+
+class ClusterAction(ApiAction):
+    """Brings the cluster to what a role's module declares: reads, plans, tries, and then acts."""
+
+    # The options of the module besides those by which the API server is found.
+    ARGUMENTS: ClassVar[Mapping[str, dict[str, Any]]]
+    PLANNER: ClassVar[Planner]
+
+    def _work(self) -> dict[str, Any]:
+        self._begin(self.ARGUMENTS)
+        self._prepare()
+        plan = self._planned()
+        check_mode = bool(self._task.check_mode)
+        refusals = [*plan.refusals, *([] if check_mode else plan.unmet)]
+        if refusals:
+            raise AnsibleActionFail(self._said("\n".join(refusals)))
+        notes = [printable(note) for note in [*plan.notes, *(plan.unmet if check_mode else [])]]
+        engine = Engine(self._server, check_mode, self._display.warning, self._options.get("field_manager", MANAGER))
+        self._secrets += secret_values([one for step in plan.steps for one in getattr(step, "objects", ())])
+        try:
+            outcome = engine.run(plan)
+        except RefusedError as error:
+            raise AnsibleActionFail(self._said(str(error))) from None
+        except FailedError as error:
+            return {
+                **_returned(error.outcome),
+                "notes": notes,
+                "failed": True,
+                "msg": self._said(_with_changes(str(error), error.outcome)),
+                "unfinished": error.unfinished,
+            }
+        more = plan.result(outcome) if callable(plan.result) else plan.result
+        return {**_returned(outcome), "notes": notes, **more}
+
+    def _prepare(self) -> None:
+        """Read what the options name on the control node, such as files, into the options."""
+
+    def _planned(self) -> Plan:
+        found = self._server.read(self.PLANNER.queries(self._options))
+        plan = self.PLANNER.plan(self._options, found)
+        while plan.look:
+            found = [*found, *self._server.read(plan.look)]
+            plan = self.PLANNER.plan(self._options, found)
+        return plan
+
+    def _text(self, path: str) -> str:
+        """The text of a file of the control node, found as the lookup `file` finds it; it may be encrypted by Vault."""
+        try:
+            real = self._loader.get_real_file(self._find_needle("files", path))
+            try:
+                with open(real, encoding="utf-8") as file:
+                    return file.read()
+            finally:
+                self._loader.cleanup_tmp_file(real)
+        except (AnsibleError, OSError, UnicodeError) as error:
+            raise InputError("%s cannot be read: %s" % (path, getattr(error, "strerror", None) or error)) from None
+
+
+def _returned(outcome: Outcome) -> dict[str, Any]:
+    diff: Sequence[Any] = printable_diff(outcome.diff)
+    return {"changed": bool(outcome.changes), "changes": list(outcome.changes), "diff": diff}
+
+
+def _with_changes(text: str, outcome: Outcome) -> str:
+    if not outcome.changes:
+        return text
+    return "%s\nDone before that: %s. Run it again when the cause is gone" % (text, ", ".join(outcome.changes))

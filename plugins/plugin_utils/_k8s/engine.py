@@ -1,0 +1,346 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carries out a plan: tries all of it, refuses before anything changes, applies, removes and waits."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any, Callable, Iterable, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Response
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s import trial as trials
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
+    Accepted,
+    Apply,
+    Outcome,
+    Patch,
+    Plan,
+    Rehearsal,
+    Remove,
+    Rollout,
+    Until,
+)
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import Server, message_of
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.trial import CRD, Trial, Trials
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.wait import UnfinishedError, wait_for_rollout
+
+MANAGER = "homelab.loadbalancer"
+INTERVAL = 0.5  # seconds between looks
+_WEBHOOK_INTERVAL = 2.0
+# Seconds for which an API server may not know a kind that another one has established.
+_SETTLING = 10.0
+
+
+class RefusedError(Exception):
+    """The cluster refuses the plan. Nothing was changed."""
+
+
+class FailedError(Exception):
+    """A step failed.
+
+    outcome -- what was done before
+    unfinished -- the objects whose rollout is not complete
+    """
+
+    def __init__(self, message: str, outcome: Outcome, unfinished: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        self.unfinished = list(unfinished)
+
+
+class Engine:
+    """Carries out plans on one API server.
+
+    check_mode -- try, and change nothing
+    log -- the last lines of a container: (namespace, pod, container, how many)
+    warn -- tells the user something while it waits
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        check_mode: bool,
+        warn: Callable[[str], None],
+        manager: str = MANAGER,
+    ) -> None:
+        self._server = server
+        self._check_mode = check_mode
+        self._warn = warn
+        self._manager = manager
+
+    def run(self, plan: Plan) -> Outcome:
+        """What was done, or would be in check mode. Raises RefusedError and FailedError."""
+        outcome = Outcome()
+        self._timeout = plan.timeout
+        self._trials = Trials(self._server, self._manager, self._check_mode, plan.steps)
+        tried = self._try(plan)
+        faults = [each for trial in itertools.chain(*tried) for each in _faults(trial)]
+        if faults:
+            raise RefusedError("nothing was changed, because the cluster refuses\n" + "\n".join(faults))
+        for step, found in zip(plan.steps, tried):
+            self._carry_out(step, found, outcome)
+        return outcome
+
+    def _try(self, plan: Plan) -> list[list[Trial]]:
+        """Of each step what it would do."""
+        return [self._try_step(step) for step in plan.steps]
+
+    def _try_step(self, step: Any) -> list[Trial]:
+        if isinstance(step, Apply):
+            if step.late:
+                return self._trials.apply(step, blind=True) if self._check_mode else []
+            return self._try_patiently(step)
+        if isinstance(step, Remove):
+            return self._trials.remove(step)
+        if isinstance(step, Patch):
+            return [self._trials.patch(step)]
+        return []
+
+    def _try_patiently(self, step: Apply) -> list[Trial]:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            found = self._trials.apply(step)
+            passing = step.patient and any(trial.transient for trial in found)
+            lasting = any(trial.fault and not trial.transient for trial in found)
+            if not passing or lasting or time.monotonic() > deadline:
+                return found
+            time.sleep(_WEBHOOK_INTERVAL)
+
+    def _carry_out(self, step: Any, found: list[Trial], outcome: Outcome) -> None:
+        if isinstance(step, Apply) and step.late and not self._check_mode:
+            found = self._try_patiently(step)
+            faults = [each for trial in found for each in _faults(trial)]
+            if faults:
+                raise FailedError("\n".join(faults), outcome)
+        changing = [trial for trial in found if trial.verb != "keep"]
+        if self._check_mode:
+            for trial in changing:
+                _note(trial, outcome)
+        elif isinstance(step, Apply):
+            self._apply(step, changing, outcome)
+        elif isinstance(step, Remove):
+            self._remove(changing, outcome)
+        elif isinstance(step, Patch):
+            self._send(changing, [trials.patching(step, trial.kind) for trial in changing if trial.kind], outcome)
+        self._wait(step, outcome)
+
+    def _apply(self, step: Apply, changing: list[Trial], outcome: Outcome) -> None:
+        """Namespaces, kinds and their wait, and then the rest: objects of one kind side by side."""
+        namespaces = [trial for trial in changing if trial.definition["kind"] == "Namespace"]
+        kinds = [trial for trial in changing if trial.definition["kind"] == CRD]
+        rest = [trial for trial in changing if trial.definition["kind"] not in ("Namespace", CRD)]
+        for group in (namespaces, kinds, *_runs(rest)):
+            requests = [trials.applying(trial, self._manager, step.force) for trial in group]
+            self._send(group, requests, outcome)
+            if group is kinds and kinds:
+                self._establish(kinds, outcome)
+
+    def _remove(self, changing: list[Trial], outcome: Outcome) -> None:
+        for group in _runs(changing):
+            gone = self._send(group, [trial.request for trial in group], outcome)
+            self._until_gone(group, gone, outcome)
+        if any(trial.definition["kind"] == CRD for trial in changing):
+            self._server.discovery.forget()
+
+    def _send(self, group: list[Trial], requests: Sequence[Request], outcome: Outcome) -> list[Response]:
+        """Make requests side by side. What was done is noted, also where another one is refused."""
+        responses = self._server.exchange(requests)
+        deadline = time.monotonic() + _SETTLING
+        # What was established a moment ago may not be known to every API server.
+        while any(_is_unknown(response) for response in responses) and time.monotonic() < deadline:
+            if requests[0].method != "PATCH":
+                break
+            time.sleep(INTERVAL)
+            again = [index for index, response in enumerate(responses) if _is_unknown(response)]
+            for index, response in zip(again, self._server.exchange([requests[index] for index in again])):
+                responses[index] = response
+        faults = []
+        for trial, request, response in zip(group, requests, responses):
+            if 200 <= response.status < 300:
+                _note(trial, outcome)
+                self._remember(request, response)
+            elif not (request.method == "DELETE" and response.status == 404):
+                faults.append("%s: %s" % (name_of(trial.definition), message_of(response)))
+        if faults:
+            raise FailedError("\n".join(faults), outcome)
+        return responses
+
+    def _remember(self, request: Request, response: Response) -> None:
+        if request.method == "PATCH" and isinstance(response.body, dict) and "metadata" in response.body:
+            self._server.live[trials.key_of(response.body)] = response.body
+
+    def _establish(self, kinds: list[Trial], outcome: Outcome) -> None:
+        """Wait until the API server serves new kinds."""
+        self._server.discovery.forget()
+        self._poll(
+            [trial.request.path for trial in kinds],
+            lambda response: _has_condition(response.body, "Established"),
+            lambda paths: "%s: the API server has not established it after %g s" % (", ".join(paths), self._timeout),
+            outcome,
+        )
+
+    def _until_gone(self, group: list[Trial], deleted: Sequence[Response], outcome: Outcome) -> None:
+        """Wait until objects are gone, or others have their names."""
+        paths = [trial.request.path for trial in group]
+        uids = {path: _uid(response) for path, response in zip(paths, deleted)}
+        names = {trial.request.path: name_of(trial.definition) for trial in group}
+        last: dict[str, Any] = {}
+
+        def is_gone(path: str, response: Response) -> bool:
+            last[path] = response.body
+            uid = _uid(response)
+            return response.status == 404 or bool(uid and uids[path] and uid != uids[path])
+
+        def said(left: Sequence[str]) -> str:
+            return "\n".join(_still_there(names[path], last.get(path), self._timeout) for path in left)
+
+        self._poll(paths, is_gone, said, outcome, with_path=True)
+
+    def _poll(
+        self,
+        paths: Sequence[str],
+        is_done: Callable[..., bool],
+        said: Callable[[Sequence[str]], str],
+        outcome: Outcome,
+        with_path: bool = False,
+    ) -> None:
+        """Read objects until each is done."""
+        left = list(paths)
+        start = time.monotonic()
+        pause = 0.05
+        while True:
+            responses = self._server.exchange([Request("GET", path) for path in left])
+            left = [
+                path
+                for path, response in zip(left, responses)
+                if not (is_done(path, response) if with_path else is_done(response))
+            ]
+            if not left:
+                return
+            if time.monotonic() - start > self._timeout:
+                raise FailedError(said(left), outcome)
+            time.sleep(pause)
+            pause = min(pause * 2, INTERVAL)
+
+    def _wait(self, step: Any, outcome: Outcome) -> None:
+        if isinstance(step, Until):
+            self._until(step, outcome)
+        elif self._check_mode:
+            return
+        elif isinstance(step, Rollout):
+            self._rollout(step.objects, step.addresses, self._timeout, outcome)
+        elif isinstance(step, Rehearsal):
+            self._rehearse(step)
+        elif isinstance(step, Accepted):
+            self._accepted(step, outcome)
+
+    def _rollout(self, objects: Iterable[Any], addresses: bool, timeout: float, outcome: Outcome) -> None:
+        known = [self._server.live.get(trials.key_of(one)) for one in objects]
+        try:
+            outcome.addresses.update(
+                wait_for_rollout(
+                    self._server.read,
+                    [dict(one) for one in objects],
+                    addresses,
+                    timeout,
+                    log=self._log,
+                    warn=self._warn,
+                    seen=[one for one in known if one],
+                )
+            )
+        except UnfinishedError as error:
+            raise FailedError(str(error), outcome, error.unfinished) from None
+
+    def _rehearse(self, step: Rehearsal) -> None:
+        """Apply, wait and remove. No change is left, and none is told of."""
+        outcome = Outcome()
+        found = self._trials.apply(Apply(step.objects))
+        try:
+            self._apply(Apply(step.objects), [trial for trial in found if trial.verb != "keep"], outcome)
+            self._rollout(step.objects, False, step.timeout, outcome)
+        except FailedError as error:
+            raise FailedError("%s\n%s" % (step.failure, error), Outcome(), error.unfinished) from None
+        finally:
+            self._remove(self._trials.remove(Remove(step.objects)), outcome)
+
+    def _until(self, step: Until, outcome: Outcome) -> None:
+        start = time.monotonic()
+        while True:
+            answers = self._server.read(step.queries)
+            missing = step.missing(answers)
+            if not missing or self._check_mode:
+                outcome.seen.append(answers)
+                return
+            if time.monotonic() - start > self._timeout:
+                break
+            time.sleep(INTERVAL)
+        lines = [step.failure, *missing]
+        try:
+            self._rollout(step.explain, True, 0, outcome)
+        except FailedError as error:
+            lines.append(str(error))
+        raise FailedError("\n".join(lines), outcome)
+
+    def _accepted(self, step: Accepted, outcome: Outcome) -> None:
+        start = time.monotonic()
+        while True:
+            found = Trials(self._server, self._manager, False, ()).apply(Apply([step.probe]))[0]
+            if not found.fault:
+                return
+            if time.monotonic() - start > self._timeout:
+                raise FailedError("%s Seen last: %s. %s" % (step.failure, found.fault, step.hint), outcome)
+            time.sleep(INTERVAL)
+
+    def _log(self, namespace: str, pod: str, container: str, tail: int) -> list[str]:
+        """The last lines of a container. There may be none any more, and then there is nothing to show."""
+        path = "/api/v1/namespaces/%s/pods/%s/log" % (namespace, pod)
+        query = [("container", container), ("tailLines", str(tail))]
+        response = self._server.exchange([Request("GET", path, query, accept="*/*")])[0]
+        return str(response.body).splitlines() if response.status == 200 else []
+
+
+def _faults(trial: Trial) -> list[str]:
+    return ["%s: %s" % (name_of(trial.definition), trial.fault)] if trial.fault else []
+
+
+def _note(trial: Trial, outcome: Outcome) -> None:
+    name = name_of(trial.definition)
+    outcome.changes.append("%s %s" % (trial.verb, name))
+    outcome.diff.append(
+        {"before_header": name, "after_header": name, "before": trial.before or "", "after": trial.after or ""}
+    )
+
+
+def _runs(found: Iterable[Trial]) -> list[list[Trial]]:
+    """Objects of one kind that follow each other: these do not need one another."""
+    grouped = itertools.groupby(found, lambda trial: (trial.definition["apiVersion"], trial.definition["kind"]))
+    return [list(group) for dummy, group in grouped]
+
+
+def _is_unknown(response: Response) -> bool:
+    """Whether the API server does not know the path, and not only the object."""
+    if response.status != 404:
+        return False
+    details = response.body.get("details") if isinstance(response.body, Mapping) else None
+    return not (details or {}).get("name")
+
+
+def _has_condition(thing: Any, wanted: str) -> bool:
+    conditions = ((thing or {}).get("status") or {}).get("conditions") or [] if isinstance(thing, Mapping) else []
+    return any(one.get("type") == wanted and one.get("status") == "True" for one in conditions)
+
+
+def _uid(response: Response) -> str:
+    body = response.body if isinstance(response.body, Mapping) else {}
+    found = (body.get("metadata") or {}).get("uid") or (body.get("details") or {}).get("uid")
+    return str(found or "")
+
+
+def _still_there(name: str, thing: Any, timeout: float) -> str:
+    metadata = (thing.get("metadata") or {}) if isinstance(thing, Mapping) else {}
+    finalizers = ", ".join(metadata.get("finalizers") or [])
+    why = ": its finalizers %s wait for their controller" % finalizers if finalizers else ""
+    return "%s is still there after %g s%s" % (name, timeout, why)

@@ -1,0 +1,98 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a server-side apply would change an object, read from what the API server notes about owners of fields.
+
+`metadata.managedFields` has for each manager the set of fields that it applied (structured-merge-diff, FieldsV1). An
+apply changes nothing when that set is the declared one and each of these fields has the declared value.
+
+`is_applied` proves that from the object alone. It never says so wrongly: where it cannot tell, for instance because a
+quantity is spelled otherwise, it is for a dry run to tell, of which `entry_of` compares what the API server noted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping
+
+# What every object has, and no manager owns.
+_IDENTITY = ("apiVersion", "kind")
+_NAMES = ("name", "namespace")
+
+
+def entry_of(thing: Mapping[str, Any], manager: str) -> Mapping[str, Any] | None:
+    """What the API server noted about the manager's own apply of an object."""
+    for entry in (thing.get("metadata") or {}).get("managedFields") or []:
+        if (entry.get("manager"), entry.get("operation"), entry.get("subresource")) == (manager, "Apply", None):
+            return dict(entry)
+    return None
+
+
+def is_applied(live: Mapping[str, Any], declared: Mapping[str, Any], manager: str) -> bool:
+    """Whether applying what is declared is certain to change nothing."""
+    entry = entry_of(live, manager)
+    if not entry or entry.get("apiVersion") != declared["apiVersion"] or live["apiVersion"] != declared["apiVersion"]:
+        return False
+    wanted = {key: value for key, value in declared.items() if key not in _IDENTITY}
+    metadata = {key: value for key, value in declared["metadata"].items() if key not in _NAMES}
+    if metadata:
+        wanted["metadata"] = metadata
+    else:
+        del wanted["metadata"]
+    return _holds(entry.get("fieldsV1") or {}, live, wanted)
+
+
+def _holds(fields: Mapping[str, Any], live: Any, declared: Any) -> bool:
+    """Whether the owned fields are the declared ones, with their values."""
+    fields = {key: value for key, value in fields.items() if key != "."}
+    if not fields:
+        return _same(live, declared)
+    if isinstance(declared, Mapping):
+        return _holds_mapping(fields, live, declared)
+    if isinstance(declared, list) and isinstance(live, list) and len(fields) == len(declared):
+        return _holds_list(fields, live, declared)
+    return False
+
+
+def _holds_mapping(fields: Mapping[str, Any], live: Any, declared: Mapping[str, Any]) -> bool:
+    if not isinstance(live, Mapping) or set(fields) != {"f:%s" % key for key in declared}:
+        return False
+    return all(key in live and _holds(fields["f:%s" % key], live[key], value) for key, value in declared.items())
+
+
+def _holds_list(fields: Mapping[str, Any], live: list[Any], declared: list[Any]) -> bool:
+    """Lists that are merged: each entry is owned by its own, by its keys (k:) or by its value (v:)."""
+    places = []
+    for name, below in fields.items():
+        mine, theirs = _position(name, declared), _position(name, live)
+        if mine is None or theirs is None or not _holds(below, live[theirs], declared[mine]):
+            return False
+        places.append((mine, theirs))
+    # An apply may set the entries into the declared order.
+    places.sort()
+    return [theirs for dummy, theirs in places] == sorted(theirs for dummy, theirs in places)
+
+
+def _position(name: str, entries: list[Any]) -> int | None:
+    """Where the entry of a list is that a field's name means; None where there is not exactly one."""
+    prefix, dummy, text = name.partition(":")
+    try:
+        wanted = json.loads(text)
+    except ValueError:
+        return None
+    if prefix == "v":
+        found = [index for index, entry in enumerate(entries) if _same(entry, wanted)]
+    elif prefix == "k":
+        found = [
+            index
+            for index, entry in enumerate(entries)
+            if isinstance(entry, Mapping) and all(key in entry and _same(entry[key], wanted[key]) for key in wanted)
+        ]
+    else:
+        return None
+    return found[0] if len(found) == 1 else None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal as JSON is: true is not 1, and 1.0 not 1."""
+    return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

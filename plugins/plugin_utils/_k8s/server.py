@@ -1,0 +1,206 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An API server as the engine and the tools see it: objects by their kinds, and sentences where it refuses."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import (
+    BROKEN,
+    SILENT,
+    Request,
+    Response,
+)
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.discovery import Discovery, Exchange, Kind
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Answer, Query
+
+# What an API server may answer in place of whole objects, and a server of an aggregated API does not know.
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+# Groups whose objects are views of others.
+_OF_OTHERS = ("metrics.k8s.io",)
+# Objects of one answer. Kubernetes' own clients ask for as many.
+_PAGE = 500
+_HIDDEN = ("metadata.managedFields",)
+
+
+class RefusalError(Exception):
+    """What the API server says in place of an answer."""
+
+    def __init__(self, status: int, message: str, body: Any = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+
+
+class UnansweredError(Exception):
+    """There is no answer: the API server is not there, is silent, or refuses the credentials.
+
+    status -- 401, or 0
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Server:
+    """Reads objects, and makes requests.
+
+    exchange -- makes requests
+    folder -- the run's own, in which the known kinds are kept; empty keeps nothing
+    key -- what tells this API server and these credentials from others
+    """
+
+    def __init__(self, exchange: Exchange, folder: str = "", key: str = "") -> None:
+        self._exchange = exchange
+        self.discovery = Discovery(exchange, check, folder, key)
+        # Whole objects that were read, by version, kind, namespace and name.
+        self.live: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+        # Which lists have been read whole, by version, kind and namespace.
+        self.listed: set[tuple[str, str, str]] = set()
+
+    def exchange(self, requests: Sequence[Request]) -> list[Response]:
+        """Answers and refusals. Raises UnansweredError where there is none to one of them."""
+        if not requests:
+            return []
+        responses = list(self._exchange(requests))
+        for response in responses:
+            if response.failure or response.status == 401:
+                check(response)
+        return responses
+
+    def ask(self, request: Request) -> Any:
+        """The answer to one request. Raises RefusalError and UnansweredError."""
+        return check(self.exchange([request])[0])
+
+    def read(self, queries: Sequence[Query]) -> list[Answer]:
+        """An answer to each query, all of them asked side by side.
+
+        Raises RefusalError, unless the query has `optional`: then its answer is empty and has `forbidden`.
+        """
+        kinds = [self._kind_of(query) for query in queries]
+        plain = [(query, kind) for query, kind in zip(queries, kinds) if kind is not None]
+        responses = iter(self.exchange([_request(query, kind) for query, kind in plain]))
+        answers: list[Answer] = []
+        for query, kind in zip(queries, kinds):
+            if query["kind"] == "*":
+                answers.append({"kind": "*", "api_found": True, "resources": self.everything(query["namespace"])})
+            elif kind is None:
+                answers.append({"kind": query["kind"], "api_found": False, "resources": []})
+            else:
+                answers.append(self._answer(query, kind, next(responses)))
+        return answers
+
+    def everything(self, namespace: str) -> list[dict[str, Any]]:
+        """All objects of a namespace but events, of all kinds, each with its metadata alone.
+
+        Raises RefusalError where objects of a kind cannot be listed: there may be some.
+        """
+        kinds: dict[tuple[str, str], Kind] = {}
+        for one in self.discovery.renewed():
+            if one.namespaced and "list" in one.verbs and one.group not in _OF_OTHERS and one.plural != "events":
+                kinds.setdefault((one.group, one.plural), one)
+        requests = [Request("GET", one.path(namespace), accept=_METADATA) for one in kinds.values()]
+        found = []
+        for one, response in zip(kinds.values(), self.exchange(requests)):
+            for item in check(response).get("items") or []:
+                metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+                found.append({"apiVersion": one.api_version, "kind": one.kind, "metadata": metadata})
+        return found
+
+    def _kind_of(self, query: Query) -> Kind | None:
+        if query["kind"] == "*":
+            return None
+        return self.discovery.find(query.get("api_version") or "v1", query["kind"])
+
+    def _answer(self, query: Query, kind: Kind, response: Response) -> Answer:
+        found: dict[str, Any] = {"kind": kind.kind, "api_found": True, "resources": []}
+        if response.status == 403 and query.get("optional"):
+            return {**found, "forbidden": True}
+        namespace = str(query.get("namespace") or "")
+        if query.get("name"):
+            if response.status == 404:
+                return found
+            objects = [check(response)]
+        else:
+            # A kind that went since it was looked for has no objects.
+            if response.status == 404:
+                self.discovery.forget()
+                return {**found, "api_found": False}
+            objects = self._all_pages(query, kind, check(response))
+            if not (query.get("label_selectors") or query.get("field_selectors")):
+                self.listed.add((kind.api_version, kind.kind, namespace))
+        hidden = query.get("hidden_fields", _HIDDEN)
+        for one in objects:
+            # The objects of a list do not say what they are.
+            one.update(apiVersion=kind.api_version, kind=kind.kind)
+            self.live[key_of(one)] = one
+            found["resources"].append(without(one, hidden))
+        return found
+
+    def _all_pages(self, query: Query, kind: Kind, answer: Any) -> list[dict[str, Any]]:
+        objects = list(answer.get("items") or [])
+        while (answer.get("metadata") or {}).get("continue"):
+            request = _request(query, kind)
+            more = [*request.query, ("continue", answer["metadata"]["continue"])]
+            answer = self.ask(request._replace(query=more))
+            objects += answer.get("items") or []
+        return objects
+
+
+def check(response: Response) -> Any:
+    """The body of an answer. Raises RefusalError and UnansweredError."""
+    if response.failure == SILENT:
+        raise UnansweredError("it accepted a request and sent no answer in time")
+    if response.failure == BROKEN:
+        raise UnansweredError("it ended the connection without an answer")
+    if response.failure:
+        raise UnansweredError(response.cause or "no connection")
+    if response.status == 401:
+        raise UnansweredError("Unauthorized", 401)
+    if not 200 <= response.status < 300:
+        raise RefusalError(response.status, message_of(response), response.body)
+    return response.body
+
+
+def message_of(response: Response) -> str:
+    """What the API server said of a refusal."""
+    body = response.body
+    said = body.get("message") if isinstance(body, Mapping) else body
+    return str(said or "HTTP status %d" % response.status).strip()
+
+
+def key_of(thing: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """What tells an object from all others."""
+    metadata = thing["metadata"]
+    return thing["apiVersion"], thing["kind"], metadata.get("namespace") or "", metadata["name"]
+
+
+def without(thing: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """A copy of an object without some of its fields, which are dotted paths."""
+    for path in paths:
+        thing = _cut(thing, path.split("."))
+    return thing
+
+
+def _cut(part: Any, path: list[str]) -> Any:
+    if isinstance(part, list):
+        return [_cut(entry, path) for entry in part]
+    if not isinstance(part, dict) or path[0] not in part:
+        return part
+    if len(path) == 1:
+        return {key: value for key, value in part.items() if key != path[0]}
+    return {**part, path[0]: _cut(part[path[0]], path[1:])}
+
+
+def _request(query: Query, kind: Kind) -> Request:
+    path = kind.path(query.get("namespace") or "", query.get("name") or "")
+    more = []
+    if not query.get("name"):
+        more.append(("limit", str(_PAGE)))
+        for key, parameter in (("label_selectors", "labelSelector"), ("field_selectors", "fieldSelector")):
+            if query.get(key):
+                more.append((parameter, ",".join(query[key])))
+    return Request("GET", path, more)

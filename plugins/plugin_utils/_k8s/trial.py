@@ -1,0 +1,235 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What steps would change, tried on the API server by dry runs (KEP-576), which change nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Iterable, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Response
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.differences import shown, shown_pair
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.discovery import Kind
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Object, Patch, Remove
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.ownership import entry_of, is_applied
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import Server, key_of, message_of
+
+CRD = "CustomResourceDefinition"
+_DRY = ("dryRun", "All")
+_UNKNOWN_NAMESPACE = re.compile(r'namespaces "[^"]*" not found')
+# What an API server says while the pod of a webhook is not there yet, or its certificate is new.
+_WEBHOOK = "failed calling webhook"
+# So many objects of a kind and namespace are read by one list, but for kinds of which a namespace may have large ones.
+_LIST = 3
+_LARGE = ("Secret", "ConfigMap", CRD)
+# Bookkeeping that a patch changes where it changes nothing else.
+_NOTED = ("managedFields", "resourceVersion", "generation")
+
+
+@dataclass
+class Trial:
+    """What is to be done with one object.
+
+    verb -- create, update, delete or keep
+    fault -- why it cannot be done
+    """
+
+    definition: Object
+    kind: Kind | None
+    verb: str = "keep"
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+    fault: str = ""
+    transient: bool = False  # whether the fault may pass by itself
+    policy: str = ""  # of a deletion
+
+    @property
+    def request(self) -> Request:
+        """What does it, but for the parameters of its manager."""
+        if self.kind is None:
+            raise ValueError("%s is of an unknown kind" % self.definition["kind"])
+        metadata = self.definition["metadata"]
+        path = self.kind.path(metadata.get("namespace") or "", metadata["name"])
+        if self.policy:
+            return Request("DELETE", path, [("propagationPolicy", self.policy)])
+        return Request("PATCH", path, body=self.definition, content_type="application/apply-patch+yaml")
+
+
+class Trials:
+    """Tries steps.
+
+    manager -- the field manager
+    brought -- the namespaces and kinds that the plan itself brings
+    check_mode -- what is missing may come by an earlier task, which in check mode has not brought it
+    """
+
+    def __init__(self, server: Server, manager: str, check_mode: bool, planned: Iterable[Any]) -> None:
+        self._server = server
+        self._manager = manager
+        self._check_mode = check_mode
+        self._namespaces: set[str] = set()
+        self._kinds: dict[tuple[str, str], Kind] = {}
+        for step in planned:
+            for one in step.objects if isinstance(step, Apply) else ():
+                self._bring(one)
+
+    def _bring(self, one: Object) -> None:
+        if one["kind"] == "Namespace":
+            self._namespaces.add(str(one["metadata"]["name"]))
+        if one["kind"] == CRD:
+            spec = one["spec"]
+            for version in spec.get("versions") or []:
+                api_version = "%s/%s" % (spec["group"], version["name"])
+                names = spec["names"]
+                namespaced = spec.get("scope") == "Namespaced"
+                self._kinds[api_version, names["kind"]] = Kind(api_version, names["kind"], names["plural"], namespaced)
+
+    def apply(self, step: Apply, blind: bool = False) -> list[Trial]:
+        """What applying objects would do. With `blind` it is judged by the objects as they are, without a dry run."""
+        objects = [plain(one) for one in step.objects]
+        trials = [Trial(one, self._server.discovery.find(one["apiVersion"], one["kind"])) for one in objects]
+        for trial in trials:
+            self._refuse_misplaced(trial)
+        self._read([trial for trial in trials if trial.kind and not trial.fault])
+        left = []
+        for trial in trials:
+            if trial.fault or not trial.kind:
+                self._without_kind(trial)
+            elif not is_applied(self.live(trial.definition) or {"apiVersion": ""}, trial.definition, self._manager):
+                left.append(trial)
+        if blind:
+            for trial in left:
+                trial.verb = "update" if self.live(trial.definition) else "create"
+                trial.after = shown(trial.definition)
+            return trials
+        requests = [applying(trial, self._manager, step.force, dry=True) for trial in left]
+        for trial, response in zip(left, self._server.exchange(requests)):
+            self._judge(trial, response)
+        return trials
+
+    def remove(self, step: Remove) -> list[Trial]:
+        """What removing objects would do, in the order in which they are removed."""
+        trials = []
+        for one in reversed(step.objects):
+            kind = self._server.discovery.find(one["apiVersion"], one["kind"])
+            # In the foreground the pods of a workload are gone when it is. For what has none that takes long.
+            foreground = one["apiVersion"].startswith(("apps/", "batch/"))
+            trials.append(Trial(one, kind, policy="Foreground" if foreground else "Background"))
+        known = [trial for trial in trials if trial.kind]
+        requests = [trial.request._replace(query=[*trial.request.query, _DRY]) for trial in known]
+        for trial, response in zip(known, self._server.exchange(requests)):
+            if 200 <= response.status < 300:
+                trial.verb, trial.before = "delete", shown(trial.definition)
+            elif response.status != 404:
+                trial.fault = message_of(response)
+        return trials
+
+    def patch(self, step: Patch) -> Trial:
+        """What a patch would do."""
+        target = step.target
+        trial = Trial(target, self._server.discovery.find(target["apiVersion"], target["kind"]))
+        if not trial.kind:
+            self._without_kind(trial)
+            return trial
+        self._read([trial])
+        live = self.live(target)
+        response = self._server.exchange([patching(step, trial.kind, dry=True)])[0]
+        if response.status == 404 and self._check_mode:
+            trial.verb, trial.after = "update", dict(step.patch)
+        elif not 200 <= response.status < 300:
+            trial.fault = message_of(response)
+        elif _noted(live or {}) != _noted(response.body):
+            trial.verb = "update"
+            trial.before, trial.after = shown_pair(live or {}, response.body)
+        return trial
+
+    def live(self, one: Object) -> dict[str, Any] | None:
+        """An object as it was read last."""
+        return self._server.live.get(key_of(one))
+
+    def _read(self, trials: Sequence[Trial]) -> None:
+        """Read the objects that are not known yet, several of a kind by one list."""
+        groups: dict[tuple[str, str, str], list[Object]] = {}
+        for trial in trials:
+            version, kind, namespace, dummy = key = key_of(trial.definition)
+            listed = {(version, kind, namespace), (version, kind, "")} & self._server.listed
+            if not listed and key not in self._server.live:
+                groups.setdefault((version, kind, namespace), []).append(trial.definition)
+        queries = []
+        for (version, kind, namespace), objects in groups.items():
+            query = {"api_version": version, "kind": kind, "namespace": namespace, "optional": True}
+            if len(objects) >= _LIST and kind not in _LARGE:
+                queries.append(query)
+            else:
+                queries += [{**query, "name": one["metadata"]["name"]} for one in objects]
+        self._server.read(queries)
+
+    def _refuse_misplaced(self, trial: Trial) -> None:
+        namespace = trial.definition["metadata"].get("namespace")
+        if trial.kind and trial.kind.namespaced and not namespace:
+            trial.fault = "metadata.namespace is missing: %s is a kind of namespaces" % trial.kind.kind
+
+    def _without_kind(self, trial: Trial) -> None:
+        """An object cannot be tried before its kind is there."""
+        if trial.fault:
+            return
+        one = trial.definition
+        trial.kind = self._kinds.get((one["apiVersion"], one["kind"]))
+        if trial.kind or self._check_mode:
+            trial.verb, trial.after = "create", shown(one)
+        else:
+            trial.fault = "the cluster does not know %s of %s: install what brings it first" % (
+                one["kind"],
+                one["apiVersion"],
+            )
+
+    def _judge(self, trial: Trial, response: Response) -> None:
+        """By the answer to a dry run."""
+        one, live = trial.definition, self.live(trial.definition)
+        if 200 <= response.status < 300:
+            if live is None:
+                # One that is there could not be read.
+                trial.verb, trial.after = "create" if response.status == 201 else "update", shown(one)
+            elif entry_of(live, self._manager) != entry_of(response.body, self._manager):
+                trial.verb = "update"
+                trial.before, trial.after = shown_pair(live, response.body)
+                if not trial.before and not trial.after:
+                    trial.after = shown(one)  # who owns fields changes, and no value
+            return
+        said = message_of(response)
+        namespace = str(one["metadata"].get("namespace"))
+        if response.status == 404 and _UNKNOWN_NAMESPACE.search(said):
+            if self._check_mode or namespace in self._namespaces:
+                trial.verb, trial.after = "create", shown(one)
+            else:
+                trial.fault = "there is no namespace %s: create it, or declare it as well" % namespace
+            return
+        trial.fault, trial.transient = said, response.status == 500 and _WEBHOOK in said
+
+
+def applying(trial: Trial, manager: str, force: bool, dry: bool = False) -> Request:
+    """The request of a server-side apply."""
+    query = [("fieldManager", manager), ("force", "true" if force else "false"), *([_DRY] if dry else [])]
+    return trial.request._replace(query=query)
+
+
+def patching(step: Patch, kind: Kind, dry: bool = False) -> Request:
+    """The request of a patch."""
+    metadata = step.target["metadata"]
+    path = kind.path(metadata.get("namespace") or "", metadata["name"])
+    query = [_DRY] if dry else []
+    return Request("PATCH", path, query, body=plain(step.patch), content_type="application/merge-patch+json")
+
+
+def plain(thing: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON has it: a text that Vault encrypted, and one that YAML took for a date, is text."""
+    copy: dict[str, Any] = json.loads(json.dumps(thing, default=str))
+    return copy
+
+
+def _noted(thing: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {key: value for key, value in (thing.get("metadata") or {}).items() if key not in _NOTED}
+    return {**thing, "metadata": metadata}
