@@ -141,7 +141,9 @@ class FakeApi:
         if new["kind"] == CRD:
             spec = new["spec"]
             for version in spec["versions"]:
-                known = self.kinds.setdefault("%s/%s" % (spec["group"], version["name"]), {})
+                known: dict[str, tuple[str, bool]] = self.kinds.setdefault(
+                    "%s/%s" % (spec["group"], version["name"]), {}
+                )
                 known[spec["names"]["kind"]] = (spec["names"]["plural"], spec["scope"] == "Namespaced")
 
     def delete(self, request: Request, dry: bool) -> Response:
