@@ -115,7 +115,7 @@ class FakeApi:
                 return refusal(404, "not found", name=parts[-1])
             new = {**old, **request.body}
         else:
-            new = self.applied(old, request.body, dict(map(tuple, request.query))["fieldManager"])
+            new = self.applied(old, request.body, next(value for key, value in request.query if key == "fieldManager"))
         if not dry:
             self.objects[request.path] = new
             self.learn(new)
