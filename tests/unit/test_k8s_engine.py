@@ -80,6 +80,20 @@ def test_second_run_writes_nothing() -> None:
     assert api.writes == []
 
 
+class FastApi(FakeApi):
+    """Everything happens within the same second."""
+
+    def applied(self, *arguments: Any) -> dict[str, Any]:
+        self.clock = 0
+        return super().applied(*arguments)
+
+
+def test_change_within_a_second_of_the_last_one_is_a_change() -> None:
+    api = FastApi(DEFAULT)
+    run(api, Apply([thing(data={"a": "b"})]))
+    assert run(api, Apply([thing(data={"a": "c"})])).changes == ["update ConfigMap default/one"]
+
+
 def test_check_mode_tells_the_changes_and_writes_nothing() -> None:
     api = FakeApi(DEFAULT, thing("Node", "n"))
     steps = [Apply([thing()]), Remove([thing("Node", "n")]), Patch(thing("Node", "n"), {"spec": {"x": 1}})]

@@ -193,7 +193,7 @@ class Trials:
             if live is None:
                 # One that is there could not be read.
                 trial.verb, trial.after = "create" if response.status == 201 else "update", shown(one)
-            elif entry_of(live, self._manager) != entry_of(response.body, self._manager):
+            elif _differs(live, response.body, self._manager):
                 trial.verb = "update"
                 trial.before, trial.after = shown_pair(live, response.body)
                 if not trial.before and not trial.after:
@@ -228,6 +228,18 @@ def plain(thing: Mapping[str, Any]) -> dict[str, Any]:
     """As JSON has it: a text that Vault encrypted, and one that YAML took for a date, is text."""
     copy: dict[str, Any] = json.loads(json.dumps(thing, default=str))
     return copy
+
+
+def _differs(live: Mapping[str, Any], tried: Mapping[str, Any], manager: str) -> bool:
+    """Whether an apply changes an object, by the answer to a dry run.
+
+    The entry of the manager has a time of whole seconds, which does not tell two applies within one second apart. Where
+    nobody else has changed the object since it was read, all that differs is what the apply changes.
+    """
+    if entry_of(live, manager) != entry_of(tried, manager):
+        return True
+    versions = [thing["metadata"].get("resourceVersion") for thing in (live, tried)]
+    return versions[0] == versions[1] and _noted(live) != _noted(tried)
 
 
 def _noted(thing: Mapping[str, Any]) -> dict[str, Any]:
