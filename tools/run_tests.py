@@ -7,8 +7,8 @@
     tools/run_tests.py test               everything
     tools/run_tests.py NAME...            only the named parts
 
-The last line printed is `N passed, N failed, N skipped`. The exit code is 1 when anything failed. With CI=true in
-the environment a skipped test counts as failed.
+It ends with the time of each part and the slowest tests. The last line printed is `N passed, N failed, N skipped`. The
+exit code is 1 when anything failed. With CI=true in the environment a skipped test counts as failed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 STARTED = time.monotonic()
+SLOWEST = 25  # tests whose time is printed
+RUNNING = "running"  # the file in which tools/pytest_results.py notes which test runs
 # What runs on managed nodes, whose Python may be old.
 NODE_CODE = ("plugins/module_utils", "plugins/modules")
 
@@ -53,6 +55,11 @@ class Part(NamedTuple):
     beside: bool = False
     movable: bool = False
     start_by: float = 0
+
+
+# What has run so far: seconds and name.
+PARTS: list[tuple[float, str]] = []
+TESTS: list[tuple[float, str]] = []
 
 
 class Counts(NamedTuple):
@@ -129,6 +136,15 @@ def count(results: Path) -> Counts:
     return total
 
 
+def durations(part: Part, results: Path) -> list[tuple[float, str]]:
+    """The seconds of each test, with what prepared and cleaned up for it, and its name."""
+    return [
+        (float(case.get("time") or 0), "%s: %s.%s" % (part.name, case.get("classname"), case.get("name")))
+        for report in results.glob("**/*.xml")
+        for case in ElementTree.parse(report).iter("testcase")
+    ]
+
+
 def command(part: Part, results: Path) -> list[str]:
     """The part's argument list with the environment it runs in."""
     environment = {
@@ -163,12 +179,20 @@ def run(part: Part, output: IO[str] | None = None) -> Counts:
         try:
             rc = process.wait(timeout=part.limit)
         except subprocess.TimeoutExpired:
-            print("%s did not end within %g s." % (part.name, part.limit), file=output, flush=True)
+            said = "%s did not end within %g s%s." % (part.name, part.limit, running(Path(folder)))
+            print(said, file=output, flush=True)
             rc = end(process)
         counts = count(Path(folder))
+        TESTS.extend(durations(part, Path(folder)))
     if rc != 0 and counts.failed == 0:
         counts += Counts(failed=1)
     return counts if sum(counts) else Counts(passed=1)
+
+
+def running(results: Path) -> str:
+    """Which test of a part runs, for a message."""
+    names = [path.read_text(encoding="utf-8") for path in results.glob(RUNNING)]
+    return "; it was in %s" % names[0] if names else ""
 
 
 def end(process: subprocess.Popen[str]) -> int:
@@ -184,6 +208,7 @@ def end(process: subprocess.Popen[str]) -> int:
 
 def report(part: Part, counts: Counts, seconds: float) -> None:
     """The line that ends a part."""
+    PARTS.append((seconds, part.name))
     print("==> %-12s %6.1f s  %s" % (part.name, seconds, counts), flush=True)
 
 
@@ -255,6 +280,14 @@ def run_slow(parts: list[Part]) -> dict[str, Counts]:
         return {**done, **second.result()}
 
 
+def print_times() -> None:
+    """Where the time went: the parts, and the slowest tests."""
+    for title, times in (("The parts", PARTS), ("The slowest tests", TESTS)):
+        print("%s, in seconds:" % title)
+        for seconds, name in sorted(times, reverse=True)[:SLOWEST]:
+            print("%8.1f  %s" % (seconds, name))
+
+
 def main(names: list[str]) -> int:
     """Run what the command line names and print the sum."""
     known = {part.name for part in CHECK + SLOW}
@@ -278,6 +311,7 @@ def main(names: list[str]) -> int:
     if os.environ.get("CI") == "true" and total.skipped:
         print("In CI nothing may be skipped: %d skipped tests count as failed." % total.skipped)
         total = Counts(total.passed, total.failed + total.skipped, 0)
+    print_times()
     print("%.0f s in all" % (time.monotonic() - STARTED))
     print(total, flush=True)
     return 1 if total.failed else 0

@@ -44,9 +44,19 @@ def test_what_is_not_installed_is_skipped() -> None:
     assert run_tests.run(Part("part", ("true",), needs="no-such-program")) == Counts(skipped=1)
 
 
-def test_what_does_not_end_has_failed() -> None:
-    forever = "import signal; signal.pause()"
-    assert run_tests.run(Part("part", (sys.executable, "-c", forever), limit=0.2)) == Counts(failed=1)
+def test_part_that_hangs_is_ended_and_says_in_which_test(capfd: pytest.CaptureFixture[str]) -> None:
+    forever = "import os, signal; open(os.environ['RESULTS'] + '/running', 'w').write('test_x'); signal.pause()"
+    assert run_tests.run(Part("part", (sys.executable, "-c", forever), limit=2)) == Counts(failed=1)
+    assert "part did not end within 2 s; it was in test_x." in capfd.readouterr().out
+
+
+def test_slowest_tests_are_printed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    cases = "".join('<testcase classname="c" name="t%d" time="%d"/>' % (index, index) for index in range(40))
+    monkeypatch.setattr(run_tests, "TESTS", [])
+    run_tests.run(Part("part", (sys.executable, "-c", WRITE % ("<testsuite>%s</testsuite>" % cases, 0))))
+    run_tests.print_times()
+    said = [line.split() for line in capfd.readouterr().out.partition("The slowest tests")[2].splitlines()[1:]]
+    assert said == [["%d.0" % index, "part:", "c.t%d" % index] for index in range(39, 14, -1)]
 
 
 @pytest.mark.parametrize(
