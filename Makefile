@@ -19,8 +19,8 @@ VERSION := $(shell sed -n 's/^version: //p' galaxy.yml)
 COLLECTIONS ?=
 # More arguments for ansible-playbook: make demo ARGS="--check --diff".
 ARGS ?=
-# "nodes" adds the Debian packages of the nodes, "test" those of the test tiers too.
-PROFILE ?=
+# "nodes", "cluster" and "test" add the Debian packages of the nodes, of the cluster, and of all test tiers.
+PROFILE ?= full
 
 # What root runs in the user's tree leaves no compiled files that the user could not delete.
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H env PYTHONDONTWRITEBYTECODE=1)
@@ -34,14 +34,19 @@ RUN_TESTS := .venv/bin/python tools/run_tests.py
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Debian packages of bindep.txt and .venv; PROFILE=test: also what `make test` needs
+setup: ## what the playbooks need, for your own machines: Debian packages and .venv; PROFILE=test: also what `make test` needs
 	@tools/setup $(PROFILE)
 
+# What the labs in network namespaces need: a small part of it.
+.PHONY: setup-demo
+setup-demo:
+	@tools/setup
+
 ifeq ($(DATAPLANE),iptables)
-demo: setup ## build the lab, load-balance a VIP in it and show that it works; LAB=ja: the mirrored lab
+demo: setup-demo ## build the lab, load-balance a VIP in it and show that it works; LAB=ja: the mirrored lab
 	@$(PLAYBOOK) playbooks/demo.yml $(ARGS)
 
-demo-down: setup ## remove the lab
+demo-down: setup-demo ## remove the lab
 	@$(PLAYBOOK) playbooks/lab_down.yml $(ARGS)
 else
 demo: nodes-image ## with DATAPLANE=ipvs: the same by IPVS, on nodes with kernels of their own
@@ -50,7 +55,7 @@ demo: nodes-image ## with DATAPLANE=ipvs: the same by IPVS, on nodes with kernel
 demo-down: nodes-down
 endif
 
-lab: setup ## only build the lab
+lab: setup-demo ## only build the lab
 	@$(PLAYBOOK) playbooks/lab.yml $(ARGS)
 
 nodes-up: nodes-image ## boot four nodes with kernels of their own, reached by SSH
@@ -81,7 +86,8 @@ cluster-down: ## remove the cluster with all its data
 	@tools/setup cluster
 	@$(PLAY) -i inventories/cluster playbooks/cluster_lab_down.yml $(ARGS)
 
-check: setup ## lint, types and unit tests
+check: ## lint, types and unit tests
+	@tools/setup test
 	@$(RUN_TESTS) check
 
 test: ## every test, in about an hour
@@ -100,7 +106,8 @@ bench: cluster-images ## measure loading times; prints ratios of one run
 	@$(AS_ROOT) .venv/bin/python tools/bench_inspect.py
 	@$(AS_ROOT) .venv/bin/python tools/bench_site.py
 
-reference: setup ## the reference of the modules and roles, into docs/reference
+reference: ## the reference of the modules and roles, into docs/reference
+	@tools/setup test
 	@tools/reference docs/reference
 
 build: setup ## the collection as a tarball, of what git tracks
