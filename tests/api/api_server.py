@@ -340,7 +340,7 @@ class ApiServer:
         host -- "operator", whose connection leads into the namespace, or "node", a managed host there
         rc -- the exit code that it must have; None: any
         """
-        playbook = [{"hosts": host, "gather_facts": False, "tasks": list(tasks)}]
+        playbook = [play_of(host, tasks)]
         return self.run_playbook(playbook, *options, rc=rc, kubeconfig=kubeconfig, **variables)
 
     def run_playbook(
@@ -360,7 +360,7 @@ class ApiServer:
     @contextlib.contextmanager
     def started_play(self, tasks: Sequence[Mapping[str, Any]], **variables: Any) -> Iterator[subprocess.Popen[str]]:
         """A play that runs in a process group of its own, to be killed."""
-        playbook = [{"hosts": "operator", "gather_facts": False, "tasks": list(tasks)}]
+        playbook = [play_of("operator", tasks)]
         environment = {**os.environ, **ENVIRONMENT}
         with self._plays(playbook, (), None, variables) as argv, subprocess.Popen(
             argv,
@@ -397,6 +397,12 @@ class ApiServer:
             "ansible_python_interpreter": sys.executable,
         }
         return {"all": {"hosts": {"operator": host, "node": host}}}
+
+
+def play_of(host: str, tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A play. A task with an environment of its own asks the API server by a module, also where it could do without."""
+    surroundings = {"environment": {"HOMELAB_TESTS": host}} if host == "node" else {}
+    return {"hosts": host, "gather_facts": False, **surroundings, "tasks": list(tasks)}
 
 
 def asked(event: Mapping[str, Any]) -> Asked:

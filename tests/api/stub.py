@@ -45,6 +45,22 @@ def resource(name: str, kind: str) -> dict[str, Any]:
     return {**entry, "namespaced": kind != "Namespace", "shortNames": {"deployments": ["deploy"]}.get(name, [])}
 
 
+def described(path: str) -> dict[str, Any] | None:
+    """What the API server says of itself and of its kinds."""
+    entry = {"groupVersion": "apps/v1", "version": "v1"}
+    group = {"name": "apps", "versions": [entry], "preferredVersion": entry}
+    said: dict[str, dict[str, Any]] = {
+        "/version": {"kind": "Info", "gitVersion": "v1.33.0", "major": "1", "minor": "33"},
+        "/api": {"kind": "APIVersions", "versions": ["v1"]},
+        "/apis": {"kind": "APIGroupList", "groups": [group]},
+    }
+    for version, kinds in KINDS.items():
+        resources = [resource(*item) for item in kinds.items()]
+        place = ("/apis/" if "/" in version else "/api/") + version
+        said[place] = {"kind": "APIResourceList", "groupVersion": version, "resources": resources}
+    return said.get(path)
+
+
 def merge(old: Any, new: Any) -> Any:
     """RFC 7386, which is all that these tests need of the other patches, too."""
     if not isinstance(new, dict) or not isinstance(old, dict):
@@ -65,7 +81,7 @@ class Fault:
     """What becomes of some requests.
 
     pattern -- a regular expression for the beginning of a line such as `PATCH (dry) /api/v1/namespaces`
-    act -- HANG, DROP, LOSE, an answer's status and message, or a call before the answer
+    act -- HANG, DROP, LOSE, an answer's status and message, or a call before the answer, which may return one of these
     times -- how many requests; -1: all
     skip -- how many that fit are answered before
     """
@@ -143,6 +159,8 @@ class FaultyHandler(http.server.BaseHTTPRequestHandler):
     def is_answered(self) -> bool:
         """Whether a fault has taken this request. Its body must have been read."""
         act = self.server.fault_of(self.line())
+        if callable(act):
+            act = act()
         self.lost = act == LOSE
         if act == HANG:
             self.server.ended.wait()
@@ -152,8 +170,6 @@ class FaultyHandler(http.server.BaseHTTPRequestHandler):
         if isinstance(act, tuple):
             self.send(json.dumps(refusal(*act)[0]).encode(), act[0])
             return True
-        if callable(act):
-            act()
         return False
 
     def drop(self) -> None:
@@ -166,6 +182,8 @@ class FaultyHandler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        if status == 429:
+            self.send_header("Retry-After", "1")
         self.end_headers()
         self.wfile.write(data)
         return None
@@ -182,7 +200,7 @@ class Api(FaultyServer):
         self.objects: dict[str, dict[str, Any]] = {}
         self.logs: dict[str, bytes] = {}
         self.version = 0
-        self.expired = False  # the user's token
+        self.writing = threading.Lock()
         self.manifest = b""
 
     def put(self, path: str, thing: dict[str, Any], manager: str = "") -> dict[str, Any]:
@@ -213,18 +231,9 @@ class Handler(FaultyHandler):
         path, query = url.path.rstrip("/"), dict(urllib.parse.parse_qsl(url.query))
         if self.is_answered():
             return
-        versions = [version for version in KINDS if path in ("/api/" + version, "/apis/" + version)]
-        if self.server.expired:
-            self.refuse(401, "Unauthorized")
-        elif path == "/apis":
-            entry = {"groupVersion": "apps/v1", "version": "v1"}
-            group = {"name": "apps", "versions": [entry], "preferredVersion": entry}
-            self.answer({"kind": "APIGroupList", "groups": [group]})
-        elif path == "/version":
-            self.answer({"kind": "Info", "gitVersion": "v1.33.0", "major": "1", "minor": "33"})
-        elif versions:
-            resources = [resource(*item) for item in KINDS[versions[0]].items()]
-            self.answer({"kind": "APIResourceList", "resources": resources})
+        discovered = described(path)
+        if discovered:
+            self.answer(discovered)
         elif path.endswith("/log"):
             log = self.server.logs.get("%s %s" % (path[:-4].split("/")[-1], query["container"]))
             self.refuse(400, "container is waiting to start: " + HOSTILE) if log is None else self.answer(log)
@@ -257,18 +266,17 @@ class Handler(FaultyHandler):
         body = json.loads(self.body() or "{}")
         if self.is_answered():
             return
-        before, version = dict(self.server.objects), self.server.version
-        answer = self.carry_out(url.path, body, query.get("fieldManager", ""))
-        if dry:
-            self.server.objects, self.server.version = before, version
+        with self.server.writing:
+            before, version = dict(self.server.objects), self.server.version
+            answer = self.carry_out(url.path, body, query.get("fieldManager", ""))
+            if dry:
+                self.server.objects, self.server.version = before, version
         self.answer(*answer)  # last of all: the next request comes at once, and to another thread
 
     do_POST = do_PUT = do_PATCH = do_DELETE = change
 
     def carry_out(self, path: str, body: Any, manager: str) -> tuple[dict[str, Any], int]:
         objects = self.server.objects
-        if self.server.expired:
-            return refusal(401, "Unauthorized")
         if self.command == "POST":
             path = "%s/%s" % (path, body["metadata"]["name"])
             if path in objects:
@@ -280,9 +288,10 @@ class Handler(FaultyHandler):
         if any(not isinstance(value, str) for value in (body.get("data") or {}).values()):
             # As a real one does, by the whole value.
             return refusal(400, ".data: expected string, got &value.valueUnstructured{Value:%r}" % body["data"])
+        status = 200 if path in objects else 201
         if self.command == "PATCH":
             body = merge(objects.get(path) or {}, body)
-        return self.server.put(path, body, manager), 200
+        return self.server.put(path, body, manager), status
 
 
 def named(kind: str, name: str, **more: Any) -> dict[str, Any]:

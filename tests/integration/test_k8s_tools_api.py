@@ -23,7 +23,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._command impo
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import RefusalError, Server
 from ansible_collections.homelab.loadbalancer.plugins.modules import k8s_list, k8s_logs, k8s_manage
-from ansible_collections.homelab.loadbalancer.tests.api.stub import HOSTILE, Api, named
+from ansible_collections.homelab.loadbalancer.tests.api.stub import HOSTILE, Api, Fault, named
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, changes, in_repository
 
 PASSWORD = "correct horse 47"  # noqa: S105 -- none of anybody
@@ -137,13 +137,11 @@ def test_a_folder_and_a_url_are_applied_once(api: Api, tmp_path: Path) -> None:
     assert api.writes() == []
 
 
-def test_a_token_that_has_expired_since(api: Api, tmp_path: Path) -> None:
-    """The client keeps the server's kinds in a file, so that the first to be refused are the objects."""
+def test_a_token_that_expires_in_the_middle(api: Api, tmp_path: Path) -> None:
     variables = {"k8s_allow_write": True, "k8s_tools_definitions": [named("ConfigMap", "one")]}
-    k8s(api, tmp_path, "--tags=apply", **variables)
-    api.expired = True
+    api.faults.append(Fault("GET .*/configmaps", (401, "Unauthorized")))
     said = k8s(api, tmp_path, "--tags=apply", rc=2, **variables)
-    assert "GET /apis" not in api.asked
+    assert "GET /apis" in api.asked
     assert "the token or certificate in it has expired" in " ".join(said.split())
     assert api.writes() == []
 

@@ -1,0 +1,59 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Planners and the engine without ansible-playbook, in this process, as an action plugin runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.access import Access
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import MANAGER, Engine
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Outcome, Plan, Planner
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import Server
+from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer
+
+
+class Cluster:
+    """An API server for one task after another: each has a server of its own, as tasks of Ansible have.
+
+    kubeconfig -- of one that stands before it, for instance; the administrator's by default
+    here -- it is not in the API server's network, but in this process's own
+    """
+
+    def __init__(self, api: ApiServer, kubeconfig: Path | None = None, here: bool = False) -> None:
+        self._network = "" if here else "/run/netns/" + api.name
+        self._kubeconfig = str(kubeconfig or api.kubeconfig)
+        self.warnings: list[str] = []
+
+    def server(self) -> Server:
+        access = Access(self._kubeconfig, "", None, "", namespace=self._network)
+        return Server(access.exchange)
+
+    def run(self, plan: Plan, check_mode: bool = False, manager: str = MANAGER) -> Outcome:
+        """Carry out a plan. Raises what the engine raises."""
+        return Engine(self.server(), check_mode, self.warnings.append, manager).run(plan)
+
+    def apply(self, *objects: Any, check_mode: bool = False, **options: Any) -> Outcome:
+        """Apply objects in one step."""
+        return self.run(Plan(steps=[Apply(objects, **options)]), check_mode)
+
+    def module(self, planner: Planner, options: Mapping[str, Any], check_mode: bool = False) -> dict[str, Any]:
+        """What a role's module returns. `options` are all of them, with their defaults. Raises InputError for refusals,
+        and what the engine raises."""
+        server = self.server()
+        found: Sequence[Any] = server.read(planner.queries(options))
+        plan = planner.plan(options, found)
+        while plan.look:
+            found = [*found, *server.read(plan.look)]
+            plan = planner.plan(options, found)
+        refusals = [*plan.refusals, *([] if check_mode else plan.unmet)]
+        if refusals:
+            raise InputError("\n".join(refusals))
+        outcome = Engine(server, check_mode, self.warnings.append).run(plan)
+        more = plan.result(outcome) if callable(plan.result) else plan.result
+        notes = [*plan.notes, *(plan.unmet if check_mode else [])]
+        told = {"changed": bool(outcome.changes), "changes": outcome.changes, "diff": outcome.diff, "notes": notes}
+        return {**told, **more}

@@ -1,0 +1,132 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the engine makes of an API server that does not answer, refuses in the middle, or is not ready yet."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any, Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_transport
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import RefusedError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Plan, Remove
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import UnansweredError
+from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.objects import config_map, kind, path, service, thing
+from ansible_collections.homelab.loadbalancer.tests.api.stub import DROP, HANG, LOSE, Api, Fault, Proxy
+from ansible_collections.homelab.loadbalancer.tests.api.webhook import webhook
+
+
+@pytest.fixture
+def proxy(api: ApiServer) -> Iterator[Proxy]:
+    with Proxy(api) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(api: ApiServer, proxy: Proxy) -> Cluster:
+    return Cluster(api, proxy.kubeconfig)
+
+
+def both(namespace: str) -> list[dict[str, Any]]:
+    return [config_map(namespace, "one"), service(namespace, "two")]
+
+
+@pytest.mark.parametrize("pattern", ["GET /api", "GET .*/configmaps", "PATCH .dry", "PATCH /"])
+def test_api_server_that_hangs_ends_by_a_timeout(
+    cluster: Cluster, proxy: Proxy, namespace: str, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_k8s_transport.Transport.__init__, "__defaults__", ("", "", 1.0))
+    proxy.faults.append(Fault(pattern, HANG))
+    start = time.monotonic()
+    with pytest.raises(UnansweredError) as caught:
+        cluster.apply(*both(namespace))
+    assert time.monotonic() - start < 20
+    assert "accepted a request and sent no answer in time" in str(caught.value)
+    proxy.faults.clear()
+    cluster.apply(*both(namespace))
+    assert cluster.apply(*both(namespace)).changes == []
+
+
+@pytest.mark.parametrize("act", [DROP, LOSE])
+@pytest.mark.parametrize("pattern", ["GET /api", "GET .*/configmaps", "PATCH .dry", "PATCH /"])
+def test_connection_that_breaks_once_goes_unnoticed(
+    api: ApiServer, cluster: Cluster, proxy: Proxy, namespace: str, pattern: str, act: str
+) -> None:
+    proxy.faults.append(Fault(pattern, act, times=1))
+    assert len(cluster.apply(*both(namespace)).changes) == 2
+    assert cluster.apply(*both(namespace)).changes == []
+    assert proxy.faults[0].times == 0
+
+
+def test_deletion_whose_answer_is_lost_is_complete(
+    api: ApiServer, cluster: Cluster, proxy: Proxy, namespace: str
+) -> None:
+    cluster.apply(*both(namespace))
+    proxy.faults.append(Fault("DELETE /", LOSE, times=1))
+    cluster.run(Plan(steps=[Remove(both(namespace))]))
+    assert api.get(path(namespace, "one")) is None
+    assert api.get(path(namespace, "two", "services")) is None
+
+
+def test_connection_that_always_breaks_is_told(cluster: Cluster, proxy: Proxy, namespace: str) -> None:
+    proxy.faults.append(Fault("PATCH", DROP))
+    with pytest.raises(UnansweredError, match="ended the connection without an answer"):
+        cluster.apply(*both(namespace))
+
+
+@pytest.mark.parametrize("pattern", ["GET .*/configmaps", "PATCH .dry", "PATCH /"])
+def test_credentials_that_expire_in_the_middle(cluster: Cluster, proxy: Proxy, namespace: str, pattern: str) -> None:
+    proxy.faults.append(Fault(pattern, (401, "Unauthorized")))
+    with pytest.raises(UnansweredError) as caught:
+        cluster.apply(*both(namespace))
+    assert caught.value.status == 401
+
+
+def test_overloaded_api_server_is_asked_again(cluster: Cluster, proxy: Proxy, namespace: str) -> None:
+    proxy.faults.append(Fault("PATCH /", (429, "too many requests"), times=2))
+    assert len(cluster.apply(*both(namespace)).changes) == 2
+
+
+def test_kind_that_appears_late(api: ApiServer, cluster: Cluster, proxy: Proxy, namespace: str) -> None:
+    """Established, and yet not known to an API server for a moment, as behind a load balancer of several."""
+    group = namespace + ".late.test"
+    place = "/apis/%s/v1/namespaces/%s/gadgets" % (group, namespace)
+    proxy.faults.append(Fault("PATCH " + place, (404, "the server could not find the requested resource"), times=2))
+    objects = [kind("gadgets", group, "Gadget"), thing(group + "/v1", "Gadget", namespace, "small", spec={"size": 1})]
+    assert len(cluster.apply(*objects).changes) == 2
+    assert api.get(place + "/small")["spec"] == {"size": 1}
+
+
+def test_webhook_that_is_not_ready_is_awaited_where_the_step_is_patient(
+    api: ApiServer, cluster: Cluster, namespace: str
+) -> None:
+    with webhook(api, namespace, lambda dummy: "") as server:
+        server.up = False
+        with pytest.raises(RefusedError, match="failed calling webhook"):
+            cluster.apply(config_map(namespace, "one"))
+        timer = threading.Timer(2, setattr, (server, "up", True))
+        timer.start()
+        cluster.apply(config_map(namespace, "one"), patient=True)
+        timer.join()
+        server.up = False
+        with pytest.raises(RefusedError, match="failed calling webhook"):
+            cluster.run(Plan(steps=[Apply([config_map(namespace, "two")], patient=True)], timeout=1))
+        assert api.get(path(namespace, "two")) is None
+
+
+def test_older_discovery_group_by_group(api: ApiServer) -> None:
+    """The stub knows no aggregated one."""
+    with Api() as stub:
+        file = api.folder / "stub.conf"
+        file.write_text(json.dumps(api.kubeconfig_of("http://127.0.0.1:%d" % stub.server_port)))
+        cluster = Cluster(api, file, here=True)
+        assert cluster.apply(config_map("default", "one")).changes == ["create ConfigMap default/one"]
+        assert cluster.apply(config_map("default", "one")).changes == []
+        assert stub.writes() == ["PATCH /api/v1/namespaces/default/configmaps/one"]

@@ -1,0 +1,135 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run that is killed leaves nothing that the next one does not complete."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any, Callable, Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Patch, Plan, Remove
+from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.objects import (
+    config_map,
+    deployment,
+    kind,
+    path,
+    pool,
+    service,
+    thing,
+)
+from ansible_collections.homelab.loadbalancer.tests.api.stub import DROP, Fault, Proxy
+
+POINTS = 30
+POINTS_OF_KINDS = 4
+
+
+@pytest.fixture
+def proxy(api: ApiServer) -> Iterator[Proxy]:
+    with Proxy(api) as made:
+        yield made
+
+
+def is_killed(api: ApiServer, proxy: Proxy, plan: Plan, skip: int) -> bool:
+    """Carry out a plan in a process that is killed by its request after `skip` others. Whether it came to that.
+
+    The API server carries every other such request out.
+    """
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            Cluster(api, proxy.kubeconfig).run(plan)
+            code = 0
+        finally:
+            os._exit(code)
+
+    def kill() -> str:
+        os.kill(child, signal.SIGKILL)
+        return DROP if skip % 2 else ""
+
+    proxy.asked.clear()
+    proxy.faults[:] = [Fault("", kill, times=1, skip=skip)]
+    status = os.waitpid(child, 0)[1]
+    proxy.faults.clear()
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def kill_and_complete(
+    api: ApiServer, proxy: Proxy, points: int, prepared: Callable[[], Plan], check: Callable[[], None]
+) -> None:
+    """Kill one run at each of some points, and carry its plan out once more."""
+    assert not is_killed(api, proxy, prepared(), 10000)
+    total = len(proxy.asked)
+    killed = 0
+    for skip in [round(index * (total - 1) / (points - 1)) for index in range(points)]:
+        plan = prepared()
+        killed += is_killed(api, proxy, plan, skip)
+        Cluster(api).run(plan)
+        check()
+        assert Cluster(api).run(plan).changes == [], "after %d of %d requests" % (skip, total)
+    # How many there are may differ by a look or two.
+    assert killed >= points - 2
+
+
+def steps(namespace: str, other: str) -> Plan:
+    """Something of everything: a namespace with its content, updates, removals and a patch."""
+    applied = [
+        thing("v1", "Namespace", "", other),
+        config_map(other, "first"),
+        *[config_map(namespace, "c%d" % number, number=str(number)) for number in range(6)],
+        service(namespace, "web", {"name": "http", "port": 80}, {"name": "https", "port": 443}),
+        deployment(namespace, "web"),
+        pool(other, "pool", "192.0.2.1-192.0.2.9"),
+    ]
+    removed = [config_map(namespace, "gone"), service(namespace, "gone")]
+    patched = Patch(thing("v1", "Namespace", "", namespace), {"metadata": {"labels": {"colour": "blue"}}})
+    return Plan(steps=[Apply(applied), Remove(removed), patched, Apply([config_map(namespace, "last")])])
+
+
+def test_run_killed_at_any_request_is_completed_by_the_next(api: ApiServer, proxy: Proxy) -> None:
+    used: list[str] = []
+
+    def prepared() -> Plan:
+        namespace = api.new_namespace("killed")
+        used.append(namespace)
+        Cluster(api).apply(
+            config_map(namespace, "gone"),
+            service(namespace, "gone"),
+            service(namespace, "web"),
+            config_map(namespace, "c1"),
+        )
+        return steps(namespace, namespace + "-other")
+
+    def check() -> None:
+        namespace = used[-1]
+        found = api.ask("GET", "/api/v1/namespaces/%s/configmaps" % namespace)["items"]
+        data = {one["metadata"]["name"]: one["data"] for one in found}
+        assert data == {**{"c%d" % n: {"number": str(n)} for n in range(6)}, "last": {"text": "hello"}}
+        ports = api.get(path(namespace, "web", "services"))["spec"]["ports"]
+        assert [port["port"] for port in ports] == [80, 443]
+        assert api.get(path(namespace, "gone", "services")) is None
+        assert api.get("/api/v1/namespaces/" + namespace)["metadata"]["labels"]["colour"] == "blue"
+
+    kill_and_complete(api, proxy, POINTS, prepared, check)
+
+
+def test_run_killed_while_it_brings_kinds_is_completed_by_the_next(api: ApiServer, proxy: Proxy) -> None:
+    namespace = api.new_namespace("killed")
+    made: list[Any] = []
+
+    def prepared() -> Plan:
+        made.append("kind%d.%s.test" % (len(made), namespace))
+        small = thing(made[-1] + "/v1", "Gadget", namespace, "small", spec={"size": 1})
+        return Plan(steps=[Apply([small, kind("gadgets", made[-1], "Gadget")])])
+
+    def check() -> None:
+        assert api.get("/apis/%s/v1/namespaces/%s/gadgets/small" % (made[-1], namespace))["spec"] == {"size": 1}
+
+    kill_and_complete(api, proxy, POINTS_OF_KINDS, prepared, check)
