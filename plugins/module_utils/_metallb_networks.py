@@ -1,29 +1,14 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the networks of the nodes' links mean for address pools. Pure.
-
-The networks are known by facts of the nodes. Node objects have addresses without prefix lengths, so that without facts
-only a guess is possible, which is a note and never a refusal.
-"""
+"""Which addresses of a network no host can have. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
-import re
-from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence, Union
-
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_pool import Pool
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_ranges import Range
+from typing import NamedTuple, Union
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
-
-# Links on which MetalLB does not announce (its ConfigMap metallb-excludel2), in the spelling of facts.
-_EXCLUDED = re.compile(r"docker|cbr|dummy|virbr|lxcbr|veth|lo\Z|cali|tunl|flannel|kube_ipvs|cni|nodelocaldns|lxc")
-# Prefix lengths to guess by: which one a network most often has, and the shortest one that is usual.
-_USUAL = {4: 24, 6: 64}
-_SHORTEST = {4: 16, 6: 48}
-_WITHOUT_FACTS = "gather the facts of the hosts of the group kubernetes (network) to have it checked"
 
 
 class Unusable(NamedTuple):
@@ -31,74 +16,6 @@ class Unusable(NamedTuple):
 
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
     what: str
-
-
-def node_networks(facts: Iterable[Mapping[str, Any]]) -> list[Network]:
-    """The networks of the links on which nodes may announce addresses, by their facts."""
-    found: dict[Network, None] = {}
-    for host in facts:
-        for name in host.get("interfaces") or []:
-            link = host.get(str(name).replace("-", "_"))
-            if isinstance(link, Mapping) and not _EXCLUDED.match(str(name).replace("-", "_")):
-                found.update(dict.fromkeys(_networks(link)))
-    return list(found)
-
-
-def _networks(link: Mapping[str, Any]) -> Iterator[Network]:
-    for entry in [link.get("ipv4") or {}, *(link.get("ipv4_secondaries") or []), *(link.get("ipv6") or [])]:
-        length = entry.get("prefix") or entry.get("netmask")
-        if entry.get("address") and length and entry.get("scope") != "link":
-            yield ipaddress.ip_network("%s/%s" % (entry["address"], length), strict=False)
-
-
-def unusable_faults(pools: Sequence[Pool], avoiding: Sequence[bool], networks: Sequence[Network]) -> Iterator[str]:
-    """Ranges that hold a network or broadcast address of a node's network.
-
-    avoiding -- of each pool, whether it leaves out what ends with .0 and .255
-    """
-    bad = [one for network in networks for one in unusable(network)]
-    for at, pool in enumerate(pools):
-        for place, mine in pool.ranges:
-            held = [one for one in bad if mine.holds(str(one.address)) and not (avoiding[at] and _is_buggy(one))]
-            if held:
-                yield "%s holds %s, at which no host can be reached: %s" % (
-                    place, " and ".join("%s, %s" % one for one in held), _remedy(place, mine, held),
-                )  # fmt: skip
-
-
-def guessed_notes(pools: Sequence[Pool], avoiding: Sequence[bool], nodes: Sequence[str]) -> Iterator[str]:
-    """The same where networks are not known, by addresses of nodes: what is wrong if their prefix is the usual one."""
-    guessed = {ipaddress.ip_network("%s/%d" % (ip, _USUAL[_version(ip)]), strict=False): ip for ip in reversed(nodes)}
-    for at, pool in enumerate(pools):
-        for place, mine in pool.ranges:
-            for network, ip in guessed.items():
-                for one in unusable(network):
-                    if mine.holds(str(one.address)) and not (avoiding[at] and _is_buggy(one)):
-                        yield "%s holds %s, %s if that is the network of the node's address %s: %s, or %s" % (
-                            place, one.address, one.what, ip, _remedy(place, mine, [one]), _WITHOUT_FACTS,
-                        )  # fmt: skip
-
-
-def outside_notes(pools: Sequence[Pool], networks: Sequence[Network], nodes: Sequence[str]) -> Iterator[str]:
-    """Ranges of which nobody asks by ARP or NDP, since no node's network has them.
-
-    pools -- those that are announced by layer 2 alone
-    nodes -- addresses of nodes, by which it is guessed where no network is known
-    """
-    near = networks or [
-        ipaddress.ip_network("%s/%d" % (ip, _SHORTEST[_version(ip)]), strict=False) for ip in nodes
-    ]  # fmt: skip
-    known = "the networks of the nodes (%s)" % ", ".join(map(str, networks))
-    if not networks:
-        known = "a network of the nodes, as far as their addresses tell (%s)" % ", ".join(nodes)
-    for pool in pools:
-        for place, mine in pool.ranges:
-            if near and not any(mine.overlaps(_range(network)) for network in near):
-                yield (
-                    "%s is outside of %s. By layer 2 it is reached only from routers with a static route for it to a "
-                    "node's link; where there is none, choose addresses of the nodes' network, or announce the pool by "
-                    "BGP" % (place, known)
-                )
 
 
 def unusable(network: Network) -> list[Unusable]:
@@ -111,36 +28,3 @@ def unusable(network: Network) -> list[Unusable]:
         Unusable(network.network_address, "the network address of %s" % network),
         Unusable(network.broadcast_address, "the broadcast address of %s" % network),
     ]
-
-
-def _is_buggy(one: Unusable) -> bool:
-    """Whether MetalLB's avoidBuggyIPs leaves it out (its internal/allocator, ipConfusesBuggyFirmwares)."""
-    return one.address.version == 4 and int(one.address) % 256 in (0, 255)
-
-
-def _remedy(place: str, mine: Range, held: Sequence[Unusable]) -> str:
-    rest = list(_without(mine, sorted({int(one.address) for one in held})))
-    if not rest:
-        return "leave it out"
-    to_address = ipaddress.IPv4Address if mine.version == 4 else ipaddress.IPv6Address
-    written = "write %s" % ", ".join("%s-%s" % (to_address(first), to_address(last)) for first, last in rest)
-    if all(map(_is_buggy, held)):
-        return "set %s.avoid_buggy_ips: true, or %s" % (place.partition(".")[0], written)
-    return written
-
-
-def _without(mine: Range, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """What remains of a range without some of its addresses, which are in order."""
-    first = mine.first
-    for number in [*numbers, mine.last + 1]:
-        if first < number:
-            yield first, number - 1
-        first = number + 1
-
-
-def _range(network: Network) -> Range:
-    return Range(network.version, int(network.network_address), int(network.broadcast_address))
-
-
-def _version(address: str) -> int:
-    return ipaddress.ip_address(address).version

@@ -19,7 +19,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
     _ipset_input,
     _iptables_input,
     _ipvs_input,
-    _metallb_pool,
     _netns_model,
     _network_policy,
     _services,
@@ -32,6 +31,7 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_s
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import input as _app
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import volumes as _app_volumes
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway import input as _gateway
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool import input as _metallb_pool
 
 FALSY: tuple[Any, ...] = ("", False, 0, {}, [])
 TEXT, BOOL, ZERO, MAP, LIST = FALSY

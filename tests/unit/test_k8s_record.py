@@ -12,7 +12,6 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.gateway_plan import gateway_plan
 from ansible_collections.homelab.loadbalancer.plugins.filter.gateway_removal import gateway_removal
-from ansible_collections.homelab.loadbalancer.plugins.filter.metallb_plan import metallb_plan
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record import read_record, write_record
 
@@ -51,7 +50,7 @@ def test_a_damaged_record_is_refused(text: str, said: str) -> None:
     assert "kubectl -n edge edit configmap homelab-loadbalancer-gateway" in str(caught.value)
 
 
-def test_the_roles_refuse_it_as_well() -> None:
+def test_the_role_gateway_refuses_it_as_well() -> None:
     metadata = {"name": "homelab-loadbalancer-gateway", "namespace": "edge"}
     damaged = [{"kind": "ConfigMap", "resources": [{"metadata": metadata, "data": {"objects": "v1 Namespace"}}]}]
     with pytest.raises(AnsibleFilterError, match="ConfigMap edge/homelab-loadbalancer-gateway, the record"):
@@ -59,6 +58,3 @@ def test_the_roles_refuse_it_as_well() -> None:
     gateway = {"name": "public", "listeners": [{"name": "http", "port": 80}]}
     with pytest.raises(AnsibleFilterError, match="ConfigMap edge/homelab-loadbalancer-gateway, the record"):
         gateway_plan([gateway], controller="traefik", version="3.6.12", gateway_class="edge", looked_up=damaged)
-    for text in (" ", "v1 Namespace"):
-        with pytest.raises(AnsibleFilterError, match="ConfigMap metallb-system/homelab-loadbalancer-metallb, the rec"):
-            metallb_plan("", record=text)

@@ -6,17 +6,21 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
+from typing import Any, Mapping, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _metallb_cluster, _metallb_pool
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_ranges import Range, parse_range
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Remove
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool import plan as planner
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.effects import Effects, effects
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.input import LABELS, objects
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.ranges import Range, parse_range
 
 NAMESPACE = "metallb-system"
+PREFIX = "metallb_pool_"  # as the role passes it
 PEER = {"name": "r", "my_asn": 64512, "peer_asn": 64513, "address": "172.16.0.254"}
 
 
@@ -30,7 +34,7 @@ def declared(*pools: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def live(name: str, *addresses: str, ours: bool = True, kind: str = "IPAddressPool") -> dict[str, Any]:
-    labels = _metallb_pool.LABELS if ours else {}
+    labels = LABELS if ours else {}
     metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
     return {"apiVersion": "metallb.io/v1beta1", "kind": kind, "metadata": metadata, "spec": {"addresses": addresses}}
 
@@ -45,12 +49,12 @@ def service(name: str, *addresses: str) -> dict[str, Any]:
     return {"metadata": {"name": name, "namespace": "default"}, "status": {"loadBalancer": {"ingress": ingress}}}
 
 
-def plan(pools: dict[str, Any], cluster: dict[str, Any], **more: Any) -> _metallb_cluster.Plan:
-    return _metallb_cluster.plan(pools, cluster, NAMESPACE, **more)
+def judge(pools: dict[str, Any], cluster: dict[str, Any], **more: Any) -> Effects:
+    return effects(pools, cluster, NAMESPACE, prefix=PREFIX, **more)
 
 
-def names(objects: list[dict[str, Any]]) -> list[str]:
-    return ["%s %s" % (entry["kind"], entry["metadata"]["name"]) for entry in objects]
+def names(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    return ["%s %s" % (entry["kind"], entry["metadata"]["name"]) for entry in entries]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_ranges_overlap_when_they_share_an_address(ends: list[int]) -> None:
 
 
 def test_the_workshops_pool() -> None:
-    made = _metallb_pool.objects(
+    made = objects(
         declared(pool("public-pool"), l2_advertisements=[{"name": "public", "pools": ["public-pool"]}]), NAMESPACE
     )
     assert names(made) == ["IPAddressPool public-pool", "L2Advertisement public"]
@@ -122,7 +126,7 @@ def test_every_option_of_a_pool_and_of_layer_2() -> None:
         service_selectors=selector,
     )  # fmt: skip
     advertisement = {"name": "l", "pools": ["a"], "interfaces": ["eth0"], "node_selectors": selector}
-    made = _metallb_pool.objects(declared(whole, l2_advertisements=[advertisement]), NAMESPACE)
+    made = objects(declared(whole, l2_advertisements=[advertisement]), NAMESPACE)
     assert made[0]["spec"] == {
         "addresses": ["172.16.0.100-172.16.0.149"],
         "autoAssign": False,
@@ -144,7 +148,7 @@ def test_bgp() -> None:
         "aggregation_length": 24, "aggregation_length_v6": 64,
     }  # fmt: skip
     communities = [{"name": "no-export", "value": "65535:65281"}]
-    made = _metallb_pool.objects(
+    made = objects(
         declared(pool(), bgp_peers=[peer], bgp_advertisements=[advertisement], communities=communities), NAMESPACE
     )
     assert names(made) == [
@@ -208,12 +212,12 @@ def test_bgp() -> None:
 )  # fmt: skip
 def test_what_is_refused_by_itself(wrong: dict[str, Any], begin: str) -> None:
     with pytest.raises(InputError) as caught:
-        _metallb_pool.objects(wrong, NAMESPACE)
+        objects(wrong, NAMESPACE, PREFIX)
     assert str(caught.value).startswith(begin)
 
 
 def test_a_fresh_cluster() -> None:
-    made = plan(declared(pool()), {"Node": [node("n", "172.16.0.11")], "Service": [service("web")]})
+    made = judge(declared(pool()), {"Node": [node("n", "172.16.0.11")], "Service": [service("web")]})
     assert names(made.apply) == ["IPAddressPool a"]
     assert made._replace(apply=[]) == ([], [], [], [], [], [], [])
 
@@ -236,7 +240,7 @@ def test_a_fresh_cluster() -> None:
     ],
 )  # fmt: skip
 def test_what_the_cluster_does_not_allow(cluster: dict[str, Any], more: dict[str, Any], begin: str) -> None:
-    (fault,) = plan(declared(pool()), cluster, **more).faults
+    (fault,) = judge(declared(pool()), cluster, **more).faults
     assert fault.startswith(begin)
 
 
@@ -274,7 +278,7 @@ BROADCAST = "at which no host can be reached: "
 def test_network_and_broadcast_addresses_of_nodes_are_refused(
     entry: dict[str, Any], facts: dict[str, Any], end: str
 ) -> None:
-    (fault,) = plan(declared(entry), {}, facts=[{}, facts, facts]).faults
+    (fault,) = judge(declared(entry), {}, facts=[{}, facts, facts]).faults
     assert fault.startswith("metallb_pool_pools[0].addresses[0] ")
     assert fault.endswith(end)
 
@@ -289,12 +293,12 @@ def test_network_and_broadcast_addresses_of_nodes_are_refused(
     ],
 )
 def test_addresses_of_hosts_in_nodes_networks_are_accepted(entry: dict[str, Any], facts: dict[str, Any]) -> None:
-    assert plan(declared(entry), {}, facts=[facts]).faults == []
+    assert judge(declared(entry), {}, facts=[facts]).faults == []
 
 
 def test_without_facts_network_and_broadcast_addresses_are_noted() -> None:
     cluster = {"Node": [node("n1", "172.16.0.11"), node("n2", "172.16.0.12")]}
-    made = plan(declared(pool("edge", "172.16.0.240/28")), cluster)
+    made = judge(declared(pool("edge", "172.16.0.240/28")), cluster)
     assert made.faults == []
     assert made.notes == [
         "metallb_pool_pools[0].addresses[0] 172.16.0.240/28 holds 172.16.0.255, the broadcast address of 172.16.0.0/24 "
@@ -302,7 +306,7 @@ def test_without_facts_network_and_broadcast_addresses_are_noted() -> None:
         "write 172.16.0.240-172.16.0.254, or gather the facts of the hosts of the group kubernetes (network) to have "
         "it checked"
     ]
-    assert plan(declared(pool("edge", "172.16.0.240/28", avoid_buggy_ips=True)), cluster).notes == []
+    assert judge(declared(pool("edge", "172.16.0.240/28", avoid_buggy_ips=True)), cluster).notes == []
 
 
 L2, BGP = "l2_advertisements", "bgp_advertisements"
@@ -326,18 +330,18 @@ def test_a_pool_of_layer_2_outside_the_nodes_networks_is_noted(
     more: dict[str, Any], kinds: dict[str, Any], noted: bool, facts: list[dict[str, Any]]
 ) -> None:
     cluster = {"Node": [node("n1", "172.16.0.11")], "IPAddressPool": [live("other", "172.16.0.9/32", ours=False)]}
-    made = plan(declared(pool("far", "10.99.0.0/28"), **more), {**cluster, **kinds}, facts=facts)
+    made = judge(declared(pool("far", "10.99.0.0/28"), **more), {**cluster, **kinds}, facts=facts)
     assert made.faults == []
     assert ["metallb_pool_pools[0].addresses[0] 10.99.0.0/28 is outside of" in note for note in made.notes] == (
         [True] if noted else []
     )
-    near = plan(declared(pool("near", "172.16.0.96/28"), l2_advertisements=[{"name": "l"}]), cluster, facts=facts)
+    near = judge(declared(pool("near", "172.16.0.96/28"), l2_advertisements=[{"name": "l"}]), cluster, facts=facts)
     assert near.notes == []
 
 
 def test_a_gateway_must_be_an_address() -> None:
     with pytest.raises(InputError, match=r"metallb_pool_gateways\[0\] router is not an IP address"):
-        plan(declared(pool()), {}, gateways=["router"])
+        judge(declared(pool()), {}, gateways=["router"])
 
 
 def test_advertisements_name_what_is_there() -> None:
@@ -348,7 +352,7 @@ def test_advertisements_name_what_is_there() -> None:
         bgp_peers=[PEER],
     )
     stays = live("foreign", "10.0.0.0/30", ours=False)
-    assert plan(wanted, {"IPAddressPool": [stays, live("c", "10.0.1.0/30")]}).faults == [
+    assert judge(wanted, {"IPAddressPool": [stays, live("c", "10.0.1.0/30")]}).faults == [
         "metallb_pool_l2_advertisements[0].pools[1] c is not there: declare it in metallb_pool_pools, which has a",
         "metallb_pool_bgp_advertisements[0].pools[0] b is not there: declare it in metallb_pool_pools, which has a",
         "metallb_pool_bgp_advertisements[0].peers[0] p is not there: declare it in metallb_pool_bgp_peers, which has r",
@@ -361,14 +365,14 @@ def test_what_is_ours_and_declared_no_more_is_removed() -> None:
         "L2Advertisement": [live("old", kind="L2Advertisement"), live("b", ours=False, kind="L2Advertisement")],
         "Secret": [live("bgp-peer-r", kind="Secret"), live("metallb-webhook-cert", kind="Secret")],
     }
-    made = plan(declared(pool()), cluster)
+    made = judge(declared(pool()), cluster)
     assert names(made.remove) == ["L2Advertisement old", "IPAddressPool old", "Secret bgp-peer-r"]
     assert (names(made.apply), made.remove_first, made.apply_late) == (["IPAddressPool a"], [], [])
 
 
 def test_a_renamed_pool_lets_go_before_the_new_one_takes() -> None:
     cluster = {"IPAddressPool": [live("old", "172.16.0.100-172.16.0.110"), live("far", "10.0.0.0/30")]}
-    made = plan(declared(pool("new"), pool("else", "10.0.1.0/30")), cluster)
+    made = judge(declared(pool("new"), pool("else", "10.0.1.0/30")), cluster)
     assert names(made.remove_first) == ["IPAddressPool old"]
     assert names(made.apply) == ["IPAddressPool else"]
     assert names(made.apply_late) == ["IPAddressPool new"]
@@ -377,7 +381,7 @@ def test_a_renamed_pool_lets_go_before_the_new_one_takes() -> None:
 
 def test_a_boundary_between_two_pools_moves() -> None:
     cluster = {"IPAddressPool": [live("a", "10.0.0.0-10.0.0.9"), live("b", "10.0.0.10-10.0.0.19")]}
-    made = plan(declared(pool("b", "10.0.0.5-10.0.0.19"), pool("a", "10.0.0.0-10.0.0.4")), cluster)
+    made = judge(declared(pool("b", "10.0.0.5-10.0.0.19"), pool("a", "10.0.0.0-10.0.0.4")), cluster)
     assert (names(made.apply), names(made.apply_late)) == (["IPAddressPool a"], ["IPAddressPool b"])
     assert (made.remove_first, made.faults) == ([], [])
 
@@ -396,14 +400,92 @@ def test_an_address_in_use_does_not_leave_its_pool_unasked(wanted: dict[str, Any
         "IPAddressPool": [live("a", "172.16.0.100-172.16.0.149"), live("foreign", "10.9.0.0/24", ours=False)],
         "Service": [service("web", "172.16.0.100", "fd00::1"), service("else", "10.9.0.1"), service("far", "1.2.3.4")],
     }
-    made = plan(wanted, cluster)
+    made = judge(wanted, cluster)
     assert made.moves == ["Service default/web has 172.16.0.100, which leaves the pool a"]
     why = "get another one, and what knows the old one" if wanted["pools"] else "lose it. Remove that Service first"
     assert made.faults[-1].startswith(made.moves[0] + ": it would " + why)
-    assert plan(wanted, cluster, allow_moves=True).faults == []
+    assert judge(wanted, cluster, allow_moves=True).faults == []
 
 
 def test_an_address_in_use_stays_in_a_pool_that_grows() -> None:
     cluster = {"IPAddressPool": [live("a", "172.16.0.100/32")], "Service": [service("web", "172.16.0.100")]}
-    made = plan(declared(pool()), cluster)
+    made = judge(declared(pool()), cluster)
     assert (made.moves, made.faults) == ([], [])
+
+
+def options(**more: Any) -> dict[str, Any]:
+    """Those of the module, as the engine passes them."""
+    given = declared(pool(), l2_advertisements=[{"name": "l", "pools": ["a"]}])
+    access = {"state": "present", "namespace": NAMESPACE, "prefix": "", "allow_moves": False}
+    return {**given, **access, "gateways": [], "facts": [], "timeout": 120, **more}
+
+
+def answers(known: bool = True, **kinds: Any) -> list[dict[str, Any]]:
+    """What a cluster answers to the module's queries; one without MetalLB does not know its kinds."""
+    return [
+        {
+            "kind": query["kind"],
+            "api_found": known or not query.get("api_version", "").startswith("metallb.io"),
+            "resources": kinds.get(query["kind"], []),
+        }
+        for query in planner.queries(options())
+    ]
+
+
+def test_names_of_options_and_of_variables_in_messages() -> None:
+    """A module's user knows them without the prefix of the role's variables."""
+    wrong = {"pools": [pool("a", "172.16.0.9-172.16.0.1")]}
+    for prefix in ("", PREFIX):
+        with pytest.raises(InputError) as caught:
+            planner.queries(options(prefix=prefix, **wrong))
+        assert str(caught.value).startswith(prefix + "pools[0].addresses[0] 172.16.0.9-172.16.0.1 is written backwards")
+    used = answers(IPAddressPool=[live("old", "172.16.0.0/24")], Service=[service("web", "172.16.0.100")])
+    (refusal,) = planner.plan(options(), used).refusals
+    assert refusal.endswith("Keep the address in that pool of pools, or set allow_moves: true")
+
+
+def test_a_secrets_content_is_not_read() -> None:
+    (query,) = [one for one in planner.queries(options()) if one["kind"] == "Secret"]
+    assert "data" in query["hidden_fields"]
+
+
+def test_a_cluster_without_metallb_is_refused_unless_nothing_is_to_be_there() -> None:
+    (unmet,) = planner.plan(options(), answers(known=False)).unmet
+    assert unmet == (
+        "the cluster does not know IPAddressPool, L2Advertisement, BGPAdvertisement, BGPPeer, Community of metallb.io: "
+        "install MetalLB first, by the role homelab.loadbalancer.metallb"
+    )
+    made = planner.plan(options(state="absent"), answers(known=False))
+    assert (made.unmet, made.steps) == ([], [])
+
+
+def test_the_order_of_what_is_done() -> None:
+    """Pools in the way go first; what takes their addresses can only be tried then."""
+    standing = answers(IPAddressPool=[live("old", "172.16.0.100-172.16.0.110"), live("far", "10.0.0.0/30")])
+    first, apply, late, last = planner.plan(options(), standing).steps
+    assert isinstance(first, Remove) and names(first.objects) == ["IPAddressPool old"]
+    assert isinstance(apply, Apply) and names(apply.objects) == ["L2Advertisement l"]
+    assert apply.patient and not apply.late and not apply.force
+    assert isinstance(late, Apply) and names(late.objects) == ["IPAddressPool a"] and late.late
+    assert isinstance(last, Remove) and names(last.objects) == ["IPAddressPool far"]
+
+
+def test_an_absent_declaration_removes_what_is_ours_and_reads_no_entries() -> None:
+    wanted = options(state="absent", pools=[pool("a", "172.16.0.0/24")], bgp_peers=[{**PEER, "password": "x"}])
+    standing = answers(IPAddressPool=[live("a", "172.16.0.0/24"), live("b", "10.0.0.0/30", ours=False)])
+    (step,) = planner.plan(wanted, standing).steps
+    assert isinstance(step, Remove) and names(step.objects) == ["IPAddressPool a"]
+
+
+def test_services_that_lose_their_address_are_noted_and_returned_when_they_may() -> None:
+    standing = answers(IPAddressPool=[live("a", "172.16.0.0/24")], Service=[service("web", "172.16.0.9")])
+    made = planner.plan(options(allow_moves=True), standing)
+    said = "Service default/web has 172.16.0.9, which leaves the pool a"
+    assert (made.refusals, made.notes[0], made.result) == ([], said, {"moves": [said]})
+
+
+@pytest.mark.parametrize("key", ["default_ipv4", "default_ipv6"])
+def test_default_gateways_of_nodes_are_left_out_by_their_facts(key: str) -> None:
+    facts = [{}, {key: {}}, {key: {"gateway": "172.16.0.101"}}]
+    (refusal,) = planner.plan(options(facts=facts), answers()).refusals
+    assert "holds 172.16.0.101, the address of a gateway" in refusal

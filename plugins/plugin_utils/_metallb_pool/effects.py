@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the pools of the role `metallb_pool` mean in a cluster: for its nodes, its other pools and its Services.
+"""What declared pools mean in a cluster: for its nodes, its other pools and its Services.
 
 Everything here is pure: it judges objects that were looked up before.
 
@@ -16,36 +16,34 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import has_labels, name_of, reference
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_networks import (
-    guessed_notes,
-    node_networks,
-    outside_notes,
-    unusable_faults,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_pool import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_boolean
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.input import (
     LABELS,
-    PREFIX,
     SECRET_PREFIX,
     Pool,
     objects,
     parse_pools,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_ranges import Range, parse_range
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_boolean
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.networks import (
+    guessed_notes,
+    node_networks,
+    outside_notes,
+    unusable_faults,
+)
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.ranges import Range, parse_range
 
 _WHY_STAY = (
     "it would get another one, and what knows the old one, such as DNS, would be wrong. Keep the address in that pool "
-    "of metallb_pool_pools, or set metallb_pool_allow_moves: true"
+    "of {0}pools, or set {0}allow_moves: true"
 )
-
-_WHY_NEEDED = "it would lose it. Remove that Service first, or set metallb_pool_allow_moves: true"
+_WHY_NEEDED = "it would lose it. Remove that Service first, or set {0}allow_moves: true"
 
 # By kind the objects of the cluster.
 Cluster = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-class Plan(NamedTuple):
-    """What is to be done, in this order."""
+class Effects(NamedTuple):
+    """What a declaration does to the cluster, in this order."""
 
     remove_first: list[dict[str, Any]]  # pools of ours that hold addresses which a declared one is to have
     apply: list[dict[str, Any]]
@@ -56,7 +54,7 @@ class Plan(NamedTuple):
     notes: list[str]  # what may be meant, and most often is not
 
 
-def plan(
+def effects(
     declared: Mapping[str, Any],
     cluster: Cluster,
     namespace: str,
@@ -64,37 +62,40 @@ def plan(
     allow_moves: bool = False,
     *,
     facts: Sequence[Mapping[str, Any]] = (),
-) -> Plan:
+    prefix: str = "",
+) -> Effects:
     """Compare a declaration with the cluster.
 
-    declared -- as `_metallb_pool.objects` takes it
+    declared -- as `input.objects` takes it
     cluster -- the objects of MetalLB and the Secrets in its namespace, all Nodes and all Services, by their kinds
     namespace -- that of MetalLB
     gateways -- addresses that no pool may hold
     allow_moves -- whether Services may lose their address
     facts -- those of nodes, by which their networks are known
+    prefix -- what the names of the user's variables begin with, for messages
     Raises InputError for what is wrong in the declaration by itself.
     """
-    wanted = objects(declared, namespace)
-    pools = parse_pools(declared["pools"])
+    wanted = objects(declared, namespace, prefix)
+    pools = parse_pools(declared["pools"], prefix)
     names = {(obj["kind"], obj["metadata"]["name"]) for obj in wanted}
     stale = [obj for obj in _ours(cluster) if (obj["kind"], obj["metadata"]["name"]) not in names]
     live = {entry["metadata"]["name"]: _ranges(entry) for entry in cluster.get("IPAddressPool", ())}
     blocking = _blocking(pools, live)
     # What is neither declared nor ours stays as it is.
     staying = set(live) - {pool.name for pool in pools} - {_name(obj) for obj in stale}
-    faults = [*_overlaps(pools, live, staying), *_taken(pools, cluster, gateways)]
-    faults += _unknown(declared, cluster, staying)
+    faults = [*_overlaps(pools, live, staying, prefix), *_taken(pools, cluster, gateways, prefix)]
+    faults += _unknown(declared, cluster, staying, prefix)
     unusable, notes = _in_networks(pools, declared, cluster, facts)
     faults += unusable
     moves = list(_moves(pools, live, staying, cluster))
     if not allow_moves:
-        faults += ["%s: %s" % (move, _WHY_STAY if pools else _WHY_NEEDED) for move in moves]
+        why = (_WHY_STAY if pools else _WHY_NEEDED).format(prefix)
+        faults += ["%s: %s" % (move, why) for move in moves]
     late = [obj for obj in wanted if obj["kind"] == "IPAddressPool" and blocking[_name(obj)]]
     in_the_way = set().union(*blocking.values())
     first = [obj for obj in stale if obj["kind"] == "IPAddressPool" and _name(obj) in in_the_way]
     apply = [obj for obj in wanted if obj not in late]
-    return Plan(first, apply, late, [obj for obj in stale if obj not in first], faults, moves, notes)
+    return Effects(first, apply, late, [obj for obj in stale if obj not in first], faults, moves, notes)
 
 
 def _blocking(pools: Sequence[Pool], live: Mapping[str, Sequence[Range]]) -> dict[str, set[str]]:
@@ -109,7 +110,9 @@ def _blocking(pools: Sequence[Pool], live: Mapping[str, Sequence[Range]]) -> dic
     }
 
 
-def _overlaps(pools: Sequence[Pool], live: Mapping[str, Sequence[Range]], staying: set[str]) -> Iterator[str]:
+def _overlaps(
+    pools: Sequence[Pool], live: Mapping[str, Sequence[Range]], staying: set[str], prefix: str
+) -> Iterator[str]:
     """Ranges that belong to a pool of somebody else."""
     for pool in pools:
         for place, mine in pool.ranges:
@@ -117,18 +120,18 @@ def _overlaps(pools: Sequence[Pool], live: Mapping[str, Sequence[Range]], stayin
                 if any(mine.overlaps(taken) for taken in live[name]):
                     yield (
                         "%s overlaps the pool %s in the cluster, which is not ours: remove that one, declare it in "
-                        "metallb_pool_pools as well, or choose other addresses" % (place, name)
+                        "%spools as well, or choose other addresses" % (place, name, prefix)
                     )
 
 
-def _taken(pools: Sequence[Pool], cluster: Cluster, gateways: Sequence[str]) -> Iterator[str]:
+def _taken(pools: Sequence[Pool], cluster: Cluster, gateways: Sequence[str], prefix: str) -> Iterator[str]:
     """Ranges that hold the address of a host, which would be cut off."""
     hosts = [(address, "node " + name) for address, name in _node_addresses(cluster)]
     for index, gateway in enumerate(gateways):
         try:
             hosts.append((str(ipaddress.ip_address(gateway)), "a gateway"))
         except ValueError:
-            raise InputError("%sgateways[%d] %s is not an IP address" % (PREFIX, index, gateway)) from None
+            raise InputError("%sgateways[%d] %s is not an IP address" % (prefix, index, gateway)) from None
     for pool in pools:
         for place, mine in pool.ranges:
             for address, owner in hosts:
@@ -174,7 +177,7 @@ def _covered(pool: Pool, kind: str, declared: Sequence[Mapping[str, Any]], clust
     return any(pool.name in (names or [pool.name]) for names in named)
 
 
-def _unknown(declared: Mapping[str, Any], cluster: Cluster, staying: set[str]) -> Iterator[str]:
+def _unknown(declared: Mapping[str, Any], cluster: Cluster, staying: set[str], prefix: str) -> Iterator[str]:
     """Pools and peers that an advertisement names and that are not there."""
     pools = staying | {pool["name"] for pool in declared["pools"]}
     peers = {_name(peer) for peer in cluster.get("BGPPeer", ()) if not has_labels(peer, LABELS)}
@@ -188,7 +191,7 @@ def _unknown(declared: Mapping[str, Any], cluster: Cluster, staying: set[str]) -
             for position, name in enumerate(entry.get(field) or []):
                 if name not in known:
                     yield "%s%s[%d].%s[%d] %s is not there: declare it in %s%s, which has %s" % (
-                        PREFIX, key, index, field, position, name, PREFIX, variable,
+                        prefix, key, index, field, position, name, prefix, variable,
                         ", ".join(entry["name"] for entry in declared[variable]) or "none",
                     )  # fmt: skip
 

@@ -1,9 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role `metallb_pool` declares, checked, and as the objects that MetalLB reads (API groups metallb.io).
+"""The declaration of `metallb_pool`, checked, and the objects of MetalLB (API group metallb.io) that it becomes.
 
-Everything here is pure. What a declaration means for other pools, nodes and Services is in `_metallb_cluster`.
+Everything here is pure. What a declaration means for other pools, nodes and Services is in `plan`. Everywhere `prefix`
+is what the names of the user's variables begin with, for messages.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_ranges import Range, parse_range
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
     check_keys,
     parse_boolean,
@@ -23,9 +23,10 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
     parse_number,
     value_or,
 )
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.ranges import Range, parse_range
 
 LABELS = {MANAGED_BY: MANAGER}
-PREFIX = "metallb_pool_"  # of the role's variables, as messages name them
+LISTS = ("pools", "l2_advertisements", "bgp_advertisements", "bgp_peers", "communities")
 SECRET_PREFIX = "bgp-peer-"  # noqa: S105 -- the name of an object
 COMMUNITIES = "homelab-loadbalancer"  # the one object that holds all of them
 
@@ -52,12 +53,11 @@ class Pool(NamedTuple):
     ranges: tuple[tuple[str, Range], ...]
 
 
-def parse_pools(raw: Any) -> list[Pool]:
+def parse_pools(raw: Any, prefix: str = "") -> list[Pool]:
     """Check the names and ranges of the pools, and that no address is declared twice."""
-    where = PREFIX + "pools"
     pools: list[Pool] = []
     seen: list[tuple[str, Range]] = []
-    for place, entry in _entries(raw, where, POOL_FIELDS):
+    for place, entry in _entries(raw, prefix + "pools", POOL_FIELDS):
         ranges = []
         for index, text in enumerate(parse_list(entry.get("addresses"), place + ".addresses")):
             name = "%s.addresses[%d]" % (place, index)
@@ -73,31 +73,30 @@ def parse_pools(raw: Any) -> list[Pool]:
     return pools
 
 
-def objects(declared: Mapping[str, Any], namespace: str) -> list[dict[str, Any]]:
+def objects(declared: Mapping[str, Any], namespace: str, prefix: str = "") -> list[dict[str, Any]]:
     """The objects of a declaration, in the order in which they are to be applied.
 
-    declared -- the role's variables, without their prefix: pools, l2_advertisements, bgp_advertisements, bgp_peers and
-        communities, each a list
+    declared -- the lists `LISTS`, by their names
     namespace -- that of MetalLB
     Raises InputError, which names the entry.
     """
-    parse_pools(declared["pools"])
-    made = _communities(declared["communities"], namespace)
-    made += _made("IPAddressPool", declared["pools"], "pools", POOL_FIELDS, namespace)
-    for place, entry in _entries(declared["bgp_peers"], PREFIX + "bgp_peers", PEER_FIELDS):
+    parse_pools(declared["pools"], prefix)
+    made = _communities(declared["communities"], namespace, prefix + "communities")
+    made += _made("IPAddressPool", declared["pools"], POOL_FIELDS, namespace, prefix + "pools")
+    for place, entry in _entries(declared["bgp_peers"], prefix + "bgp_peers", PEER_FIELDS):
         made += _secret(entry, place, namespace)
-    made += _made("BGPPeer", declared["bgp_peers"], "bgp_peers", PEER_FIELDS, namespace)
+    made += _made("BGPPeer", declared["bgp_peers"], PEER_FIELDS, namespace, prefix + "bgp_peers")
     for kind, key, fields in (
         ("L2Advertisement", "l2_advertisements", L2_FIELDS),
         ("BGPAdvertisement", "bgp_advertisements", BGP_FIELDS),
     ):
-        made += _made(kind, declared[key], key, fields, namespace)
+        made += _made(kind, declared[key], fields, namespace, prefix + key)
     return made
 
 
-def _made(kind: str, raw: Any, key: str, fields: tuple[Field, ...], namespace: str) -> list[dict[str, Any]]:
+def _made(kind: str, raw: Any, fields: tuple[Field, ...], namespace: str, where: str) -> list[dict[str, Any]]:
     result = []
-    for place, entry in _entries(raw, PREFIX + key, fields):
+    for place, entry in _entries(raw, where, fields):
         spec: dict[str, Any] = {}
         for known in fields:
             if entry.get(known.key) is not None:
@@ -124,11 +123,11 @@ def _entries(raw: Any, where: str, fields: tuple[Field, ...]) -> list[tuple[str,
     return found
 
 
-def _communities(raw: Any, namespace: str) -> list[dict[str, Any]]:
+def _communities(raw: Any, namespace: str, where: str) -> list[dict[str, Any]]:
     """All communities in one object."""
     made: list[dict[str, str]] = []
-    for index, entry in enumerate(parse_list(raw, PREFIX + "communities")):
-        place = "%scommunities[%d]" % (PREFIX, index)
+    for index, entry in enumerate(parse_list(raw, where)):
+        place = "%s[%d]" % (where, index)
         check_keys(entry, ("name", "value"), ("name", "value"), place)
         if not isinstance(entry["value"], str) or not _COMMUNITY.match(entry["value"]):
             raise InputError('%s.value %s is no community: write "65535:65281", in quotes' % (place, entry["value"]))

@@ -1,12 +1,14 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MetalLB's manifest, as this project applies it: pure functions of its text and the options of the role."""
+"""MetalLB's manifest, as this project applies it: pure functions of its text and the options of the module."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any, Iterator, Mapping, Sequence
+
+import yaml
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
@@ -23,32 +25,38 @@ RECORD = "homelab-loadbalancer-metallb"
 RECORD_NAME = "ConfigMap metallb-system/" + RECORD  # for messages
 
 
-def adjust(
-    documents: Sequence[Any],
+def read(
+    text: str,
+    where: str,
     load_balancer_class: str = "",
     node_selector: Mapping[str, str] | None = None,
     tolerations: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
-    """The objects of the manifest, to be applied by server-side apply.
+    """The objects of the manifest, to be applied by server-side apply, the namespace first.
 
+    where -- how messages call the manifest
     load_balancer_class -- MetalLB serves only Services of this class; empty: those without one
     node_selector -- labels of the nodes that are to announce addresses, besides what the manifest asks for
     tolerations -- taints of nodes that announce addresses nevertheless, besides those of the manifest
     Raises InputError when it is no manifest of MetalLB.
     """
-    found = parse_definitions([entry for entry in documents if entry is not None], "metallb_manifest")
+    try:
+        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except yaml.YAMLError as error:
+        raise InputError("%s is no YAML: %s" % (where, error)) from None
+    found = parse_definitions([entry for entry in documents if entry is not None], where)
     adjusted = [_object(copy.deepcopy(entry)) for entry in found]
     names = {(entry["kind"], entry["metadata"]["name"]): entry for entry in adjusted}
     for key in (("Deployment", "controller"), ("DaemonSet", "speaker")):
         if key not in names:
-            raise InputError("metallb_manifest has no %s %s: it must be a manifest of MetalLB" % key)
+            raise InputError("%s has no %s %s: it must be a manifest of MetalLB" % (where, *key))
         container = next(entry for entry in _pod(names[key])["containers"] if entry["name"] == key[1])
         if load_balancer_class:
             container["args"] = [*(container.get("args") or []), "--lb-class=" + load_balancer_class]
     speaker = _pod(names["DaemonSet", "speaker"])
     speaker["nodeSelector"] = {**(speaker.get("nodeSelector") or {}), **(node_selector or {})}
     speaker["tolerations"] = [*(speaker.get("tolerations") or []), *tolerations]
-    return adjusted
+    return sorted(adjusted, key=lambda entry: bool(entry["kind"] != "Namespace"))
 
 
 def record(wanted: Sequence[Mapping[str, Any]], recorded: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:

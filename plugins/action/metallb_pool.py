@@ -1,0 +1,31 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Declares address pools of MetalLB; see the module's documentation."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Mapping
+
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Planner
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.input import LISTS
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.plan import plan, queries
+
+# What the entries of lists are is for the planner to say, which names the entry and the remedy.
+_LIST: dict[str, Any] = {"type": "list", "elements": "raw", "default": []}
+
+
+class ActionModule(ClusterAction):
+    """Compares the declared pools with the cluster's nodes, pools and Services."""
+
+    ARGUMENTS: ClassVar[Mapping[str, dict[str, Any]]] = {
+        **dict.fromkeys(LISTS, _LIST),
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "namespace": {"type": "str", "default": "metallb-system"},
+        "gateways": {"type": "list", "elements": "raw", "default": []},
+        "facts": {"type": "list", "elements": "dict", "default": []},
+        "allow_moves": {"type": "bool", "default": False},
+        "timeout": {"type": "int", "default": 120},
+    }
+    PLANNER = Planner(queries, plan)

@@ -1,0 +1,64 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which Services lose their address when MetalLB goes, and which keep one. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import has_labels, name_of
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.rollout import addresses_of
+
+Object = Mapping[str, Any]
+# With which MetalLB marks a Service that has an address of a pool; the part before it is another one before 0.15.
+_MARK = "/ip-allocated-from-pool"
+
+
+def losses(
+    services: Sequence[Object], gateways: Sequence[Object] = (), leaving: Sequence[Mapping[str, str]] = ()
+) -> list[str]:
+    """The Services that have an address of MetalLB, as `Service prod/web (172.16.0.120)`.
+
+    gateways -- those to which some of the Services may belong
+    leaving -- labels of what goes as well: Services with all labels of an entry, or of a Gateway that has them, are
+        left out
+    """
+
+    def leaves(obj: Object) -> bool:
+        return any(has_labels(obj, labels) for labels in leaving)
+
+    gone = {_key(gateway) for gateway in gateways if leaves(gateway)}
+    found = []
+    for service in services:
+        metadata, addresses = service["metadata"], addresses_of(service)
+        owners = [
+            (metadata["namespace"], one["name"])
+            for one in metadata.get("ownerReferences") or []
+            if one["kind"] == "Gateway"
+        ]
+        if addresses and _is_marked(service) and not leaves(service) and not gone.intersection(owners):
+            found.append("%s (%s)" % (name_of({**service, "kind": "Service"}), ", ".join(addresses)))
+    return found
+
+
+def keeping(services: Sequence[Object], released: bool) -> list[str]:
+    """The Services of type LoadBalancer that still name an address afterwards, as `prod/web`.
+
+    released -- whether MetalLB takes its addresses off the Services, which its controller does while it runs
+    """
+    return [
+        "/".join(_key(service))
+        for service in services
+        if (service.get("spec") or {}).get("type") == "LoadBalancer"
+        and addresses_of(service)
+        and not (released and _is_marked(service))
+    ]
+
+
+def _is_marked(service: Object) -> bool:
+    return any(key.endswith(_MARK) for key in service["metadata"].get("annotations") or {})
+
+
+def _key(obj: Object) -> tuple[str, str]:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]

@@ -1,0 +1,97 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Strict ARP of kube-proxy, as kubeadm installs it. Pure.
+
+In ipvs mode kube-proxy puts the addresses of all Services on a link of every node, and all nodes would answer ARP for
+them. With strictARP they do not, which MetalLB's layer 2 mode needs.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any, Mapping
+
+import yaml
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Patch
+
+KEY = "config.conf"
+# When strict ARP was set. A kube-proxy that was not restarted since then does not know of it: the run was cut off.
+MARK = "homelab.loadbalancer/strict-arp-set"
+RESTARTED = "kubectl.kubernetes.io/restartedAt"  # of kubectl rollout restart
+
+_SETTING = re.compile(r"^(\s+)strictARP:.*$", re.MULTILINE)
+_SECTION = re.compile(r"^ipvs:[ \t]*$", re.MULTILINE)
+_NO_SECTION = re.compile(r"^ipvs:.*\n?", re.MULTILINE)
+
+
+def patches(config_map: Mapping[str, Any], daemon_set: Mapping[str, Any], now: str) -> list[Patch]:
+    """What gives kube-proxy strict ARP where it needs it: a change of its configuration, and a restart.
+
+    config_map, daemon_set -- kube-proxy's, empty where there are none
+    now -- the time as Kubernetes writes it
+    """
+    config = str((config_map.get("data") or {}).get(KEY) or "")
+    wanted = strict_arp(config) if config else ""
+    set_at = _annotation(config_map, MARK)
+    found = []
+    if wanted != config:
+        change = {"metadata": {"annotations": {MARK: now}}, "data": {KEY: wanted}}
+        found.append(Patch(_reference("v1", "ConfigMap"), change))
+    template = (daemon_set.get("spec") or {}).get("template") or {}
+    outdated = wanted != config or _time(_annotation(template, RESTARTED)) < _time(set_at)
+    if daemon_set and outdated:
+        restart = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: now}}}}}
+        found.append(Patch(_reference("apps/v1", "DaemonSet"), restart))
+    return found
+
+
+def strict_arp(config: str) -> str:
+    """The text of a KubeProxyConfiguration with strict ARP if it needs it; its other lines stay.
+
+    Raises InputError for what cannot be changed so.
+    """
+    if not _lacks(config):
+        return config
+    for changed in (
+        _SETTING.sub(r"\1strictARP: true", config),
+        _SECTION.sub("ipvs:\n  strictARP: true", config),
+        _NO_SECTION.sub("", config).rstrip("\n") + "\nipvs:\n  strictARP: true\n",
+    ):
+        if changed != config and _parse(changed, {}) and not _lacks(changed):
+            return changed
+    raise InputError("the configuration of kube-proxy is written unusually: set ipvs.strictARP: true in it")
+
+
+def _lacks(config: str) -> bool:
+    parsed = _parse(config, None)
+    if not isinstance(parsed, dict):
+        raise InputError("the configuration of kube-proxy is no YAML mapping")
+    return parsed.get("mode") == "ipvs" and not (parsed.get("ipvs") or {}).get("strictARP")
+
+
+def _parse(config: str, otherwise: Any) -> Any:
+    try:
+        return yaml.safe_load(config)
+    except yaml.YAMLError:
+        return otherwise
+
+
+def _reference(version: str, kind: str) -> dict[str, Any]:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": "kube-proxy", "namespace": "kube-system"}}
+
+
+def _annotation(thing: Mapping[str, Any], name: str) -> str:
+    return str(((thing.get("metadata") or {}).get("annotations") or {}).get(name) or "")
+
+
+def _time(text: str) -> float:
+    """Seconds since 1970 of a time as Kubernetes writes it; 0 for anything else."""
+    try:
+        # Python before 3.11 knows no Z.
+        return datetime.fromisoformat(re.sub("Z$", "+00:00", text)).timestamp()
+    except ValueError:
+        return 0
