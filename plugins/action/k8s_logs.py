@@ -1,21 +1,19 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module of the same name, and says what to do when the API server cannot be used."""
+"""Reads logs; see the module's documentation for what it does."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.modules.k8s_logs import ARGUMENTS
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import ToolAction
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ApiAction
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.logs import ARGUMENTS, read_logs
 
 
-class ActionModule(ToolAction):
+class ActionModule(ApiAction):
     """Reads logs."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        self._begin(ARGUMENTS, task_vars)
-        read = self._module("k8s_logs", self._given(ARGUMENTS))
-        return {**result, "changed": False, "logs": read["logs"], "text": read["text"]}
+    def _work(self) -> dict[str, Any]:
+        self._begin(ARGUMENTS)
+        return read_logs(self._server, self._options)

@@ -1,44 +1,39 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module of the same name, keeps what is secret out of messages, and says what to do when the API server
-cannot be used."""
+"""Does one thing with one object; see the module's documentation for what it does."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_manage as manage
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import leaves
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.modules.k8s_manage import ARGUMENTS
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable_diff
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ApiAction
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.trial import plain
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_sources import load_documents
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import ToolAction
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import manage
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.gate import refuse_writing
 
 GIVEN = {"create": "definition", "replace": "definition", "patch": "patch"}
 
 
-class ActionModule(ToolAction):
+class ActionModule(ApiAction):
     """Does one thing with one object."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        self._begin(ARGUMENTS, task_vars)
-        operation = self._options["operation"]
+    def _work(self) -> dict[str, Any]:
+        self._begin(manage.ARGUMENTS)
+        operation, check_mode = self._options["operation"], bool(self._task.check_mode)
         if operation != "read":
-            self._gate(self._options["allow_write"])
-        try:
-            arguments = {**self._given(ARGUMENTS), **self._parsed(operation)}
-        except InputError as error:
-            raise AnsibleActionFail(printable(str(error))) from None
+            refuse_writing(self._options["allow_write"], check_mode)
+        options = {**self._options, **self._parsed(operation)}
         # Any value of a patch may be one of a Secret.
-        secret = [*leaves((arguments["definition"] or {}).get("data")), *leaves(arguments["patch"])]
-        secret += leaves((arguments["definition"] or {}).get("stringData"))
-        done = self._module("k8s_manage", arguments, secret, self._task.check_mode)
-        return {**result, **{key: done[key] for key in ("changed", "object", "change", "diff")}}
+        definition = options["definition"] or {}
+        for part in (definition.get("data"), definition.get("stringData"), options["patch"]):
+            self._secrets += leaves(part)
+        done = manage.manage(self._server, options, check_mode)
+        return {**done, "diff": printable_diff(done["diff"])}
 
     def _parsed(self, operation: str) -> dict[str, Any]:
         """The object and the patch, checked before anything is asked of the server."""
@@ -52,7 +47,7 @@ class ActionModule(ToolAction):
         if operation == "patch":
             values["patch"] = manage.parse_patch(values["patch"], options["patch_type"], options["prefix"] + "patch")
         manage.parse_target(options, values["definition"] or {})
-        return values
+        return plain(values)
 
 
 def _loaded(raw: Any, where: str) -> Any:

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The action plugin of the same name runs this on the host, and says what to do when the API server cannot be used.
+# What it does is in the action plugin of the same name.
 
 from __future__ import annotations
 
@@ -110,47 +110,3 @@ found:
       type: list
       elements: dict
 """
-
-from typing import Any
-
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import TEXTS, Server, run_module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_list import ACCEPT, hide, listing, query_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
-
-ARGUMENTS: dict[str, Any] = {
-    "kinds": {"type": "list", "elements": "str", "required": True},
-    "api_version": {"type": "str", "default": ""},
-    "namespace": {"type": "str", "default": ""},
-    "label_selectors": TEXTS,
-    "field_selectors": TEXTS,
-    "wide": {"type": "bool", "default": False},
-    "show_secrets": {"type": "bool", "default": False},
-}
-
-
-def work(server: Server, module: Module) -> dict[str, Any]:
-    """What is found of each kind. All kinds are known before the first is asked for."""
-    options = module.params
-    kinds = [kind for kind in options["kinds"] if kind]
-    if not kinds:
-        raise InputError("no kind is named: say what to list, such as pods")
-    resources = [server.find(kind, options["api_version"], "list") for kind in kinds]
-    query = query_of(options["label_selectors"], options["field_selectors"])
-    namespace = options["namespace"]
-    found = []
-    if namespace and any(resource.namespaced for resource in resources):
-        server.refuse_missing_namespace(namespace, options["prefix"] + "namespace")
-    for resource in resources:
-        answer = server.get(resource.path(namespace=namespace or None), query, ACCEPT)
-        with_namespace = bool(resource.namespaced and not namespace)
-        found.append(listing(answer, resource.kind, resource.group_version, with_namespace, options["wide"]))
-    return {"changed": False, "found": found if options["show_secrets"] else [hide(one) for one in found]}
-
-
-def main() -> None:
-    run_module(ARGUMENTS, work)
-
-
-if __name__ == "__main__":
-    main()

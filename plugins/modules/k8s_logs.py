@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The action plugin of the same name runs this on the host, and says what to do when the API server cannot be used.
+# What it does is in the action plugin of the same name.
 
 from __future__ import annotations
 
@@ -108,96 +108,3 @@ text:
     web-6c5f7d9b-8xk2p/web  | listening on :8080
     web-6c5f7d9b-zz4xw/web  | listening on :8080
 """
-
-from typing import Any
-
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_logs as logs
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import (
-    TEXTS,
-    RefusalError,
-    Server,
-    run_module,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-
-ARGUMENTS: dict[str, Any] = {
-    "names": TEXTS,
-    "label_selectors": TEXTS,
-    "namespace": {"type": "str", "default": ""},
-    "container": {"type": "str", "default": ""},
-    "since": {"type": "str", "default": ""},
-    "tail": {"type": "int", "default": 100},
-    "previous": {"type": "bool", "default": False},
-}
-
-
-def work(server: Server, module: Module) -> dict[str, Any]:
-    # An empty text is a list of one empty text to Ansible.
-    texts = {key: [text for text in module.params[key] if text] for key in ("names", "label_selectors")}
-    options = {**module.params, **texts}
-    if bool(options["names"]) == bool(options["label_selectors"]):
-        raise InputError("say which pods: by their names or by their labels, and not by both")
-    if options["namespace"]:
-        server.refuse_missing_namespace(options["namespace"], options["prefix"] + "namespace")
-    since = logs.parse_since(options["since"], options["prefix"] + "since")
-    pods = found_pods(server, options)
-    wanted = [(pod, name) for pod in pods for name in logs.containers_of(pod, options["container"])]
-    if pods and not wanted:
-        there = sorted({name for pod in pods for name in logs.containers_of(pod)})
-        raise InputError("no pod has a container %s: they have %s" % (options["container"], ", ".join(there)))
-    read = []
-    for pod, name in wanted:
-        query = logs.query_of(name, since, options["tail"], options["previous"])
-        read.append((pod["metadata"], name, *log_of(server, pod["metadata"], query)))
-    found: list[dict[str, Any]] = [
-        {
-            "namespace": metadata["namespace"],
-            "pod": metadata["name"],
-            "container": name,
-            "lines": [line.text for line in lines],
-            "note": printable(note),
-        }
-        for metadata, name, lines, note in read
-    ]
-    text = logs.merged(list(zip(logs.full_names(found), [lines for dummy, dummy, lines, dummy in read])))
-    return {"changed": False, "logs": found, "text": text}
-
-
-def found_pods(server: Server, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """The pods. Those that are named must be there."""
-    if not options["names"]:
-        inside = "/namespaces/" + options["namespace"] if options["namespace"] else ""
-        query = [("labelSelector", ",".join(options["label_selectors"]))]
-        return list(server.get("/api/v1%s/pods" % inside, query)["items"])
-    folder = "/api/v1/namespaces/%s/pods" % (options["namespace"] or "default")
-    pods = []
-    for name in options["names"]:
-        try:
-            pods.append(server.get("%s/%s" % (folder, name)))
-        except RefusalError as error:
-            if error.status != 404:
-                raise
-            namespace = options["namespace"] or "default"
-            raise InputError("there is no pod %s in the namespace %s" % (name, namespace)) from error
-    return pods
-
-
-def log_of(server: Server, metadata: dict[str, Any], query: list[tuple[str, Any]]) -> tuple[list[logs.Line], str]:
-    """The lines of a container, and why there are none. A pod may go while its neighbour's log is read."""
-    path = "/api/v1/namespaces/%s/pods/%s/log" % (metadata["namespace"], metadata["name"])
-    try:
-        return logs.parse_log(server.ask("GET", path, query=query, accept="*/*")), ""
-    except RefusalError as error:
-        if error.status not in (400, 404, 500):
-            raise
-        return [], str(error)
-
-
-def main() -> None:
-    run_module(ARGUMENTS, work)
-
-
-if __name__ == "__main__":
-    main()

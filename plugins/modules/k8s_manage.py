@@ -3,8 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The action plugin of the same name runs this on the host, keeps what is secret out of messages, and says what to do
-# when the API server cannot be used.
+# What it does is in the action plugin of the same name.
 
 from __future__ import annotations
 
@@ -142,33 +141,3 @@ change:
   type: str
   sample: patch Deployment default/web
 """
-
-from typing import Any
-
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import run_module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_manage import OPERATIONS, PATCH_TYPES, work
-
-# `definition` and `patch` are checked by the action plugin; Ansible need not repeat a Secret in a message.
-ARGUMENTS: dict[str, Any] = {
-    "operation": {"type": "str", "choices": list(OPERATIONS), "required": True},
-    "definition": {"type": "raw"},
-    "patch": {"type": "raw"},
-    "patch_type": {"type": "str", "choices": list(PATCH_TYPES), "default": "strategic"},
-    "kind": {"type": "str", "default": ""},
-    "api_version": {"type": "str", "default": ""},
-    "name": {"type": "str", "default": ""},
-    "namespace": {"type": "str", "default": ""},
-    "propagation": {"type": "str", "choices": ["Foreground", "Background", "Orphan"], "default": "Background"},
-    "wait": {"type": "bool", "default": True},
-    "timeout": {"type": "int", "default": 120},
-    "allow_write": {"type": "bool", "default": False},
-    "show_secrets": {"type": "bool", "default": False},
-}
-
-
-def main() -> None:
-    run_module(ARGUMENTS, work)
-
-
-if __name__ == "__main__":
-    main()

@@ -14,15 +14,17 @@ import json
 import re
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Iterator
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import RefusalError, Server
-from ansible_collections.homelab.loadbalancer.plugins.modules import k8s_list, k8s_logs, k8s_manage
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Transport
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import RefusalError, Server
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import listing, logs
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import manage as manager
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.kinds import find_kind
 from ansible_collections.homelab.loadbalancer.tests.api.stub import HOSTILE, Api, Fault, named
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, changes, in_repository
 
@@ -67,16 +69,15 @@ def k8s(api: Api, folder: Path, *options: str, rc: int = 0, **variables: Any) ->
 
 
 def server_of(api: Api, folder: Path) -> Server:
-    """As the modules have it on a host."""
+    """As the actions have it."""
     (folder / "kubeconfig").write_text(kubeconfig(api))
-    return Server({"kubeconfig": str(folder / "kubeconfig"), "context": ""})
+    return Server(Transport(str(folder / "kubeconfig")).exchange)
 
 
 def manage(server: Server, operation: str, check_mode: bool = False, **options: Any) -> dict[str, Any]:
     """What the module k8s_manage returns."""
-    defaults = {key: option.get("default") for key, option in k8s_manage.ARGUMENTS.items()}
-    params = {**defaults, "operation": operation, **options}
-    return k8s_manage.work(server, SimpleNamespace(params=params, check_mode=check_mode))
+    defaults = {key: option.get("default") for key, option in manager.ARGUMENTS.items()}
+    return manager.manage(server, {**defaults, "operation": operation, **options}, check_mode)
 
 
 def test_no_secret_is_shown_at_any_verbosity(api: Api, tmp_path: Path) -> None:
@@ -191,23 +192,23 @@ def test_one_object_from_its_creation_to_its_end(api: Api, tmp_path: Path) -> No
 def test_what_the_server_refuses_or_does_not_know(api: Api, tmp_path: Path) -> None:
     server = server_of(api, tmp_path)
     with pytest.raises(InputError, match="its api_version is apps/v1"):
-        server.find("deploy", "v1", "list")
+        find_kind(server, "deploy", "v1", "list")
     with pytest.raises(InputError, match=r"did you mean Deployment\?"):
-        server.find("deploymnts", "", "list")
+        find_kind(server, "deploymnts", "", "list")
     with pytest.raises(RefusalError, match="unable to parse requirement"):
-        server.get("/api/v1/pods", [("labelSelector", "!!")])
+        server.ask(Request("GET", "/api/v1/pods", [("labelSelector", "!!")]))
 
 
 def test_a_namespace_that_is_not_there_is_no_empty_one(api: Api, tmp_path: Path) -> None:
     server = server_of(api, tmp_path)
 
     def asked(work: Any, namespace: str) -> Any:
-        params = {key: value.get("default") for key, value in {**k8s_list.ARGUMENTS, **k8s_logs.ARGUMENTS}.items()}
-        params.update(kinds=["pods"], prefix="k8s_tools_", label_selectors=["app=web"], namespace=namespace)
-        return work(server, SimpleNamespace(params=params))
+        options = {key: value.get("default") for key, value in {**listing.ARGUMENTS, **logs.ARGUMENTS}.items()}
+        options.update(kinds=["pods"], prefix="k8s_tools_", label_selectors=["app=web"], namespace=namespace)
+        return work(server, options)
 
     api.put("/api/v1/namespaces/empty", named("Namespace", "empty"))
-    for work in (k8s_list.work, k8s_logs.work):
+    for work in (listing.list_objects, logs.read_logs):
         assert not asked(work, "empty")["changed"]
         with pytest.raises(InputError, match="k8s_tools_namespace: there is no namespace emtpy: see its spelling"):
             asked(work, "emtpy")

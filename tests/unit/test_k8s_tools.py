@@ -9,22 +9,12 @@ import contextlib
 import hashlib
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_manage as manage
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_access import check_numbers
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import choose, unknown_kind
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_list import listing, query_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_logs import (
-    containers_of,
-    merged,
-    parse_log,
-    parse_since,
-)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import (
     HIDDEN,
     LAST_APPLIED,
@@ -33,9 +23,19 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact i
     scrub,
     secret_values,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_time import Moment, parse_time
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources as sources
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.discovery import Kind
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.events import in_order
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.times import Moment, parse_time
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import manage
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.kinds import choose, unknown_kind
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.listing import listing, query_of
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.logs import (
+    containers_of,
+    merged,
+    parse_log,
+    parse_since,
+)
 
 VALUE = "aHVudGVyMg=="  # hunter2
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"}, "data": {"password": VALUE}}
@@ -175,20 +175,18 @@ def test_objects_get_into_their_namespaces() -> None:
     assert sources.needs_scopes([WEB], "here", "") and sources.needs_scopes([there], "", "all")
 
 
-def kind(name: str, group: str = "", version: str = "v1", **more: Any) -> Any:
-    """A resource as the client has it."""
-    plural = name.lower() + "s"
-    values: dict[str, Any] = {"kind": name, "name": plural, "singular_name": name.lower(), "group": group}
+def kind(name: str, group: str = "", version: str = "v1", short_names: tuple[str, ...] = ()) -> Kind:
+    """A kind as discovery has it."""
     whole = "%s/%s" % (group, version) if group else version
-    values.update(group_version=whole, preferred=version == "v1", verbs=["get", "list"], short_names=[])
-    return SimpleNamespace(**{**values, **more})
+    verbs, singular = ("get", "list"), name.lower()
+    return Kind(whole, name, singular + "s", True, verbs, singular, short_names, version == "v1")
 
 
 KNOWN = [
     kind("Pod", "metrics.k8s.io", "v1beta1"),
     kind("Pod"),
     kind("Service", "serving.example.org"),
-    kind("Service", short_names=["svc"]),
+    kind("Service", short_names=("svc",)),
     kind("Gateway", "gateway.networking.k8s.io", "v1beta1"),
     kind("Gateway", "gateway.networking.k8s.io"),
 ]
@@ -205,7 +203,8 @@ KNOWN = [
     ],
 )
 def test_kinds_are_found_as_by_kubectl(asked: str, version: str, found: str) -> None:
-    assert choose(KNOWN, asked, version, "list").group_version == found
+    chosen = choose(KNOWN, asked, version, "list")
+    assert chosen and chosen.api_version == found
 
 
 def test_a_kind_that_is_not_there() -> None:
@@ -247,8 +246,8 @@ def test_times_are_compared_whatever_their_form() -> None:
 
 
 def test_lines_of_many_logs_are_in_order_and_each_log_keeps_its_own() -> None:
-    one = parse_log(b"2026-01-01T00:00:02Z a\n2026-01-01T00:00:01Z\tb\nunable to read\n2026-01-01T00:00:09Z \n")
-    two = parse_log("2026-01-01T00:00:03Z \x1b[2J\u202e\tx\r".encode())
+    one = parse_log("2026-01-01T00:00:02Z a\n2026-01-01T00:00:01Z\tb\nunable to read\n2026-01-01T00:00:09Z \n")
+    two = parse_log("2026-01-01T00:00:03Z \x1b[2J\u202e\tx\r")
     assert [line.text for line in one] == ["a", "2026-01-01T00:00:01Z    b", "unable to read", ""]
     assert merged([("p/one", one), ("q/three", two)]).splitlines() == [
         "p/one   | a",
@@ -257,7 +256,7 @@ def test_lines_of_many_logs_are_in_order_and_each_log_keeps_its_own() -> None:
         "q/three | \\x1b[2J\\x202e   x",
         "p/one   |",
     ]
-    assert parse_log(b"") == []
+    assert parse_log("") == []
 
 
 def test_containers_are_named_those_that_prepare_first() -> None:

@@ -237,27 +237,13 @@ class _Reader:
         for query in queries:
             if query not in wanted and query["kind"] not in self.refused:
                 wanted.append(query)
-        extra = [query for query in wanted if explaining or query["kind"] in EXPLAINING]
-        found: list[Heard]
-        try:
-            found = [*self._read(wanted)]
-        except Exception:
-            if not extra:
-                raise
-            needed = [query for query in wanted if query not in extra]
-            found = [*self._read(needed), *map(self._try, extra)]
-            wanted = needed + extra
+        optional = [{**query, "optional": explaining or query["kind"] in EXPLAINING} for query in wanted]
+        found: list[Heard] = []
+        for answer in self.read(optional) if optional else ():
+            if answer.get("forbidden"):
+                self.refused.add(answer["kind"])
+            found.append(None if answer.get("forbidden") else list(answer["resources"]))
         return [found[wanted.index(query)] if query in wanted else None for query in queries]
-
-    def _try(self, query: Query) -> Heard:
-        try:
-            return self._read([query])[0]
-        except Exception:
-            self.refused.add(query["kind"])
-            return None
-
-    def _read(self, queries: Sequence[Query]) -> list[Found]:
-        return [list(answer["resources"]) for answer in self.read(queries)] if queries else []
 
 
 class _Nodes:

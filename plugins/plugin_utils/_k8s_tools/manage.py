@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_client import RefusalError, Server
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
     BOOKKEEPING,
     name_of,
@@ -21,7 +19,9 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact i
     redacted_pair,
     without_managed_fields,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import RefusalError, Server
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.kinds import find_kind
 
 OPERATIONS = ("create", "replace", "patch", "delete", "read")
 PATCH_TYPES = {
@@ -31,6 +31,22 @@ PATCH_TYPES = {
 }
 VERBS = {"create": "create", "replace": "update", "patch": "patch", "delete": "delete", "read": "get"}
 INTERVAL = 0.5  # seconds between looks
+# `definition` and `patch` are checked here; Ansible need not repeat a Secret in a message.
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "operation": {"type": "str", "choices": list(OPERATIONS), "required": True},
+    "definition": {"type": "raw"},
+    "patch": {"type": "raw"},
+    "patch_type": {"type": "str", "choices": list(PATCH_TYPES), "default": "strategic"},
+    "kind": {"type": "str", "default": ""},
+    "api_version": {"type": "str", "default": ""},
+    "name": {"type": "str", "default": ""},
+    "namespace": {"type": "str", "default": ""},
+    "propagation": {"type": "str", "choices": ["Foreground", "Background", "Orphan"], "default": "Background"},
+    "wait": {"type": "bool", "default": True},
+    "timeout": {"type": "int", "default": 120},
+    "allow_write": {"type": "bool", "default": False},
+    "show_secrets": {"type": "bool", "default": False},
+}
 
 
 class Target(NamedTuple):
@@ -112,15 +128,15 @@ def spoken(target: Target) -> str:
 class Manager:
     """One object, and what may be done with it."""
 
-    def __init__(self, server: Server, options: dict[str, Any], check_mode: bool) -> None:
+    def __init__(self, server: Server, options: Mapping[str, Any], check_mode: bool) -> None:
         self.server, self.options = server, options
         self.definition = options["definition"] or {}
         target = parse_target(options, self.definition)
-        resource = server.find(target.kind, target.api_version, VERBS[options["operation"]])
-        namespace = (target.namespace or "default") if resource.namespaced else ""
-        self.target = target._replace(kind=resource.kind, namespace=namespace)
-        self.api_version = resource.group_version
-        self.folder = resource.path(namespace=namespace or None)
+        kind = find_kind(server, target.kind, target.api_version, VERBS[options["operation"]])
+        namespace = (target.namespace or "default") if kind.namespaced else ""
+        self.target = target._replace(kind=kind.kind, namespace=namespace)
+        self.api_version = kind.api_version
+        self.folder = kind.path(namespace)
         self.path = "%s/%s" % (self.folder, target.name)
         self.check_mode = check_mode
         self.query = [("dryRun", "All")] if check_mode else []
@@ -142,7 +158,8 @@ class Manager:
     def look(self) -> dict[str, Any]:
         """The object as it is; empty when there is none."""
         try:
-            return self.server.get(self.path)
+            thing: dict[str, Any] = self.server.ask(Request("GET", self.path))
+            return thing
         except RefusalError as error:
             if error.status != 404:
                 raise
@@ -202,14 +219,13 @@ class Manager:
         return {**self.definition, **kind, "metadata": metadata}
 
     def send(self, method: str, path: str, body: Any, content_type: str = "application/json") -> dict[str, Any]:
-        answer = self.server.ask(method, path, body=body, query=self.query, content_type=content_type)
-        thing: dict[str, Any] = json.loads(answer)
+        thing: dict[str, Any] = self.server.ask(Request(method, path, self.query, body, content_type))
         return thing
 
 
-def work(server: Server, module: Module) -> dict[str, Any]:
-    options = module.params
-    manager = Manager(server, options, module.check_mode)
+def manage(server: Server, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Do what the options say, and say what has changed."""
+    manager = Manager(server, options, check_mode)
     before, after = manager.run()
     with_status = names_status(manager.definition, options["patch"])
     old, new = significant(before, with_status), significant(after, with_status)

@@ -10,10 +10,46 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import redact, without_managed_fields
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import Server, check
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.kinds import (
+    TEXTS,
+    find_kind,
+    refuse_missing_namespace,
+)
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "kinds": {"type": "list", "elements": "str", "required": True},
+    "api_version": {"type": "str", "default": ""},
+    "namespace": {"type": "str", "default": ""},
+    "label_selectors": TEXTS,
+    "field_selectors": TEXTS,
+    "wide": {"type": "bool", "default": False},
+    "show_secrets": {"type": "bool", "default": False},
+}
 
 # A server of an aggregated API may know no tables.
 ACCEPT = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+
+
+def list_objects(server: Server, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What is found of each kind. All kinds are known before the first is asked for."""
+    named = [kind for kind in options["kinds"] if kind]
+    if not named:
+        raise InputError("no kind is named: say what to list, such as pods")
+    kinds = [find_kind(server, kind, options["api_version"], "list") for kind in named]
+    query = query_of(options["label_selectors"], options["field_selectors"])
+    namespace = options["namespace"]
+    if namespace and any(kind.namespaced for kind in kinds):
+        refuse_missing_namespace(server, namespace, options["prefix"] + "namespace")
+    answers = server.exchange([Request("GET", kind.path(namespace), query, accept=ACCEPT) for kind in kinds])
+    found = [
+        listing(check(answer), kind.kind, kind.api_version, kind.namespaced and not namespace, options["wide"])
+        for kind, answer in zip(kinds, answers)
+    ]
+    return {"changed": False, "found": found if options["show_secrets"] else [hide(one) for one in found]}
 
 
 def query_of(label_selectors: Sequence[str], field_selectors: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,0 +1,19 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tools write to a cluster only when they are allowed to."""
+
+from __future__ import annotations
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+
+CLOSED = (
+    "nothing was asked of the API server, because writes to the cluster are disabled: set k8s_allow_write: true "
+    "(-e k8s_allow_write=true; of a module, allow_write: true), or try it by --check, which writes nothing"
+)
+
+
+def refuse_writing(allowed: bool, check_mode: bool) -> None:
+    """InputError where it is not allowed. A dry run writes nothing."""
+    if not allowed and not check_mode:
+        raise InputError(CLOSED)

@@ -1,0 +1,175 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The logs of many containers as one text, in order of time.
+
+Pods write what they like, so each line passes `printable`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Response
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import RefusalError, Server, check
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.times import Moment, parse_time
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.kinds import (
+    TEXTS,
+    refuse_missing_namespace,
+)
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "names": TEXTS,
+    "label_selectors": TEXTS,
+    "namespace": {"type": "str", "default": ""},
+    "container": {"type": "str", "default": ""},
+    "since": {"type": "str", "default": ""},
+    "tail": {"type": "int", "default": 100},
+    "previous": {"type": "bool", "default": False},
+}
+
+# The most that is read of a container's log: one line of it may be as long as its program likes.
+MAX_BYTES = 4 * 1024 * 1024
+
+_SINCE = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s?)?\Z")
+_UNITS = (86400, 3600, 60, 1)
+_CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+
+
+class Line(NamedTuple):
+    """A line of a log."""
+
+    at: Moment
+    text: str
+
+
+def read_logs(server: Server, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The logs of all containers that are meant, by themselves and as one text."""
+    # An empty text is a list of one empty text to Ansible.
+    texts = {key: [text for text in raw[key] if text] for key in ("names", "label_selectors")}
+    options = {**raw, **texts}
+    if bool(options["names"]) == bool(options["label_selectors"]):
+        raise InputError("say which pods: by their names or by their labels, and not by both")
+    if options["namespace"]:
+        refuse_missing_namespace(server, options["namespace"], options["prefix"] + "namespace")
+    since = parse_since(options["since"], options["prefix"] + "since")
+    pods = _found_pods(server, options)
+    wanted = [(pod["metadata"], name) for pod in pods for name in containers_of(pod, options["container"])]
+    if pods and not wanted:
+        there = sorted({name for pod in pods for name in containers_of(pod)})
+        raise InputError("no pod has a container %s: they have %s" % (options["container"], ", ".join(there)))
+    requests = [
+        Request(
+            "GET", _path(metadata) + "/log", query_of(name, since, options["tail"], options["previous"]), accept="*/*"
+        )
+        for metadata, name in wanted
+    ]
+    read = [_log_of(response) for response in server.exchange(requests)]
+    found: list[dict[str, Any]] = [
+        {
+            "namespace": metadata["namespace"],
+            "pod": metadata["name"],
+            "container": name,
+            "lines": [line.text for line in lines],
+            "note": printable(note),
+        }
+        for (metadata, name), (lines, note) in zip(wanted, read)
+    ]
+    text = merged(list(zip(full_names(found), [lines for lines, dummy in read])))
+    return {"changed": False, "logs": found, "text": text}
+
+
+def _found_pods(server: Server, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pods. Those that are named must be there."""
+    if not options["names"]:
+        inside = "/namespaces/" + options["namespace"] if options["namespace"] else ""
+        query = [("labelSelector", ",".join(options["label_selectors"]))]
+        return list(server.ask(Request("GET", "/api/v1%s/pods" % inside, query))["items"])
+    namespace = options["namespace"] or "default"
+    requests = [Request("GET", _path({"namespace": namespace, "name": name})) for name in options["names"]]
+    pods = []
+    for name, response in zip(options["names"], server.exchange(requests)):
+        if response.status == 404:
+            raise InputError("there is no pod %s in the namespace %s" % (name, namespace))
+        pods.append(check(response))
+    return pods
+
+
+def _path(metadata: Mapping[str, Any]) -> str:
+    return "/api/v1/namespaces/%s/pods/%s" % (metadata["namespace"], metadata["name"])
+
+
+def _log_of(response: Response) -> tuple[list[Line], str]:
+    """The lines of a container, and why there are none. A pod may go while its neighbour's log is read."""
+    try:
+        return parse_log(str(check(response))), ""
+    except RefusalError as error:
+        if error.status not in (400, 404, 500):
+            raise
+        return [], str(error)
+
+
+def parse_since(raw: str, where: str) -> int:
+    """Seconds, of a text such as 90, 90s, 10m, 1h30m or 2d; 0 for an empty one."""
+    found = _SINCE.match(raw)
+    if not found or (raw and not found.group()):
+        raise InputError("%s %s is not a span of time: write it like 90s, 10m, 1h30m or 2d" % (where, raw))
+    return sum(int(number) * unit for number, unit in zip(found.groups("0"), _UNITS))
+
+
+def containers_of(pod: Mapping[str, Any], wanted: str = "") -> list[str]:
+    """The names of a pod's containers, those that come first at the head; or the one that is wanted, if it is there."""
+    spec = pod.get("spec") or {}
+    names = [str(container["name"]) for key in _CONTAINERS for container in spec.get(key) or []]
+    return [name for name in names if wanted in ("", name)]
+
+
+def query_of(container: str, since: int, tail: int, previous: bool) -> list[tuple[str, str]]:
+    """The parameters of a request for a log. The time of each line is needed to put those of several in order."""
+    query = [("container", container), ("timestamps", "true"), ("limitBytes", str(MAX_BYTES))]
+    if since:
+        query.append(("sinceSeconds", str(since)))
+    if tail >= 0:
+        query.append(("tailLines", str(tail)))
+    if previous:
+        query.append(("previous", "true"))
+    return query
+
+
+def parse_log(log: str) -> list[Line]:
+    """The lines of a log that was asked for with the time of each."""
+    lines: list[Line] = []
+    at = Moment(0, 0)
+    for raw in log.split("\n"):
+        stamp, dummy, text = raw.partition(" ")
+        moment = parse_time(stamp)
+        if moment is None:
+            # What the kubelet itself says has no time: it stays where it is.
+            moment, text = at, raw
+        # A clock that is set back does not change the order in which a program wrote.
+        at = max(at, moment)
+        lines.append(Line(at, printable(text.rstrip("\r").expandtabs()).rstrip()))
+    if lines and not log.endswith("\n"):
+        return lines if lines[-1].text else lines[:-1]
+    return lines[:-1]
+
+
+def merged(logs: Sequence[tuple[str, Sequence[Line]]]) -> str:
+    """All lines in order of time, each behind the name of its log, which are set in one column."""
+    width = max((len(name) for name, lines in logs if lines), default=0)
+    entries = [
+        (line.at, number, place, name, line.text)
+        for number, (name, lines) in enumerate(logs)
+        for place, line in enumerate(lines)
+    ]
+    return "\n".join(("%s | %s" % (entry[3].ljust(width), entry[4])).rstrip() for entry in sorted(entries))
+
+
+def full_names(logs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How the logs are called: pod/container, with the namespace before it where there are several."""
+    several = len({log["namespace"] for log in logs}) > 1
+    keys = ("namespace", "pod", "container") if several else ("pod", "container")
+    return [printable("/".join(str(log[key]) for key in keys)) for log in logs]
