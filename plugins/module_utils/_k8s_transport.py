@@ -97,7 +97,9 @@ class Transport:
     def exchange(self, requests: Sequence[Request]) -> list[Response]:
         """The answers, in the order of the requests, which are made side by side."""
         headers: dict[str, str] = {"User-Agent": "homelab.loadbalancer"}
-        self._client.update_params_for_auth(headers, [], ["BearerToken"])
+        token = self._configuration.auth_settings().get("BearerToken", {}).get("value")
+        if token:
+            headers["Authorization"] = token
         if len(requests) == 1:
             return [self._answer(requests[0], headers)]
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
