@@ -16,11 +16,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import secret_values
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources as sources
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction
-
-CLOSED = (
-    "nothing was asked of the API server, because writes to the cluster are disabled: set k8s_allow_write: true "
-    "(-e k8s_allow_write=true; of a module, allow_write: true), or try it by --check, which writes nothing"
-)
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.gate import refuse_writing
 
 
 class ActionModule(ClusterAction):
@@ -47,8 +43,7 @@ class ActionModule(ClusterAction):
     def _prepare(self) -> None:
         """Read the objects, and set them into their namespaces."""
         options = self._options
-        if not options["allow_write"] and not self._task.check_mode:
-            raise InputError(CLOSED)
+        refuse_writing(options["allow_write"], bool(self._task.check_mode))
         given = sources.parse_sources(options["src"], options["checksum"], options["prefix"] + "src")
         objects = sources.read_objects(given, options["definitions"], self._find, self._content)
         self._secrets += secret_values(objects)

@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
-import re
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
@@ -23,9 +20,6 @@ SERVICE_NAME = "kubernetes.io/service-name"
 
 # What the API server keeps for itself: no part of a declaration.
 BOOKKEEPING = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
-UNAUTHORIZED = "Unauthorized"  # all that the API server says to credentials that it does not know
-_BODY = re.compile(r"""b(?P<quote>['"]).*(?P=quote)""", re.DOTALL)
-_CAUSE = re.compile(r"""(?:\[Errno -?\d+\] |\[SSL: \w+\] )(?P<cause>[^"')(\\]*[^"')(\\ ])""")
 
 
 def parse_definitions(raw: Any, where: str) -> list[dict[str, Any]]:
@@ -82,51 +76,3 @@ def reference(version: str, kind: str, obj: Mapping[str, Any]) -> dict[str, Any]
     """An object of a namespace, down to what it takes to remove it."""
     metadata = {key: obj["metadata"][key] for key in ("name", "namespace")}
     return {"apiVersion": version, "kind": kind, "metadata": metadata}
-
-
-def server_message(text: str) -> str:
-    """What the API server said, out of the message in which `kubernetes.core` quotes its answer."""
-    body = _BODY.search(text)
-    if body:
-        try:
-            said = ast.literal_eval(body.group()).decode("utf-8", "replace")
-            text = json.loads(said).get("message") or said
-        except (AttributeError, SyntaxError, ValueError):
-            text = body.group()[2:-1]
-    return text.strip().replace("\\n", "")
-
-
-def failure(text: str, server: str, kubeconfig: str) -> str:
-    """What to tell the user when a module of `kubernetes.core` fails: for the usual reasons, what to do about it.
-
-    server -- the API server's address, empty where it is not known
-    kubeconfig -- the file that names it
-    """
-    server = "the API server %s" % (server or "of %s" % kubeconfig)
-    if re.search(r"\(401\)|" + UNAUTHORIZED, text):
-        return (
-            "%s refuses the credentials of %s (401 Unauthorized): the token or certificate in it has expired, or is "
-            "not of this cluster. Get a new one, and name it in k8s_kubeconfig" % (server, kubeconfig)
-        )
-    if "Max retries exceeded" in text:
-        cause = _CAUSE.search(text)
-        return "%s does not answer (%s): start it, or name the right cluster by k8s_kubeconfig and k8s_context" % (
-            server,
-            cause.group("cause") if cause else "no connection",
-        )
-    if "Could not create API client" in text:
-        return (
-            "%s is no kubeconfig that can be used (%s): name one on this host in k8s_kubeconfig, and one of its "
-            "contexts in k8s_context" % (kubeconfig, text.split(": ", 1)[1])
-        )
-    return server_message(text)
-
-
-def server_of(kubeconfig: Any, context: str) -> str:
-    """The API server's address in a kubeconfig, empty when it does not say."""
-    try:
-        context = context or kubeconfig["current-context"]
-        cluster = next(entry["context"]["cluster"] for entry in kubeconfig["contexts"] if entry["name"] == context)
-        return str(next(entry["cluster"]["server"] for entry in kubeconfig["clusters"] if entry["name"] == cluster))
-    except (KeyError, StopIteration, TypeError):
-        return ""
