@@ -16,7 +16,7 @@ description:
 positional: _input, reports
 options:
   _input:
-    description: What P(homelab.loadbalancer.external_access_view#filter) returns.
+    description: What M(homelab.loadbalancer.external_access) returns as C(cluster).
     type: dict
     required: true
   reports:

@@ -29,16 +29,19 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports 
 _PORTS = {"http": 80, "https": 443}
 
 
-def read_urls(urls: Sequence[str]) -> tuple[dict[str, Object], list[str]]:
-    """What probe_ports is to ask for each URL, and a sentence for each that cannot be asked."""
+def read_urls(urls: Sequence[str], where: str = "urls") -> tuple[dict[str, Object], list[str]]:
+    """What probe_ports is to ask for each URL, and a sentence for each that cannot be asked.
+
+    where -- how messages call the list
+    """
     targets, refused = {}, []
     for at, url in enumerate(urls):
         try:
             targets[url] = _target(url)
         except (InputError, ValueError):
-            where = "external_access_urls[%d] %s" % (at, one_line(url))
             refused.append(
-                "%s is not a URL that can be asked: write it as http://NAME[:PORT][/PATH], or with https" % where
+                "%s[%d] %s is not a URL that can be asked: write it as http://NAME[:PORT][/PATH], or with https"
+                % (where, at, one_line(url))
             )
     return targets, refused
 

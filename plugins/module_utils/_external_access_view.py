@@ -33,7 +33,7 @@ Object = Dict[str, Any]
 Objects = Mapping[str, List[Object]]
 
 
-def view(objects: Objects, wanted: Sequence[str], http_ports: Sequence[int]) -> Object:
+def view(objects: Objects, wanted: Sequence[str], http_ports: Sequence[int], where: str = "services") -> Object:
     """The cluster as the checks need it.
 
     objects -- by kind (Service, Node, Pod of MetalLB's namespace, EndpointSlice, Event, IPAddressPool, L2Advertisement,
@@ -41,12 +41,13 @@ def view(objects: Objects, wanted: Sequence[str], http_ports: Sequence[int]) -> 
         returns them
     wanted -- the Services to look at, `namespace/name`; all of the type LoadBalancer when empty
     http_ports -- the ports that are asked by HTTP, besides those whose name or appProtocol says so
+    where -- how messages call the list of wanted Services
 
     Wanted Services that are not there or of another type are left out, and named in `refused`.
     """
     nodes = {node["metadata"]["name"]: node for node in objects["Node"]}
     cluster: Object = {
-        "refused": list(_refused(objects["Service"], wanted)),
+        "refused": list(_refused(objects["Service"], wanted, where)),
         "metallb": _metallb(objects["Pod"], nodes),
         "nodes": [node_view(node) for node in objects["Node"]],
         "speakers": [_speaker(pod, nodes) for pod in objects["Pod"] if _component(pod) == "speaker"],
@@ -111,14 +112,14 @@ def addresses_of_clients(cluster: Object) -> list[str]:
     return sorted(vips | nodes)
 
 
-def _refused(services: Sequence[Object], wanted: Sequence[str]) -> Iterator[str]:
+def _refused(services: Sequence[Object], wanted: Sequence[str], where: str) -> Iterator[str]:
     kinds = {full_name(service): service["spec"].get("type", "ClusterIP") for service in services}
     for at, name in enumerate(wanted):
-        where = "external_access_services[%d] %s" % (at, name)
+        entry = "%s[%d] %s" % (where, at, name)
         if name not in kinds:
-            yield "%s is not in the cluster: write NAMESPACE/NAME of a Service" % where
+            yield "%s is not in the cluster: write NAMESPACE/NAME of a Service" % entry
         elif kinds[name] != "LoadBalancer":
-            yield "%s is of the type %s: only one of the type LoadBalancer has a VIP" % (where, kinds[name])
+            yield "%s is of the type %s: only one of the type LoadBalancer has a VIP" % (entry, kinds[name])
 
 
 def _chosen(services: Sequence[Object], wanted: Sequence[str]) -> list[Object]:

@@ -95,8 +95,11 @@ def read_list(options: Mapping[str, Any], name: str) -> list[Any]:
     return entries
 
 
-def write(path: str, text: str | bytes | None) -> None:
-    """Put the text there at one stroke, readable by root alone, or remove the file. Its folder must exist."""
+def write(path: str, text: str | bytes | None, mode: int = 0o600) -> None:
+    """Put the text there at one stroke, by default readable by root alone, or remove the file.
+
+    The folder must exist.
+    """
     if text is None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -106,6 +109,7 @@ def write(path: str, text: str | bytes | None) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(_bytes(text))
+            os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)

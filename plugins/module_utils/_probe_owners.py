@@ -15,6 +15,7 @@ import struct
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._neighbor import (
     NEIGHBOR_SOLICITATION,
     IPAddress,
@@ -26,6 +27,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._neighbor imp
     solicited_node,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Link
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_node import read_state
 
 ROUNDS = 2  # how often each address is asked for: a frame may be lost
 
@@ -42,6 +44,28 @@ class Owners(NamedTuple):
     gateway: str = ""  # empty: the address is on the link
     macs: tuple[str, ...] | None = None
     reason: str = ""
+
+
+def look(addresses: Sequence[str], seconds: float, where: str) -> dict[str, Any]:
+    """What a module returns: who answers for the addresses, and this host's links and their networks.
+
+    seconds -- how long to listen for answers on each link
+    where -- how messages call the list of addresses
+
+    Raises InputError for what is no address, and CommandError where the links cannot be read.
+    """
+    wanted = []
+    for at, raw in enumerate(addresses):
+        try:
+            wanted.append(ipaddress.ip_address(raw))
+        except ValueError:
+            raise InputError("%s[%d] %s is not an IP address" % (where, at, raw)) from None
+    links = read_state("").links
+    return {
+        "owners": [report(found) for found in find_owners(wanted, links, seconds)],
+        "links": {name: link.mac for name, link in links.items() if link.ether},
+        "networks": networks_of(links.values()),
+    }
 
 
 def find_owners(addresses: Sequence[IPAddress], links: Mapping[str, Link], seconds: float) -> list[Owners]:

@@ -23,6 +23,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_tls import distrust, trusting, unverified
 
 AT_ONCE = 32  # how many targets are asked at the same time
+# Seconds for the refusal of each datagram. Linux sends one of them a second to a host (net.ipv4.icmp_ratelimit).
+_UDP_WAITS = (1.0, 0.5)
 _TRIED = 8  # how many addresses of one name: who answers for the name says how many there are
 
 # Not in Python's socket module: linux/in.h, linux/in6.h, linux/errqueue.h.
@@ -193,9 +195,12 @@ def _ask_at(target: Target, family: socket.AddressFamily, place: Place, timeout:
 
 
 def _ask_udp(sock: socket.socket, timeout: float) -> Answer:
-    """Send empty datagrams. Twice, for a kernel sends its refusals to a host only so often."""
-    sock.settimeout(timeout / 2)
-    for _turn in range(2):
+    """Send empty datagrams. Twice, for a kernel sends its refusals to a host only so often.
+
+    Silence is what an open port answers, so each question is given no more time than a refusal needs on its way.
+    """
+    for limit in _UDP_WAITS:
+        sock.settimeout(min(limit, timeout / 2))
         sock.send(b"")
         try:
             sock.recv(1)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a client is to ask certain servers for the names of one zone: for its resolver, the files that say so.
 
-Everything here is pure: what is on the client was printed by files/client-state of the role `split_dns`.
+Everything here is pure: what is on the client was read by `_split_dns_node`.
 
 What the resolvers do is in resolved.conf(5), systemd.dns-delegate(5), systemd-resolved.service(8) for which server is
 asked for what, dnsmasq(8), NetworkManager.conf(5), and resolver(5) of macOS.
@@ -20,7 +20,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable im
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_address
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, parse_number
 
-PREFIX = "split_dns_"
 # The services that resolve names on Linux, the one that is taken first.
 SERVICES = ("systemd-resolved", "dnsmasq", "NetworkManager")
 RESOLVERS = (*SERVICES, "macos")
@@ -41,7 +40,7 @@ class Server(NamedTuple):
 
 
 class Client(NamedTuple):
-    """What is on a client, as files/client-state prints it."""
+    """What is on a client."""
 
     system: str
     systemd: int
@@ -67,47 +66,45 @@ class Plan(NamedTuple):
     notes: list[str]
 
 
-def parse_client(text: str) -> Client:
-    """Read what files/client-state printed."""
-    sections: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        if line.startswith("== "):
-            lines = sections.setdefault(line[3:], [])
-        elif line.strip() and sections:
-            lines.append(line.strip())
+def parse_client(sections: Mapping[str, str]) -> Client:
+    """A client by what its programs and files say; a section that is left out is empty."""
+
+    def lines(name: str) -> list[str]:
+        return [line.strip() for line in sections.get(name, "").splitlines() if line.strip()]
 
     def words(name: str) -> list[str]:
-        return " ".join(sections.get(name, [])).split()
+        return sections.get(name, "").split()
 
     return Client(
-        system="".join(sections.get("system", [])),
+        system="".join(lines("system")),
         systemd=int((words("systemd") or ["0"])[0]),
         active=words("active"),
         programs=[posixpath.basename(path) for path in words("programs")],
-        servers=sections.get("servers", []),
-        domains=sections.get("domains", []),
-        manager_dns="".join(sections.get("network-manager", [])[-1:]),
+        servers=lines("servers"),
+        domains=lines("domains"),
+        manager_dns="".join(lines("network-manager")[-1:]),
         hosts=words("hosts"),
         nameservers=words("nameservers"),
-        files=sections.get("files", []),
-        ours=sections.get("ours", []),
-        drop_ins=sections.get("drop-ins", []),
+        files=lines("files"),
+        ours=lines("ours"),
+        drop_ins=lines("drop-ins"),
     )
 
 
 def plan(declared: Mapping[str, Any], client: Client) -> Plan:
     """What to write and to remove on a client.
 
-    declared -- zone, servers, resolver and state, as the role has them
+    declared -- zone, servers, resolver and state; and prefix, what their names begin with in messages
     Raises InputError for what is wrong in it, and for what would not work on this client.
     """
-    zone = _zone(declared["zone"])
+    prefix = declared["prefix"]
+    zone = _zone(declared["zone"], prefix)
     standing = [path for path in client.ours if path in _paths(zone)]
     if declared["state"] == "absent":
         return Plan("", {}, standing, _readers(standing, zone, client), [])
-    servers = _servers(declared["servers"])
-    resolver = _resolver(declared["resolver"], client)
-    write = _files(resolver, zone, servers, client)
+    servers = _servers(declared["servers"], prefix + "servers")
+    resolver = _resolver(declared["resolver"], prefix, client)
+    write = _files(resolver, zone, servers, client, prefix)
     for path in write:
         if path in client.files and path not in client.ours:
             raise InputError("%s is there and is not of this role: move what it says elsewhere, or remove it" % path)
@@ -115,20 +112,19 @@ def plan(declared: Mapping[str, Any], client: Client) -> Plan:
     return Plan(resolver, write, stale, _readers([*write, *stale], zone, client), _notes(resolver, zone, client))
 
 
-def _zone(raw: Any) -> str:
+def _zone(raw: Any, prefix: str) -> str:
     zone = str(raw).rstrip(".").lower()
     if not SUBDOMAIN.match(zone) or any(len(label) > 63 for label in zone.split(".")):
-        raise InputError("%szone %s is not a domain: write it like k8s.local" % (PREFIX, raw))
+        raise InputError("%szone %s is not a domain: write it like k8s.local" % (prefix, raw))
     if zone == "local":
         raise InputError(
             "%szone local belongs to multicast DNS, by which hosts and printers find each other: "
-            "take a domain below it, such as k8s.local" % PREFIX
+            "take a domain below it, such as k8s.local" % prefix
         )
     return zone
 
 
-def _servers(raw: Any) -> list[Server]:
-    where = PREFIX + "servers"
+def _servers(raw: Any, where: str) -> list[Server]:
     servers = []
     for index, entry in enumerate(parse_list(raw, where)):
         place = "%s[%d]" % (where, index)
@@ -145,13 +141,13 @@ def _servers(raw: Any) -> list[Server]:
     return servers
 
 
-def _resolver(asked: str, client: Client) -> str:
+def _resolver(asked: str, prefix: str, client: Client) -> str:
     """Which resolver to use: what was asked for, or else what is there."""
     there = ["macos"] if client.system == "Darwin" else [name for name in SERVICES if name in client.active]
     if asked != "auto":
         if asked not in there:
             raise InputError(
-                "%sresolver %s: it does not run here; %s" % (PREFIX, asked, _spoken(there) or "nor does any other")
+                "%sresolver %s: it does not run here; %s" % (prefix, asked, _spoken(there) or "nor does any other")
             )
         return asked
     if not there:
@@ -187,17 +183,17 @@ def _readers(paths: Sequence[str], zone: str, client: Client) -> dict[str, str]:
     return {path: readers[path] for path in paths if readers[path] in client.active}
 
 
-def _files(resolver: str, zone: str, servers: Sequence[Server], client: Client) -> dict[str, str]:
+def _files(resolver: str, zone: str, servers: Sequence[Server], client: Client, prefix: str) -> dict[str, str]:
     make = {"systemd-resolved": _resolved, "dnsmasq": _dnsmasq, "NetworkManager": _manager, "macos": _macos}[resolver]
     paths = [path for path, reader in _paths(zone).items() if reader == resolver]
-    return {path: MARK + content for path, content in zip(paths, make(zone, servers, client)) if content}
+    return {path: MARK + content for path, content in zip(paths, make(zone, servers, client, prefix)) if content}
 
 
-def _resolved(zone: str, servers: Sequence[Server], client: Client) -> list[str]:
+def _resolved(zone: str, servers: Sequence[Server], client: Client, prefix: str) -> list[str]:
     if client.systemd < PORTS and any(server.port != 53 for server in servers):
         raise InputError(
             "%sservers: systemd-resolved takes a port since %d, and this is %d: give the servers port 53"
-            % (PREFIX, PORTS, client.systemd)
+            % (prefix, PORTS, client.systemd)
         )
     names = [_resolved_name(server) for server in servers]
     settings = "DNS=%s\nDomains=~%s\n" % (" ".join(names), zone)
@@ -223,26 +219,26 @@ def _resolved_name(server: Server) -> str:
     return ("[%s]:%d" if server.family == "ipv6" else "%s:%d") % (server.address, server.port)
 
 
-def _dnsmasq(zone: str, servers: Sequence[Server], client: Client) -> list[str]:
+def _dnsmasq(zone: str, servers: Sequence[Server], client: Client, prefix: str) -> list[str]:
     lines = ["server=/%s/%s#%d" % (zone, server.address, server.port) for server in servers]
     # Where answers with private addresses are refused (stop-dns-rebind), those of the zone are wanted.
     return ["\n".join([*lines, "rebind-domain-ok=/%s/" % zone, ""])]
 
 
-def _manager(zone: str, servers: Sequence[Server], client: Client) -> list[str]:
+def _manager(zone: str, servers: Sequence[Server], client: Client, prefix: str) -> list[str]:
     if "dnsmasq" not in client.programs:
         raise InputError(
             "NetworkManager tells zones apart by dnsmasq, which is missing: install it (Debian: dnsmasq-base)"
         )
-    return ["[main]\ndns=dnsmasq\n", *_dnsmasq(zone, servers, client)]
+    return ["[main]\ndns=dnsmasq\n", *_dnsmasq(zone, servers, client, prefix)]
 
 
-def _macos(zone: str, servers: Sequence[Server], client: Client) -> list[str]:
+def _macos(zone: str, servers: Sequence[Server], client: Client, prefix: str) -> list[str]:
     ports = {server.port for server in servers}
     if len(ports) > 1:
-        raise InputError("%sservers have several ports: macOS takes one for all servers of a zone" % PREFIX)
+        raise InputError("%sservers have several ports: macOS takes one for all servers of a zone" % prefix)
     if len(servers) > 3:
-        raise InputError("%sservers are %d: macOS takes three at most" % (PREFIX, len(servers)))
+        raise InputError("%sservers are %d: macOS takes three at most" % (prefix, len(servers)))
     return ["".join("nameserver %s\n" % server.address for server in servers) + "port %d\n" % ports.pop()]
 
 
@@ -287,3 +283,23 @@ def _switch_notes(resolver: str, zone: str, client: Client) -> list[str]:
             "be a link to /run/systemd/resolve/stub-resolv.conf (systemd-resolved)" % resolver
         )
     return notes
+
+
+def asking(resolver: str, name: str) -> list[str]:
+    """The command by which programs of the client look a name up."""
+    ask = ["dscacheutil", "-q", "host", "-a", "name"] if resolver == "macos" else ["getent", "ahosts"]
+    return [*ask, name]
+
+
+def not_found(name: str, made: Plan, servers: Sequence[Mapping[str, Any]]) -> str:
+    """What to say when a name of the zone is not found."""
+    return (
+        "%s does not find %s by %s: see that %s can be reached from here and know the name. %s"
+        % (
+            asking(made.resolver, name)[0],
+            name,
+            made.resolver,
+            ", ".join(str(server["address"]) for server in servers),
+            ". ".join(made.notes),
+        )
+    ).rstrip()

@@ -97,14 +97,11 @@ networks:
   sample: [172.16.0.0/24]
 """
 
-import ipaddress
-
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _probe_owners
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_within
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_node import read_state
 
 
 def main() -> None:
@@ -115,24 +112,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    addresses = []
-    for at, raw in enumerate(module.params["addresses"]):
-        try:
-            addresses.append(ipaddress.ip_address(raw))
-        except ValueError:
-            module.fail_json(msg="addresses[%d] %s is not an IP address" % (at, raw))
     try:
         check_within(module.params["seconds"], 0.1, 3600, "seconds")
-        links = read_state("").links
-        owners = _probe_owners.find_owners(addresses, links, module.params["seconds"])
+        seen = _probe_owners.look(module.params["addresses"], module.params["seconds"], "addresses")
     except (InputError, CommandError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=False,
-        owners=[_probe_owners.report(found) for found in owners],
-        links={name: link.mac for name, link in links.items() if link.ether},
-        networks=_probe_owners.networks_of(links.values()),
-    )
+    module.exit_json(changed=False, **seen)
 
 
 if __name__ == "__main__":

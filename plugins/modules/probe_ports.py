@@ -48,7 +48,8 @@ options:
         description:
           - V(http) connects by TCP and asks for O(targets[].path). V(https) does so over TLS, names O(targets[].host)
             (SNI), and verifies the certificate for it.
-          - V(udp) sends two empty datagrams. UDP does not confirm, so only a refusal is certain.
+          - V(udp) sends two empty datagrams, and waits a second and a half for a refusal at most. UDP does not
+            confirm, so nothing else is certain.
         type: str
         choices: [tcp, http, https, udp]
         default: tcp
@@ -79,6 +80,14 @@ options:
         asked for by name, with 400 or above.
     type: float
     default: 0
+  owners:
+    description:
+      - Addresses for which to ask, when the ports have been asked, which hosts on the link answer for them, as
+        M(homelab.loadbalancer.probe_owners) does. An empty list returns this host's links alone.
+    type: list
+    elements: str
+seealso:
+  - module: homelab.loadbalancer.probe_owners
 """
 
 EXAMPLES = r"""
@@ -153,11 +162,27 @@ answers:
       certificate: ''
       milliseconds: 3.1
       status: 200
+owners:
+  description: What M(homelab.loadbalancer.probe_owners) returns of that name.
+  returned: with O(owners)
+  type: list
+  elements: dict
+links:
+  description: The MAC address of each link of this host.
+  returned: with O(owners)
+  type: dict
+networks:
+  description: The networks of those links.
+  returned: with O(owners)
+  type: list
+  elements: str
 """
 
 import ssl
+from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _probe_ports, _probe_tls
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _probe_owners, _probe_ports, _probe_tls
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_within
@@ -181,6 +206,7 @@ def main() -> None:
             "ca": {"type": "str", "default": ""},
             "timeout": {"type": "float", "default": 3},
             "wait": {"type": "float", "default": 0},
+            "owners": {"type": "list", "elements": "str"},
         },
         supports_check_mode=True,
     )
@@ -196,7 +222,13 @@ def main() -> None:
         module.fail_json(msg=str(error))
     targets = [target._replace(ca=options["ca"]) for target in targets]
     answers = _probe_ports.ask_all(targets, options["timeout"], options["wait"])
-    module.exit_json(changed=False, answers=[_probe_ports.report(*pair) for pair in zip(targets, answers)])
+    seen: dict[str, Any] = {"answers": [_probe_ports.report(*pair) for pair in zip(targets, answers)]}
+    if options["owners"] is not None:
+        try:
+            seen.update(_probe_owners.look(options["owners"], 1, "owners"))
+        except (InputError, CommandError, OSError) as error:
+            module.fail_json(msg=str(error), **seen)
+    module.exit_json(changed=False, **seen)
 
 
 if __name__ == "__main__":

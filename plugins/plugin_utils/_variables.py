@@ -33,7 +33,6 @@ PUBLISHED = {
         "k8s_tools_logs",
         "k8s_tools_managed",
     ),
-    "split_dns": ("split_dns_answer",),
 }
 # What playbooks and action plugins of the collection take beside the options of roles.
 OTHERS = ("inspect_hosts", "k8s_eks", "lb_hosts")

@@ -92,6 +92,16 @@ def served(lan: Lan) -> Iterator[Lan]:
         yield lan
 
 
+def test_ports_and_owners_are_asked_for_in_one_process(served: Lan) -> None:
+    target = {"address": NODE4, "port": 80, "protocol": "http"}
+    both = finish_module(start_module("probe_ports", inside=inside(served), targets=[target], owners=[NODE4]))
+    alone = finish_module(start_module("probe_owners", inside=inside(served), addresses=[NODE4]))
+    assert [answer["state"] for answer in both["answers"]] == ["open"]
+    assert {key: both[key] for key in ("owners", "links", "networks")} == {
+        key: alone[key] for key in ("owners", "links", "networks")
+    }
+
+
 def test_everyone_who_answers_is_found(lan: Lan) -> None:
     assert [found["macs"] for found in owners(lan, V4, V6)] == [[], []]
     lan.batch("node", "address add %s/32 dev eth0" % V4, "address add %s/128 dev eth0 nodad" % V6)

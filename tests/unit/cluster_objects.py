@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.plan import view
 
 NODES = {"control1": "172.16.0.11", "worker1": "172.16.0.12", "worker2": "172.16.0.13"}
 MACS = {"control1": "02:00:00:00:00:0b", "worker1": "02:00:00:00:00:0c", "worker2": "02:00:00:00:00:0d"}
@@ -130,3 +132,11 @@ def nodes_excluded() -> list[dict[str, Any]]:
 NO_METALLB: dict[str, Any] = {
     **dict.fromkeys(("Pod", "IPAddressPool", "L2Advertisement", "ServiceL2Status"), ()),
 }
+
+
+def external_access_view(objects: dict[str, Any], services: Sequence[str] = (), **options: Any) -> dict[str, Any]:
+    """What the module external_access returns of objects by their kinds; `refused`, why it refuses to."""
+    usual = {"http_ports": [80, 8080], "http_path": "/", "http_host": "", "urls": (), "zone": "", "ca": ""}
+    given = {**usual, "memberlist_port": 7946, "prefix": "external_access_", "services": services, **options}
+    found, refused = view(given, objects)
+    return {**found, "refused": refused}

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.external_access_checks import external_access_checks
-from ansible_collections.homelab.loadbalancer.plugins.filter.external_access_view import external_access_view
 from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import (
     MACS,
     NODES,
     VIP,
     cluster,
+    external_access_view,
 )
 
 URL = "http://web.k8s.local/"

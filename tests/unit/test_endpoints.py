@@ -8,16 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.filter.endpoints_plan import endpoints_plan
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._endpoints_plan import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._endpoints import plan as planner
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._endpoints.objects import (
     LABELS,
     MAX_ENDPOINTS,
     SLICE_MANAGED_BY,
 )
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Plan, Remove
 
 ENTRY = "endpoints_services[0]"
 DB: dict[str, Any] = {"name": "db", "addresses": ["172.16.0.30"], "ports": [{"port": 5432}]}
@@ -57,10 +58,27 @@ def pod(name: str, *addresses: str, ready: str = "True", phase: str = "Running",
     )
 
 
-def plan(declared: Any, *objects: dict[str, Any]) -> dict[str, Any]:
-    kinds = ("Service", "EndpointSlice", "Pod")
+def options(declared: Any, **others: Any) -> dict[str, Any]:
+    """The options of the module, as the role gives them."""
+    return {"state": "present", "services": declared, "prefix": "endpoints_", **others}
+
+
+def plan(declared: Any, *objects: dict[str, Any], **others: Any) -> Plan:
+    kinds = [query["kind"] for query in planner.queries(options(declared, **others))]
     found = [{"kind": kind, "resources": [one for one in objects if one["kind"] == kind]} for kind in kinds]
-    return endpoints_plan(declared, found)
+    return planner.plan(options(declared, **others), found)
+
+
+def applied(made: Plan) -> list[Any]:
+    """The objects that a plan applies."""
+    [step] = [step for step in made.steps if isinstance(step, Apply)]
+    return list(step.objects)
+
+
+def removed(made: Plan) -> list[Any]:
+    """The objects that a plan removes."""
+    [step] = [step for step in made.steps if isinstance(step, Remove)]
+    return list(step.objects)
 
 
 def names(objects: list[dict[str, Any]]) -> list[str]:
@@ -69,37 +87,33 @@ def names(objects: list[dict[str, Any]]) -> list[str]:
 
 def test_a_host_outside_the_cluster() -> None:
     made = plan([DB], service())
-    assert made == {
-        "apply": [
-            {
-                "apiVersion": "discovery.k8s.io/v1",
-                "kind": "EndpointSlice",
-                "metadata": {
-                    "name": "db-ipv4-1",
-                    "namespace": "default",
-                    "labels": {
-                        "app.kubernetes.io/managed-by": "homelab.loadbalancer",
-                        "homelab.loadbalancer/role": "endpoints",
-                        "kubernetes.io/service-name": "db",
-                        "endpointslice.kubernetes.io/managed-by": "homelab.loadbalancer",
-                    },
+    assert applied(made) == [
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": "db-ipv4-1",
+                "namespace": "default",
+                "labels": {
+                    "app.kubernetes.io/managed-by": "homelab.loadbalancer",
+                    "homelab.loadbalancer/role": "endpoints",
+                    "kubernetes.io/service-name": "db",
+                    "endpointslice.kubernetes.io/managed-by": "homelab.loadbalancer",
                 },
-                "addressType": "IPv4",
-                "ports": [{"name": "", "port": 5432, "protocol": "TCP"}],
-                "endpoints": [{"addresses": ["172.16.0.30"], "conditions": {"ready": True}}],
-            }
-        ],
-        "remove": [],
-        "faults": [],
-        "missing": [],
-        "refusing": [],
-    }
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "", "port": 5432, "protocol": "TCP"}],
+            "endpoints": [{"addresses": ["172.16.0.30"], "conditions": {"ready": True}}],
+        }
+    ]
+    assert removed(made) == []
+    assert (made.refusals, made.unmet, made.notes) == ([], [], [])
 
 
 def test_the_service_too() -> None:
     ports = [{"name": "sql", "port": 5432}, {"name": "dns", "port": 53, "target_port": 5353, "protocol": "udp"}]
     declared = [entry(manage_service=True, addresses=["172.16.0.30", "fd00::30"], ports=ports)]
-    first, *slices = plan(declared)["apply"]
+    first, *slices = applied(plan(declared))
     assert first["spec"] == {
         "ports": [
             {"name": "sql", "port": 5432, "protocol": "TCP", "targetPort": 5432},
@@ -109,7 +123,7 @@ def test_the_service_too() -> None:
     }
     assert [one["addressType"] for one in slices] == ["IPv4", "IPv6"]
     assert slices[0]["ports"][1] == {"name": "dns", "port": 5353, "protocol": "UDP"}
-    (only_ipv6, *dummy) = plan([entry(manage_service=True, addresses=["fd00::30"])])["apply"]
+    (only_ipv6, *dummy) = applied(plan([entry(manage_service=True, addresses=["fd00::30"])]))
     assert only_ipv6["spec"]["ipFamilies"] == ["IPv6"]
 
 
@@ -117,21 +131,21 @@ def test_the_service_too() -> None:
 def test_every_address_is_in_one_slice_of_its_family(addresses: list[str]) -> None:
     made = plan([entry(addresses=addresses)], service())
     placed = []
-    for one in made["apply"]:
+    for one in applied(made):
         assert 0 < len(one["endpoints"]) <= MAX_ENDPOINTS
         for endpoint in one["endpoints"]:
             assert (":" in endpoint["addresses"][0]) == (one["addressType"] == "IPv6")
             placed += endpoint["addresses"]
     assert sorted(placed) == sorted(addresses)
-    assert len(set(names(made["apply"]))) == len(made["apply"])
-    assert bool(made["refusing"]) == (addresses == [])
+    assert len(set(names(applied(made)))) == len(applied(made))
+    assert bool(made.notes) == (addresses == [])
 
 
 def odd(address: str) -> bool:
     """Whether no endpoint may have this address, or it may be spelt in two ways."""
     try:
-        (made,) = plan([entry(addresses=[address])], service())["apply"]
-    except AnsibleFilterError:
+        (made,) = applied(plan([entry(addresses=[address])], service()))
+    except InputError:
         return True
     return bool(made["endpoints"][0]["addresses"] != [address])
 
@@ -148,8 +162,8 @@ def test_pods_by_their_labels() -> None:
         pod("far", "10.244.1.7", namespace="far"),
     ]
     made = plan(declared, service(), *pods)
-    assert names(made["apply"]) == ["EndpointSlice db-ipv4-1", "EndpointSlice db-ipv6-1"]
-    found = {one["addresses"][0]: one for one in made["apply"][0]["endpoints"]}
+    assert names(applied(made)) == ["EndpointSlice db-ipv4-1", "EndpointSlice db-ipv6-1"]
+    found = {one["addresses"][0]: one for one in applied(made)[0]["endpoints"]}
     assert list(found) == ["10.244.1.2", "10.244.1.3", "10.244.1.4"]
     assert found["10.244.1.2"] == {
         "addresses": ["10.244.1.2"],
@@ -159,16 +173,16 @@ def test_pods_by_their_labels() -> None:
     }
     assert found["10.244.1.3"]["conditions"] == {"ready": False, "serving": False, "terminating": False}
     assert found["10.244.1.4"]["conditions"] == {"ready": False, "serving": True, "terminating": True}
-    assert made["refusing"] == []
+    assert made.notes == []
 
 
 @pytest.mark.parametrize("pods", [[], [pod("a", "10.244.1.2", ready="False")]])
 def test_nobody_is_ready(pods: list[dict[str, Any]]) -> None:
     made = plan([entry(addresses=None, selector={"app": "db", "tier": "one"})], service(), *pods)
-    assert made["refusing"] == ["Service default/db has no ready endpoint: it refuses connections"]
+    assert made.notes == ["Service default/db has no ready endpoint: it refuses connections"]
 
 
-def test_what_is_declared_no_more_is_removed_and_others_stay() -> None:
+def test_undeclared_objects_removed_others_kept() -> None:
     objects = [
         service(ours=True),
         service("old", ours=True),
@@ -180,12 +194,12 @@ def test_what_is_declared_no_more_is_removed_and_others_stay() -> None:
         endpoint_slice("web-abcde", "web", ours=False),
     ]
     # Removed in the opposite order.
-    removed = ["Service old", "EndpointSlice db-ipv4-2", "EndpointSlice old-ipv4-1"]
-    assert names(plan([entry(manage_service=True)], *objects)["remove"]) == removed
+    gone = ["Service old", "EndpointSlice db-ipv4-2", "EndpointSlice old-ipv4-1"]
+    assert names(removed(plan([entry(manage_service=True)], *objects))) == gone
     # A Service that the role made, and somebody else is to manage from now on.
-    assert names(plan([DB], *objects)["remove"]) == removed
-    everything = ["Service db", "Service old", "EndpointSlice db-ipv4-1", *removed[1:]]
-    assert names(plan([], *objects)["remove"]) == everything
+    assert names(removed(plan([DB], *objects))) == gone
+    everything = ["Service db", "Service old", "EndpointSlice db-ipv4-1", *gone[1:]]
+    assert names(removed(plan([], *objects))) == everything
 
 
 @pytest.mark.parametrize(
@@ -216,17 +230,17 @@ def test_what_is_declared_no_more_is_removed_and_others_stay() -> None:
          "it"),
     ],
 )  # fmt: skip
-def test_what_the_cluster_stands_against(changes: dict[str, Any], objects: list[dict[str, Any]], fault: str) -> None:
-    assert plan([entry(**changes)], *objects)["faults"] == [ENTRY + fault]
+def test_cluster_refuses(changes: dict[str, Any], objects: list[dict[str, Any]], fault: str) -> None:
+    assert plan([entry(**changes)], *objects).refusals == [ENTRY + fault]
 
 
 def test_a_service_that_is_not_there_may_come() -> None:
     made = plan([DB])
-    assert made["faults"] == []
-    assert made["missing"] == [
+    assert made.refusals == []
+    assert made.unmet == [
         ENTRY + ": there is no Service default/db: create it without a selector, or set manage_service: true"
     ]
-    assert plan([entry(manage_service=True)])["missing"] == []
+    assert plan([entry(manage_service=True)]).unmet == []
 
 
 @pytest.mark.parametrize(
@@ -263,15 +277,39 @@ def test_a_service_that_is_not_there_may_come() -> None:
     ],
 )  # fmt: skip
 def test_what_is_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(AnsibleFilterError) as caught:
+    with pytest.raises(InputError) as caught:
         plan([entry(**changes)], service())
     assert str(caught.value).startswith(ENTRY + message)
 
 
 def test_a_service_is_declared_once() -> None:
-    assert plan([DB, entry(namespace="far")], service())["faults"] == []
-    with pytest.raises(AnsibleFilterError) as caught:
+    assert plan([DB, entry(namespace="far")], service()).refusals == []
+    with pytest.raises(InputError) as caught:
         plan([DB, DB])
     assert str(caught.value) == (
         "endpoints_services[1] declares Service default/db, which endpoints_services[0] has already: merge them"
     )
+
+
+@pytest.mark.parametrize("options", [{"services": None}, {"services": "db"}])
+def test_a_missing_declaration_is_refused_before_the_cluster_is_read(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError) as caught:
+        planner.queries({"state": "present", "prefix": "endpoints_", **options})
+    expected = {
+        None: "endpoints_services is not defined, or null: declare the Services, or write endpoints_services: [] to "
+        "remove all that this role has made",
+        "db": "endpoints_services must be a list, not str",
+    }
+    assert str(caught.value) == expected[options["services"]]
+
+
+def test_absent_removes_all_that_was_made() -> None:
+    made = plan(None, service(ours=True), endpoint_slice("db-ipv4-1"), service("other"), state="absent")
+    assert applied(made) == []
+    assert names(removed(made)) == ["Service db", "EndpointSlice db-ipv4-1"]
+
+
+def test_pods_are_read_for_a_selector_alone() -> None:
+    assert [query["kind"] for query in planner.queries(options([DB]))] == ["Service", "EndpointSlice"]
+    chosen = entry(addresses=None, selector={"app": "db"})
+    assert [query["kind"] for query in planner.queries(options([chosen]))] == ["Service", "EndpointSlice", "Pod"]

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.external_access_checks import external_access_checks
-from ansible_collections.homelab.loadbalancer.plugins.filter.external_access_view import external_access_view
 from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import (
     MACS,
     NO_METALLB,
@@ -19,6 +18,7 @@ from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import 
     VIP,
     cluster,
     endpoints,
+    external_access_view,
     lost_node,
     nodes_excluded,
     pod,

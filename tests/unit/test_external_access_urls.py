@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.external_access_checks import external_access_checks
-from ansible_collections.homelab.loadbalancer.plugins.filter.external_access_view import external_access_view
 from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import (
     NODES,
     VIP,
     cluster,
     endpoints,
+    external_access_view,
     route,
     service,
 )

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.filter.external_access_view import external_access_view
 from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import (
     EXCLUDED,
     NO_METALLB,
@@ -18,6 +17,7 @@ from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import 
     cluster,
     endpoints,
     event,
+    external_access_view,
     lost_node,
     nodes_excluded,
     only,

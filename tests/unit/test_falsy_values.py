@@ -12,7 +12,6 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
     _coredns_zone,
-    _endpoints,
     _firewalld,
     _httproute,
     _httproute_values,
@@ -20,7 +19,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
     _iptables_input,
     _ipvs_input,
     _netns_model,
-    _network_policy,
     _services,
     _site,
     _split_dns,
@@ -30,8 +28,10 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import input as _app
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import volumes as _app_volumes
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._endpoints import input as _endpoints
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway import input as _gateway
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool import input as _metallb_pool
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._network_policy import input as _network_policy
 
 FALSY: tuple[Any, ...] = ("", False, 0, {}, [])
 TEXT, BOOL, ZERO, MAP, LIST = FALSY
@@ -66,7 +66,7 @@ POOLS: dict[str, Any] = {
     "bgp_peers": [],
     "communities": [],
 }
-CLIENT = _split_dns.parse_client("== system\nLinux\n== active\nsystemd-resolved\n== systemd\n255\n")
+CLIENT = _split_dns.parse_client({"system": "Linux", "active": "systemd-resolved", "systemd": "255"})
 NODE = {"name": "a", "links": [{"name": _uml_model.MANAGEMENT, "vlan": 1, "addresses": ["172.31.0.11/24"]}]}
 TWO_PORTS = {"name": "a", "port": 1}
 
@@ -390,7 +390,7 @@ MODELS = {
     ),
     "DNS server": Model(
         lambda entry: _split_dns.plan(
-            {"zone": "k8s.local", "servers": [entry], "resolver": "systemd-resolved", "state": "present"}, CLIENT
+            {"zone": "k8s.local", "servers": [entry], "resolver": "auto", "state": "present", "prefix": ""}, CLIENT
         ),
         {"address": "192.0.2.1"},
         {"port": NONE},

@@ -9,25 +9,47 @@ import ipaddress
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.filter.network_policy_plan import network_policy_plan
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Plan, Remove
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._network_policy import plan as planner
 
 LABELS = {"app.kubernetes.io/managed-by": "homelab.loadbalancer"}
 BASE = {"name": "web", "namespace": "shop"}
 
 
 def looked_up(**resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What k8s_read found of a cluster, by kinds."""
+    """The answers of a cluster, by kinds."""
     kinds = ("NetworkPolicy", "DaemonSet", "Node")
     return [{"kind": kind, "api_found": True, "resources": resources.get(kind, [])} for kind in kinds]
 
 
+def options(policies: Any, **others: Any) -> dict[str, Any]:
+    """The options of the module, as the role gives them."""
+    return {"state": "present", "policies": policies, "prefix": "network_policy_", **others}
+
+
+def plan(policies: Any, cluster: list[dict[str, Any]] | None = None, **others: Any) -> Plan:
+    return planner.plan(options(policies, **others), looked_up() if cluster is None else cluster)
+
+
+def applied(made: Plan) -> list[Any]:
+    """The objects that a plan applies."""
+    [step] = [step for step in made.steps if isinstance(step, Apply)]
+    return list(step.objects)
+
+
+def removed(made: Plan) -> list[tuple[str, str]]:
+    """The namespaces and names of what a plan removes."""
+    [step] = [step for step in made.steps if isinstance(step, Remove)]
+    return [(entry["metadata"]["namespace"], entry["metadata"]["name"]) for entry in step.objects]
+
+
 def spec(**policy: Any) -> dict[str, Any]:
     """What one policy is to the API server."""
-    made: dict[str, Any] = network_policy_plan([{**BASE, **policy}], looked_up())["apply"][0]["spec"]
+    made: dict[str, Any] = applied(plan([{**BASE, **policy}]))[0]["spec"]
     return made
 
 
@@ -40,10 +62,9 @@ def peers(*entries: dict[str, Any]) -> list[dict[str, Any]]:
 def refusal(policies: Any, cluster: list[dict[str, Any]] | None = None) -> str:
     """Why policies are refused; empty when they are not."""
     try:
-        network_policy_plan(policies, looked_up() if cluster is None else cluster)
-    except AnsibleFilterError as error:
+        return "\n".join(plan(policies, cluster).refusals)
+    except InputError as error:
         return str(error)
-    return ""
 
 
 def live(name: str, namespace: str = "shop", ours: bool = True) -> dict[str, Any]:
@@ -61,7 +82,7 @@ def node(version: str) -> dict[str, Any]:
 
 
 def test_an_object_is_ours_by_its_label() -> None:
-    made = network_policy_plan([{**BASE, "ingress": "deny"}], looked_up())["apply"]
+    made = applied(plan([{**BASE, "ingress": "deny"}]))
     assert made == [
         {
             "apiVersion": "networking.k8s.io/v1",
@@ -185,13 +206,12 @@ def test_two_of_a_name() -> None:
     assert refusal([deny, {**deny, "namespace": "other"}]) == ""
 
 
-def test_what_is_ours_and_not_declared_goes() -> None:
+def test_undeclared_policies_removed_foreign_policies_kept() -> None:
     cluster = looked_up(NetworkPolicy=[live("web"), live("old"), live("web", "other"), live("theirs", ours=False)])
-    plan = network_policy_plan([{**BASE, "ingress": "deny"}], cluster)
-    assert [(entry["metadata"]["namespace"], entry["metadata"]["name"]) for entry in plan["remove"]] == [
-        ("shop", "old"),
-        ("other", "web"),
-    ]
+    assert removed(plan([{**BASE, "ingress": "deny"}], cluster)) == [("shop", "old"), ("other", "web")]
+    everything = [("shop", "web"), ("shop", "old"), ("other", "web")]
+    assert removed(plan([], cluster)) == everything
+    assert removed(plan(None, cluster, state="absent")) == everything
 
 
 def test_a_policy_of_others_is_not_taken_over() -> None:
@@ -222,8 +242,38 @@ def test_a_policy_of_others_is_not_taken_over() -> None:
     ],
 )
 def test_who_enforces_them(cluster: dict[str, Any], message: str) -> None:
-    said = network_policy_plan([], looked_up(**cluster))["enforcement"]
+    made = plan([{**BASE, "ingress": "deny"}], looked_up(**cluster))
+    [said] = made.notes
     assert said.startswith(message)
+    assert made.result == {"enforcement": said}
+
+
+def test_nothing_is_said_of_enforcement_where_no_policy_is_declared() -> None:
+    assert plan([]).notes == []
+
+
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        (None, "network_policy_policies is not defined, or null: declare the policies, or write "
+               "network_policy_policies: [] to remove all that this role has made"),
+        ("deny", "network_policy_policies must be a list, not str"),
+        ([BASE], "network_policy_policies[0] has neither ingress nor egress: write deny, or rules of what is allowed"),
+    ],
+)  # fmt: skip
+def test_a_wrong_declaration_is_refused_before_the_cluster_is_read(policies: Any, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        planner.queries(options(policies))
+    assert str(caught.value) == message
+
+
+def test_every_policy_of_others_is_named() -> None:
+    cluster = looked_up(NetworkPolicy=[live("web", ours=False), live("db", ours=False)])
+    made = plan([{**BASE, "ingress": "deny"}, {**BASE, "name": "db", "ingress": "deny"}], cluster)
+    assert [refusal.split(" is there")[0] for refusal in made.refusals] == [
+        "network_policy_policies[0] web",
+        "network_policy_policies[1] db",
+    ]
 
 
 @given(st.ip_addresses(v=4), st.integers(1, 32), st.integers(0, 31))

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.filter.split_dns_plan import split_dns_plan
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._split_dns import RESOLVERS, parse_client
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _split_dns_node as node
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, Completed
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._split_dns import (
+    RESOLVERS,
+    Plan,
+    not_found,
+    parse_client,
+    plan,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
 MARK = "# Managed by homelab.loadbalancer, role split_dns\n"
 RESOLVED_FILE = "/etc/systemd/resolved.conf.d/homelab-loadbalancer-k8s.local.conf"
 DELEGATE_FILE = "/etc/systemd/dns-delegate.d/homelab-loadbalancer-k8s.local.dns-delegate"
@@ -53,10 +58,13 @@ CLIENTS: dict[str, dict[str, str]] = {
 }
 
 
-def client(resolver: str, **sections: str) -> str:
-    """What files/client-state prints on a client."""
-    merged = {**CLIENTS[resolver], **{name.replace("_", "-"): text for name, text in sections.items()}}
-    return "".join("\n== %s\n%s\n" % section for section in merged.items())
+def client(resolver: str, **sections: str) -> dict[str, str]:
+    """What programs and files of a client say."""
+    return {**CLIENTS[resolver], **{name.replace("_", "-"): text for name, text in sections.items()}}
+
+
+def split_dns_plan(declared: dict[str, Any], sections: dict[str, str]) -> dict[str, Any]:
+    return plan({"prefix": "split_dns_", **declared}, parse_client(sections))._asdict()
 
 
 def planned(resolver: str, *servers: dict[str, Any], **sections: str) -> dict[str, Any]:
@@ -70,7 +78,7 @@ def refusal(name: str, sections: dict[str, str] | None = None, /, **declared: An
     usual = {"zone": "k8s.local", "servers": [NODE_PORT], "resolver": "auto", "state": "present"}
     try:
         split_dns_plan({**usual, **declared}, client(name, **(sections or {})))
-    except AnsibleFilterError as error:
+    except InputError as error:
         return str(error)
     return ""
 
@@ -252,13 +260,99 @@ def test_each_server_is_named_once_in_order(given_servers: list[tuple[Any, int]]
     assert [(ipaddress.ip_address(address), int(port)) for address, port in read] == given_servers
 
 
-def test_the_script_prints_what_is_read() -> None:
+def test_what_this_machine_says_is_read() -> None:
     """It changes nothing, so it may run on any machine; this one is asked."""
-    script = ROOT / "roles/split_dns/files/client-state"
-    printed = subprocess.run(["sh", script], capture_output=True, check=True, encoding="utf-8").stdout
-    found = parse_client(printed)
+    found = node.read_client()
     assert found.system in ("Linux", "Darwin")
     assert set(found.active) < set(RESOLVERS)
     assert set(found.ours) <= set(found.files)
-    # A terminal ends lines in its own way.
-    assert parse_client(printed.replace("\n", "\r\n")) == found
+
+
+def test_a_name_that_is_not_found_names_the_servers() -> None:
+    made = plan(
+        {"zone": "k8s.local", "servers": [NODE_PORT], "resolver": "auto", "state": "present", "prefix": ""},
+        parse_client(client("dnsmasq")),
+    )
+    assert not_found("web.k8s.local", made, [NODE_PORT]) == (
+        "getent does not find web.k8s.local by dnsmasq: see that 172.16.0.11 can be reached from here and know the "
+        "name."
+    )
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The commands that are run, which all succeed."""
+    ran: list[str] = []
+
+    def run(argv: list[str], check: bool = True) -> Completed:
+        ran.append(" ".join(argv))
+        return Completed(tuple(argv), 0, "", "")
+
+    monkeypatch.setattr(node, "run", run)
+    return ran
+
+
+def made_plan(path: Path, **rest: Any) -> Plan:
+    return Plan("dnsmasq", {}, [], {str(path): "dnsmasq"}, [])._replace(**rest)
+
+
+def test_a_file_is_written_and_read_once(tmp_path: Path, commands: list[str]) -> None:
+    path = tmp_path / "dnsmasq.d/zone.conf"
+    made = made_plan(path, write={str(path): "one\n"})
+    node.apply(node.edits_of(made), made.restart)
+    assert path.read_text() == "one\n"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert commands == ["systemctl restart dnsmasq.service"]
+    assert node.edits_of(made) == []
+
+
+def test_a_file_that_resolvers_cannot_read_is_mended(tmp_path: Path, commands: list[str]) -> None:
+    path = tmp_path / "zone.conf"
+    path.write_text("one\n")
+    path.chmod(0o600)
+    made = made_plan(path, write={str(path): "one\n"})
+    node.apply(node.edits_of(made), made.restart)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_files_are_removed_and_network_manager_keeps_its_links(tmp_path: Path, commands: list[str]) -> None:
+    paths = [tmp_path / "a.conf", tmp_path / "b.conf"]
+    for path in paths:
+        path.write_text("one\n")
+    made = Plan("", {}, list(map(str, paths)), dict.fromkeys(map(str, paths), "NetworkManager"), [])
+    node.apply(node.edits_of(made), made.restart)
+    assert not any(path.exists() for path in paths)
+    assert commands == ["nmcli general reload conf", "nmcli general reload dns-full"]
+
+
+def test_the_old_files_come_back_when_a_resolver_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, bool]] = []
+
+    def run(argv: list[str], check: bool = True) -> Completed:
+        ran.append((" ".join(argv), check))
+        done = Completed(tuple(argv), 1, "", "failed")
+        if check:
+            raise CommandError(done)
+        return done
+
+    monkeypatch.setattr(node, "run", run)
+    old, new = tmp_path / "old.conf", tmp_path / "new.conf"
+    old.write_text("one\n")
+    old.chmod(0o644)
+    made = Plan("dnsmasq", {str(new): "two\n"}, [str(old)], {str(old): "dnsmasq", str(new): "dnsmasq"}, [])
+    with pytest.raises(CommandError):
+        node.apply(node.edits_of(made), made.restart)
+    assert old.read_text() == "one\n"
+    assert not new.exists()
+    assert ran == [("systemctl restart dnsmasq.service", True), ("systemctl restart dnsmasq.service", False)]
+
+
+def test_a_name_is_asked_for_again_until_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [Completed((), 2, "", ""), Completed((), 0, "172.16.0.100 STREAM web\n", "")]
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(node, "run", lambda argv, check: answers.pop(0))
+    assert node.look_up("dnsmasq", "web.k8s.local") == ["172.16.0.100 STREAM web"]
+    monkeypatch.setattr(node, "run", lambda argv, check: Completed((), 2, "", ""))
+    assert node.look_up("macos", "web.k8s.local") == []

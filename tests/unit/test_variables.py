@@ -82,8 +82,6 @@ def test_one_service_is_not_a_declaration_of_services(role: str) -> None:
         ("iptables_lb", "lb_services"),
         ("ipvs_lb", "lb_services"),
         ("vip_failover", "lb_services"),
-        ("endpoints", "endpoints_services"),
-        ("network_policy", "network_policy_policies"),
         ("httproute", "httproute_routes"),
     ],
 )

@@ -1,10 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role `endpoints` declares, checked: Services without a selector, and who stands behind them.
-
-Everything here is pure. What a declaration means in a cluster is in `_endpoints_plan`.
-"""
+"""The declaration of endpoints, checked: Services without a selector, and the addresses or pods behind them."""
 
 from __future__ import annotations
 
@@ -26,7 +23,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
     value_or,
 )
 
-WHERE = "endpoints_services"  # the role's variable, as messages name it
 KEYS = ("name", "namespace", "addresses", "selector", "ports", "manage_service")
 PORT_KEYS = ("name", "port", "target_port", "protocol")
 
@@ -60,11 +56,19 @@ class Declared(NamedTuple):
         return self.namespace, self.name
 
 
-def parse_endpoints(raw: Any) -> list[Declared]:
-    """Check the entries. Raises InputError, which names the first wrong one."""
+def parse_endpoints(raw: Any, where: str = "services") -> list[Declared]:
+    """Check the entries. Raises InputError, which names the first wrong one.
+
+    where -- how messages call the list
+    """
+    if raw is None:
+        raise InputError(
+            "%s is not defined, or null: declare the Services, or write %s: [] to remove all that this role has made"
+            % (where, where)
+        )
     entries: list[Declared] = []
-    for index, entry in enumerate(parse_list(raw, WHERE)):
-        found = _entry(entry, "%s[%d]" % (WHERE, index))
+    for index, entry in enumerate(parse_list(raw, where)):
+        found = _entry(entry, "%s[%d]" % (where, index))
         for other in entries:
             if other.key == found.key:
                 raise InputError(

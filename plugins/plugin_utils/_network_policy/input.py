@@ -1,9 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Network policies: which connections pods may have, checked and made objects of, and who enforces them in a cluster.
-
-Everything here is pure: it judges objects that were looked up before.
+"""Declared network policies, checked and made into objects.
 
 The rules are those of https://kubernetes.io/docs/concepts/services-networking/network-policies/: a pod that no policy
 selects may do anything; one that is selected may do what any of its policies allows, and policies only ever allow.
@@ -12,7 +10,7 @@ selects may do anything; one that is selected may do what any of its policies al
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import (
     PORT_NAME,
@@ -22,13 +20,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values i
     parse_subdomain,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
-    MANAGED_BY,
-    MANAGER,
-    has_labels,
-    reference,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import PROTOCOLS, parse_network
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
     DIGITS,
@@ -38,7 +30,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._values impor
     value_or,
 )
 
-WHERE = "network_policy_policies"
 POLICY_KEYS = ("name", "namespace", "pods", "ingress", "egress")
 PEER_KEYS = ("pods", "namespace", "namespaces", "network", "except")
 PORT_KEYS = ("port", "end_port", "protocol")
@@ -47,65 +38,26 @@ SIDES = {"ingress": "from", "egress": "to"}
 # The label that each namespace has by itself.
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
-# Which DaemonSets enforce network policies, by a part of their names.
-ENFORCERS = {
-    "calico-node": "Calico",
-    "canal": "Canal",
-    "cilium": "Cilium",
-    "kube-router": "kube-router",
-    "antrea-agent": "Antrea",
-    "weave-net": "Weave Net",
-    "ovnkube-node": "OVN-Kubernetes",
-    "kube-network-policies": "kube-network-policies",
-}
-# What a node's version of k3s ends with, which has kube-router's policy controller in its own program.
-K3S = "+k3s"
 
+def objects(policies: Any, where: str = "policies") -> list[dict[str, Any]]:
+    """The NetworkPolicies of a declaration, in its order. Raises InputError, which names the first wrong entry.
 
-class Plan(NamedTuple):
-    """What is to be done, and what it means."""
-
-    apply: list[dict[str, Any]]
-    remove: list[dict[str, Any]]  # what is ours and is declared no more
-    enforcement: str  # who enforces the policies, as a sentence
-
-
-def plan(policies: Any, cluster: Mapping[str, Sequence[Mapping[str, Any]]]) -> Plan:
-    """Compare a declaration with the cluster.
-
-    policies -- as the role's variable has them
-    cluster -- all NetworkPolicies, DaemonSets and Nodes, by their kinds
-    Raises InputError for what is wrong in the declaration, and for a policy of somebody else of the same name.
+    where -- how messages call the list
     """
-    wanted = objects(policies)
-    standing = {_key(entry): entry for entry in cluster.get("NetworkPolicy", ())}
-    for index, entry in enumerate(wanted):
-        key = _key(entry)
-        if key in standing and not has_labels(standing[key], {MANAGED_BY: MANAGER}):
-            raise InputError(
-                "%s[%d] %s is there in the namespace %s and is not of this role: choose another name, or remove it"
-                % (WHERE, index, key[1], key[0])
-            )
-    names = {_key(entry) for entry in wanted}
-    remove = [
-        reference("networking.k8s.io/v1", "NetworkPolicy", entry)
-        for key, entry in standing.items()
-        if has_labels(entry, {MANAGED_BY: MANAGER}) and key not in names
-    ]
-    return Plan(wanted, remove, _enforcement(cluster))
-
-
-def objects(policies: Any) -> list[dict[str, Any]]:
-    """The NetworkPolicies of a declaration, in its order."""
+    if policies is None:
+        raise InputError(
+            "%s is not defined, or null: declare the policies, or write %s: [] to remove all that this role has made"
+            % (where, where)
+        )
     made: list[dict[str, Any]] = []
     first: dict[tuple[str, str], int] = {}
-    for index, raw in enumerate(parse_list(policies, WHERE)):
-        made.append(_policy(raw, "%s[%d]" % (WHERE, index)))
-        key = _key(made[-1])
+    for index, raw in enumerate(parse_list(policies, where)):
+        made.append(_policy(raw, "%s[%d]" % (where, index)))
+        key = key_of(made[-1])
         if first.setdefault(key, index) != index:
             raise InputError(
                 "%s[%d].name %s is already that of %s[%d] in the namespace %s"
-                % (WHERE, index, key[1], WHERE, first[key], key[0])
+                % (where, index, key[1], where, first[key], key[0])
             )
     return made
 
@@ -228,30 +180,6 @@ def _selector(raw: Any, where: str) -> dict[str, Any]:
     return {"matchLabels": labels} if labels else {}
 
 
-def _key(entry: Mapping[str, Any]) -> tuple[str, str]:
+def key_of(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Namespace and name of an object."""
     return str(entry["metadata"]["namespace"]), str(entry["metadata"]["name"])
-
-
-def _enforcement(cluster: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    found = []
-    for entry in cluster.get("DaemonSet", ()):
-        namespace, name = _key(entry)
-        # A part of Cilium's, for the proxy only.
-        kind = next((kind for part, kind in ENFORCERS.items() if part in name and name != "cilium-envoy"), "")
-        if kind:
-            status = entry.get("status") or {}
-            ready, all_nodes = status.get("numberReady", 0), status.get("desiredNumberScheduled", 0)
-            found.append(
-                "%s enforces them (DaemonSet %s, ready on %d of %d nodes)"
-                % (kind, printable("%s/%s" % (namespace, name)), ready, all_nodes)
-            )
-    versions = [
-        str(((node.get("status") or {}).get("nodeInfo") or {}).get("kubeletVersion"))
-        for node in cluster.get("Node", ())
-    ]
-    if any(K3S in version for version in versions):
-        found.append("k3s enforces them, unless it was started with --disable-network-policy")
-    return "; ".join(found) or (
-        "nothing known enforces network policies in this cluster, so they are kept and have no effect: it has no "
-        "DaemonSet of %s, and is no k3s. Bring a CNI that enforces them" % ", ".join(ENFORCERS.values())
-    )

@@ -1,0 +1,21 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Network policies; see the module's documentation."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction, Planner
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._network_policy.plan import plan, queries
+
+
+class ActionModule(ClusterAction):
+    """Brings the network policies to what is declared."""
+
+    ARGUMENTS: ClassVar[dict[str, Any]] = {
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "policies": {"type": "raw"},
+    }
+    PLANNER = Planner(queries, plan)

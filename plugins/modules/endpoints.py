@@ -1,0 +1,90 @@
+#!/usr/bin/python
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# What it does is in the action plugin of the same name.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: endpoints
+short_description: Endpoints of Services without a selector, from addresses or from the labels of pods
+version_added: 0.1.0
+description:
+  - Writes the EndpointSlices of Services that have no selector, so that connections to them reach what is declared,
+    hosts outside the cluster for instance. Undeclared objects that this module made before are removed.
+  - Refuses a Service whose endpoints Kubernetes or somebody else writes, and addresses that the API server would
+    refuse, before anything changes.
+  - The role P(homelab.loadbalancer.endpoints#role) does the same by variables.
+author:
+  - The homelab.loadbalancer authors (@homelab-loadbalancer)
+extends_documentation_fragment:
+  - homelab.loadbalancer.attributes
+  - homelab.loadbalancer.kubernetes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - A Service that is not there yet is a note and no error.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - Whether the endpoints are there, and the Services that this module made for them.
+    type: str
+    choices: [present, absent]
+    default: present
+  services:
+    description:
+      - All Services of the cluster that get their endpoints from here. C(name); C(namespace) (V(default)).
+      - The endpoints are one of C(addresses), a list of IPv4 and IPv6 addresses, and C(selector), a mapping of labels
+        to values, for the pods of the namespace that have all of them. Pods are looked up when the module runs.
+      - C(ports), a list of C(port), that of the Service, C(target_port), where the endpoints listen (default C(port)),
+        C(protocol), V(tcp) (the default), V(udp) or V(sctp), and C(name), which the port has in the Service, and which
+        is needed when there are several.
+      - C(manage_service) (V(false)), whether the module makes the Service, too, with a cluster IP.
+      - Required with O(state=present). An empty list removes all of them.
+    type: raw
+seealso:
+  - name: Services without selectors
+    description: What Kubernetes says about them.
+    link: https://kubernetes.io/docs/concepts/services-networking/service/#services-without-selectors
+"""
+
+EXAMPLES = r"""
+- name: Lead the Service db to a host outside the cluster
+  homelab.loadbalancer.endpoints:
+    services:
+      - name: db
+        addresses: [172.16.0.30]
+        ports: [{port: 5432}]
+        manage_service: true
+  register: declared
+
+- name: Show which Services refuse connections
+  ansible.builtin.debug:
+    msg: "{{ declared.notes }}"
+
+- name: Remove all endpoints and Services that the module made
+  homelab.loadbalancer.endpoints:
+    state: absent
+"""
+
+RETURN = r"""
+changes:
+  description: What was done, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [create Service default/db, create EndpointSlice default/db-ipv4-1]
+notes:
+  description: The Services without a ready endpoint, which refuse connections; a sentence each.
+  returned: success
+  type: list
+  elements: str
+  sample: ["Service default/db has no ready endpoint: it refuses connections"]
+"""

@@ -1,0 +1,70 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the API server knows of the external access of Services, and what nodes and clients are to be asked for."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils import _external_access_view as views
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_urls import (
+    read_urls,
+    sort_urls,
+    whose,
+)
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Answer, Plan, Query
+
+METALLB = "metallb.io/v1beta1"
+
+
+def queries(options: Mapping[str, Any]) -> list[Query]:
+    """All that tells which Services have an address, who announces it, and why not."""
+    return [
+        {"kind": "Service"},
+        {"kind": "Node"},
+        {"kind": "Pod", "namespace": options["metallb_namespace"]},
+        {"kind": "EndpointSlice", "api_version": "discovery.k8s.io/v1"},
+        {"kind": "Event", "field_selectors": ["involvedObject.kind=Service"]},
+        {"kind": "IPAddressPool", "api_version": METALLB},
+        {"kind": "L2Advertisement", "api_version": METALLB},
+        {"kind": "BGPAdvertisement", "api_version": METALLB},
+        {"kind": "ServiceL2Status", "api_version": METALLB},
+        # Which Services are meant to have no pods, and what is behind URLs.
+        {"kind": "Deployment", "api_version": "apps/v1"},
+        {"kind": "StatefulSet", "api_version": "apps/v1"},
+        {"kind": "HTTPRoute", "api_version": "gateway.networking.k8s.io/v1"},
+    ]
+
+
+def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
+    """Nothing is to be done; the result is what was found."""
+    cluster, refused = view(options, {answer["kind"]: list(answer["resources"]) for answer in found})
+    return Plan(refusals=refused, result={"cluster": cluster})
+
+
+def view(options: Mapping[str, Any], objects: views.Objects) -> tuple[dict[str, Any], list[str]]:
+    """The cluster as the filter external_access_checks needs it, and what of the options cannot be looked at.
+
+    objects -- by kind
+    """
+    prefix = options["prefix"]
+    cluster = views.view(objects, options["services"], options["http_ports"], prefix + "services")
+    by_name, refused = read_urls(options["urls"], prefix + "urls")
+    served, idle = sort_urls(by_name, objects)
+    by_address = views.targets_of_clients(cluster, options["http_path"], options["http_host"])
+    return {
+        **{key: value for key, value in cluster.items() if key != "refused"},
+        "urls": list(served),
+        "urls_aside": idle,
+        "served": served,
+        "zone": options["zone"].lower().strip("."),
+        "ca": options["ca"],
+        "whose": whose(objects["Service"]),
+        "targets": {
+            "node": views.targets_of_nodes(cluster, options["memberlist_port"]),
+            # Whoever reads the answers knows those of URLs by being the last ones.
+            "client": [*by_address, *(by_name[url] for url in served)],
+            "addresses": views.addresses_of_clients(cluster),
+        },
+    }, [*cluster["refused"], *refused]
