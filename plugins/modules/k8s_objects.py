@@ -27,8 +27,8 @@ options:
   definitions:
     description:
       - A list of the objects, each with C(apiVersion), C(kind) and C(metadata.name). They are applied in this order,
-        but for Namespaces and CustomResourceDefinitions, which come first and are awaited; they are removed in the
-        opposite order. Objects of one kind that follow each other are applied side by side.
+        but Namespaces come first, and a CustomResourceDefinition comes before objects of its kind and is awaited. They
+        are removed in the opposite order. Objects of one kind that follow each other are applied side by side.
     type: raw
     required: true
 """

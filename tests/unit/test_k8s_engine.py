@@ -124,9 +124,11 @@ def test_refused_removal_leaves_all_others_unapplied() -> None:
 def test_namespaces_and_kinds_come_before_the_objects_that_need_them() -> None:
     inside = {**THING, "metadata": {"name": "one", "namespace": "new"}}
     api = FakeApi()
-    found = run(api, Apply([inside, THINGS, thing("Namespace", "new")]))
+    record = {**thing(name="record"), "metadata": {"name": "record", "namespace": "new"}}
+    found = run(api, Apply([record, inside, THINGS, thing("Namespace", "new")]))
     assert found.changes == [
         "create Namespace new",
+        "create ConfigMap new/record",
         "create CustomResourceDefinition things.example.org",
         "create Thing new/one",
     ]

@@ -128,15 +128,12 @@ class Engine:
         self._wait(step, outcome)
 
     def _apply(self, step: Apply, changing: list[Trial], outcome: Outcome) -> None:
-        """Namespaces, kinds and their wait, and then the rest: objects of one kind side by side."""
-        namespaces = [trial for trial in changing if trial.definition["kind"] == "Namespace"]
-        kinds = [trial for trial in changing if trial.definition["kind"] == CRD]
-        rest = [trial for trial in changing if trial.definition["kind"] not in ("Namespace", CRD)]
-        for group in (namespaces, kinds, *_runs(rest)):
+        """In their order, objects of one kind that follow each other side by side. Kinds are awaited."""
+        for group in _runs(_ordered(changing)):
             requests = [trials.applying(trial, self._manager, step.force) for trial in group]
             self._send(group, requests, outcome)
-            if group is kinds and kinds:
-                self._establish(kinds, outcome)
+            if group[0].definition["kind"] == CRD:
+                self._establish(group, outcome)
 
     def _remove(self, changing: list[Trial], outcome: Outcome) -> None:
         for group in _runs(changing):
@@ -312,6 +309,20 @@ def _note(trial: Trial, outcome: Outcome) -> None:
     outcome.diff.append(
         {"before_header": name, "after_header": name, "before": trial.before or "", "after": trial.after or ""}
     )
+
+
+def _ordered(found: Sequence[Trial]) -> list[Trial]:
+    """Namespaces first, each kind before the objects of it, and otherwise in the order that they have."""
+    kinds: dict[tuple[str, str], Trial] = {}
+    for trial in found:
+        if trial.definition["kind"] == CRD:
+            spec = trial.definition["spec"]
+            kinds[spec["group"], spec["names"]["kind"]] = trial
+    ordered = [trial for trial in found if trial.definition["kind"] == "Namespace"]
+    for trial in found:
+        kind = kinds.get((trial.definition["apiVersion"].partition("/")[0], trial.definition["kind"]))
+        ordered += [one for one in (kind, trial) if one]
+    return list({id(trial): trial for trial in ordered}.values())
 
 
 def _runs(found: Iterable[Trial]) -> list[list[Trial]]:

@@ -24,7 +24,7 @@ Answer = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Apply:
-    """Server-side apply of objects, in their order; namespaces and CustomResourceDefinitions come first.
+    """Server-side apply of objects, in their order, but namespaces come first, and each kind before objects of it.
 
     force -- take over fields that another manager has with another value; otherwise that is a refusal
     late -- it can only be tried after the steps before it, such as a pool whose addresses another one still has
