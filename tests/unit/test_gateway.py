@@ -5,22 +5,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import pytest
-import yaml
-from ansible.errors import AnsibleFilterError
 
-from ansible_collections.homelab.loadbalancer.plugins.filter.gateway_files import gateway_files
-from ansible_collections.homelab.loadbalancer.plugins.filter.gateway_manifest import gateway_manifest
-from ansible_collections.homelab.loadbalancer.plugins.filter.gateway_plan import gateway_plan
-from ansible_collections.homelab.loadbalancer.plugins.filter.gateway_removal import gateway_removal
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.plan import queries
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Outcome, Plan, Remove, Until
+from ansible_collections.homelab.loadbalancer.tests.unit.gateway_plans import (
+    TRAEFIK,
+    applied,
+    given,
+    going,
+    parsed,
+    planned,
+    removed,
+    settled,
+    waiting,
+)
 
 HTTP = {"name": "http", "port": 80}
 HTTPS = {"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"secret": "web"}}
 PUBLIC = {"name": "public", "listeners": [HTTP]}
-TRAEFIK = {"controller": "traefik", "version": "3.6.12", "gateway_class": "edge", "namespace": "edge"}
 LABELS = {"app.kubernetes.io/managed-by": "homelab.loadbalancer", "app.kubernetes.io/part-of": "gateway"}
 RECORD = "homelab-loadbalancer-gateway"
 
@@ -39,11 +45,11 @@ def found(kind: str, *resources: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "resources": list(resources), "api_found": True}
 
 
-def made(plan: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    return [entry for entry in plan["apply"] if entry["kind"] == kind]
+def made(plan: Plan, kind: str) -> list[dict[str, Any]]:
+    return [entry for entry in applied(plan) if entry["kind"] == kind]
 
 
-def one(plan: dict[str, Any], kind: str) -> dict[str, Any]:
+def one(plan: Plan, kind: str) -> dict[str, Any]:
     (entry,) = made(plan, kind)
     return entry
 
@@ -92,22 +98,22 @@ def one(plan: dict[str, Any], kind: str) -> dict[str, Any]:
     ],
 )
 def test_what_is_refused(gateways: list[Any], message: str) -> None:
-    with pytest.raises(AnsibleFilterError, match=message):
-        gateway_files(gateways, "traefik", "edge")
+    with pytest.raises(InputError, match=message):
+        parsed(gateways, **TRAEFIK)
 
 
 @pytest.mark.parametrize("port", [8081, 9113])
 def test_ports_of_nginx_itself(port: int) -> None:
-    with pytest.raises(AnsibleFilterError, match=r"port %d cannot be served: nginx" % port):
-        gateway_files([listener(port=port)])
-    assert gateway_files([listener(port=port)], "traefik") == []
+    with pytest.raises(InputError, match=r"port %d cannot be served: nginx" % port):
+        parsed([listener(port=port)])
+    assert parsed([listener(port=port)], controller="traefik")
 
 
 def test_what_nginx_gives_each_gateway() -> None:
     """An address and a port of its own."""
     gateways = [{**PUBLIC, "address": "192.0.2.1"}, {"name": "web", "listeners": [{**HTTPS, "port": 80}]}]
     gateways[1]["address"] = "192.0.2.2"
-    assert gateway_files(gateways) == []
+    assert len(parsed(gateways)) == 2
 
 
 def test_a_gateway() -> None:
@@ -120,7 +126,7 @@ def test_a_gateway() -> None:
         "labels": {"tier": "edge"},
         "annotations": {"example.org/note": 1},
     }
-    plan = gateway_plan([entry], manifests=manifest())
+    plan = planned([entry], manifest_objects=manifest())
     assert one(plan, "Gateway") == {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
@@ -148,14 +154,13 @@ def test_a_gateway() -> None:
             ],
         },
     }
-    assert plan["expected"] == {"apps/web": ["192.0.2.1", "2001:db8::1"]}
-    assert [service["metadata"] for service in plan["services"]] == [{"name": "web-nginx", "namespace": "apps"}]
+    assert [service["metadata"] for service in waiting(plan).explain] == [{"name": "web-nginx", "namespace": "apps"}]
 
 
 def test_traefik() -> None:
     gateways = [{"name": "public", "listeners": [HTTP, HTTPS], "address": "192.0.2.1"}, {**PUBLIC, "name": "more"}]
-    plan = gateway_plan(gateways, **TRAEFIK)
-    assert [entry["kind"] for entry in plan["apply"]][:2] == ["Namespace", "ConfigMap"]
+    plan = planned(gateways, **TRAEFIK)
+    assert [entry["kind"] for entry in applied(plan)][:2] == ["Namespace", "ConfigMap"]
     service, pod = one(plan, "Service"), one(plan, "Deployment")["spec"]["template"]
     assert service["metadata"]["annotations"] == {"metallb.io/loadBalancerIPs": "192.0.2.1"}
     assert [(port["port"], port["targetPort"]) for port in service["spec"]["ports"]] == [(80, 80), (443, 443)]
@@ -170,12 +175,12 @@ def test_traefik() -> None:
     assert verbs == {"get", "list", "watch", "update"}
     for gateway in made(plan, "Gateway"):
         assert "infrastructure" not in gateway["spec"]
-    assert plan["services"][0]["metadata"] == {"name": "traefik", "namespace": "edge"}
+    assert waiting(plan).explain[0]["metadata"] == {"name": "traefik", "namespace": "edge"}
 
 
 def test_traefik_needs_no_manifest() -> None:
-    with pytest.raises(AnsibleFilterError, match="gateway_manifests has a Deployment default/x"):
-        gateway_plan([PUBLIC], **TRAEFIK, manifests=[obj("Deployment", "x", "default")])
+    with pytest.raises(InputError, match="gateway_manifests has a Deployment default/x"):
+        planned([PUBLIC], **TRAEFIK, manifest_objects=[obj("Deployment", "x", "default")])
 
 
 def manifest() -> list[dict[str, Any]]:
@@ -196,7 +201,7 @@ def manifest() -> list[dict[str, Any]]:
 
 
 def test_the_class_of_nginx_has_the_wanted_name() -> None:
-    plan = gateway_plan([PUBLIC], gateway_class="edge", manifests=manifest())
+    plan = planned([PUBLIC], **{"class": "edge"}, manifest_objects=manifest())
     assert one(plan, "GatewayClass")["metadata"]["name"] == "edge"
     (container,) = one(plan, "Deployment")["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["controller", "--gatewayclass=edge", "--health-port=8081"]
@@ -204,26 +209,26 @@ def test_the_class_of_nginx_has_the_wanted_name() -> None:
 
 
 def test_a_manifest_that_is_not_the_controllers() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"has no Namespace edge: set gateway_namespace .*, nginx-gateway"):
-        gateway_plan([PUBLIC], namespace="edge", manifests=manifest())
-    with pytest.raises(AnsibleFilterError, match="gateway_manifests has no GatewayClass"):
-        gateway_plan([PUBLIC], manifests=manifest()[:1])
+    with pytest.raises(InputError, match=r"has no Namespace edge: set gateway_namespace .*, nginx-gateway"):
+        planned([PUBLIC], namespace="edge", manifest_objects=manifest())
+    with pytest.raises(InputError, match="gateway_manifests has no GatewayClass"):
+        planned([PUBLIC], manifest_objects=manifest()[:1])
 
 
 def test_the_job_that_makes_certificates_runs_until_they_are_there() -> None:
     """It is on record either way: a second run changes nothing."""
     secrets = [obj("Secret", name, "nginx-gateway") for name in ("agent-tls", "server-tls")]
-    fresh = gateway_plan([PUBLIC], manifests=manifest())
-    half = gateway_plan([PUBLIC], manifests=manifest(), looked_up=[found("Secret", secrets[0])])
-    later = gateway_plan([PUBLIC], manifests=manifest(), looked_up=[found("Secret", *secrets), recorded(fresh)])
+    fresh = planned([PUBLIC], manifest_objects=manifest())
+    half = planned([PUBLIC], manifest_objects=manifest(), found=[found("Secret", secrets[0])])
+    later = planned([PUBLIC], manifest_objects=manifest(), found=[found("Secret", *secrets), recorded(fresh)])
     assert (len(made(fresh, "Job")), len(made(half, "Job")), len(made(later, "Job"))) == (1, 1, 0)
     assert one(later, "ConfigMap") == one(fresh, "ConfigMap")
-    assert later["remove"] == []
+    assert going(later) == []
 
 
-def recorded(plan: dict[str, Any]) -> dict[str, Any]:
+def recorded(plan: Plan) -> dict[str, Any]:
     """What a cluster has on record after the plan."""
-    (record,) = plan["settle"] or made(plan, "ConfigMap")
+    (record,) = settled(plan) or made(plan, "ConfigMap")
     return found("ConfigMap", record)
 
 
@@ -232,69 +237,141 @@ def names(objects: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def test_what_is_declared_no_more_goes_and_is_on_record_until_then() -> None:
-    before = gateway_plan([PUBLIC, {**PUBLIC, "name": "old"}], **TRAEFIK)
-    now = gateway_plan([PUBLIC], **TRAEFIK, looked_up=[recorded(before)])
-    assert names(now["remove"]) == [("Gateway", "old")]
+    before = planned([PUBLIC, {**PUBLIC, "name": "old"}], **TRAEFIK)
+    now = planned([PUBLIC], **TRAEFIK, found=[recorded(before)])
+    assert names(going(now)) == [("Gateway", "old")]
     assert one(now, "ConfigMap")["data"]["objects"].endswith("Gateway edge old\n")
-    assert "Gateway edge old" not in now["settle"][0]["data"]["objects"]
-    later = gateway_plan([PUBLIC], **TRAEFIK, looked_up=[recorded(now)])
-    assert (later["remove"], later["settle"]) == ([], [])
+    assert "Gateway edge old" not in settled(now)[0]["data"]["objects"]
+    later = planned([PUBLIC], **TRAEFIK, found=[recorded(now)])
+    assert (going(later), settled(later)) == ([], [])
 
 
 def test_a_removal_takes_all_but_the_kinds() -> None:
-    kinds = gateway_manifest([{"source": "kinds"}], {"kinds": yaml.safe_dump(obj("CustomResourceDefinition", "kind"))})
-    plan = gateway_plan([PUBLIC], **TRAEFIK)
-    removed = gateway_removal([recorded(plan)])["remove"]
-    assert names(removed) == names(plan["apply"])
-    assert names(gateway_removal([recorded(plan), found("CustomResourceDefinition", *kinds)], True)["remove"]) == [
-        ("CustomResourceDefinition", "kind"),
-        *names(removed),
+    kind = obj("CustomResourceDefinition", "kind", version="apiextensions.k8s.io/v1")
+    plan = planned([PUBLIC], **TRAEFIK)
+    gone = going(removed([recorded(plan)]))
+    assert names(gone) == names(applied(plan))
+    both = removed([recorded(plan), found("CustomResourceDefinition", kind)], remove_crds=True)
+    assert names(going(both)) == [("CustomResourceDefinition", "kind"), *names(gone)]
+    nothing = removed([found("ConfigMap")])
+    assert (nothing.steps, nothing.refusals) == ([], [])
+
+
+def test_a_removal_says_what_stays() -> None:
+    assert list(removed().notes) == [
+        "The kinds of the Gateway API and all routes stay. gateway_remove_crds: true removes the kinds."
     ]
-    assert gateway_removal([found("ConfigMap")]) == {"remove": [], "faults": []}
+    assert list(removed(remove_crds=True).notes) == ["Nothing stays."]
+    assert removed().result == {"addresses": {}}
 
 
 def test_kinds_do_not_go_with_routes_of_others() -> None:
-    plan = gateway_plan([PUBLIC], **TRAEFIK)
+    plan = planned([PUBLIC], **TRAEFIK)
     own, other = obj("Gateway", "public", "edge"), obj("HTTPRoute", "web", "apps")
-    looked_up = [recorded(plan), found("Gateway", own), found("HTTPRoute", other)]
-    (fault,) = gateway_removal(looked_up, True)["faults"]
-    assert "would remove HTTPRoute apps/web, which the role gateway did not make" in fault
+    answers = [recorded(plan), found("Gateway", own), found("HTTPRoute", other)]
+    (fault,) = removed(answers, remove_crds=True).refusals
+    assert fault.startswith("gateway_remove_crds would remove HTTPRoute apps/web, which the role gateway did not make")
 
 
 def test_a_namespace_of_somebody_else_stays() -> None:
     """It is neither applied nor removed, but the record in it is."""
-    plan = gateway_plan([PUBLIC], **TRAEFIK, looked_up=[found("Namespace", obj("Namespace", "edge"))])
+    plan = planned([PUBLIC], **TRAEFIK, found=[found("Namespace", obj("Namespace", "edge"))])
     assert made(plan, "Namespace") == []
-    removed = names(gateway_removal([recorded(plan)])["remove"])
-    assert removed[0] == ("ConfigMap", RECORD)
-    assert ("Namespace", "edge") not in removed
+    gone = names(going(removed([recorded(plan)])))
+    assert gone[0] == ("ConfigMap", RECORD)
+    assert ("Namespace", "edge") not in gone
     ours = obj("Namespace", "edge")
     ours["metadata"]["labels"] = LABELS
-    assert made(gateway_plan([PUBLIC], **TRAEFIK, looked_up=[found("Namespace", ours)]), "Namespace")
+    assert made(planned([PUBLIC], **TRAEFIK, found=[found("Namespace", ours)]), "Namespace")
 
 
 def test_a_secret_that_is_not_there() -> None:
     gateways = [{"name": "public", "listeners": [HTTPS]}]
-    (said,) = gateway_plan(gateways, **TRAEFIK)["missing"]
+    (said,) = planned(gateways, **TRAEFIK).unmet
     assert said.startswith("gateway_gateways[0].listeners[0].tls.secret web is not in the cluster: make it by kubectl")
     other = obj("Secret", "web", "edge", type="Opaque")
-    (said,) = gateway_plan(gateways, **TRAEFIK, looked_up=[found("Secret", other)])["missing"]
+    (said,) = planned(gateways, **TRAEFIK, found=[found("Secret", other)]).unmet
     assert "is of the type Opaque, and not kubernetes.io/tls" in said
     right = obj("Secret", "web", "edge", type="kubernetes.io/tls")
-    assert gateway_plan(gateways, **TRAEFIK, looked_up=[found("Secret", right)])["missing"] == []
+    assert planned(gateways, **TRAEFIK, found=[found("Secret", right)]).unmet == []
 
 
-def test_a_manifest_is_checked() -> None:
-    text = yaml.safe_dump_all([obj("Namespace", "n", status={}), None])
-    checksum = hashlib.sha256(text.encode()).hexdigest()
-    (entry,) = gateway_manifest([{"source": "https://x", "checksum": checksum}], {"https://x": text})
-    assert entry == {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "labels": LABELS}}
-    assert gateway_manifest([{"source": "file"}], {"file": text}) == [entry]
-    with pytest.raises(AnsibleFilterError, match=r"gateway_manifests\[0\] f has the SHA-256 %s, and not 0" % checksum):
-        gateway_manifest([{"source": "f", "checksum": "0"}], {"f": text})
-    with pytest.raises(AnsibleFilterError, match=r"gateway_crds\[0\]\.checksum is missing: no checksum of https://x"):
-        gateway_manifest([{"source": "https://x"}], {"https://x": text}, "gateway_crds")
-    with pytest.raises(AnsibleFilterError, match=r"gateway_manifests\[0\] f is no YAML"):
-        gateway_manifest([{"source": "f"}], {"f": "a: b: c"})
-    with pytest.raises(AnsibleFilterError, match=r"gateway_manifests\[0\]\[0\]\.kind is missing"):
-        gateway_manifest([{"source": "f"}], {"f": "apiVersion: v1"})
+def test_what_is_read() -> None:
+    """Of Secrets those that the plan depends on, and never what they hold."""
+    files = {"certificate_file": "a", "key_file": "b"}
+    gateways = [{"name": "public", "listeners": [HTTPS, {**HTTPS, "name": "files", "port": 8443, "tls": files}]}]
+    asked = queries(given(gateways=gateways, **TRAEFIK))
+    assert [(query["kind"], query.get("namespace"), query["name"]) for query in asked] == [
+        ("ConfigMap", "edge", RECORD),
+        ("Namespace", None, "edge"),
+        ("Secret", "edge", "web"),
+    ]
+    assert "data" in asked[-1]["hidden_fields"]
+    secrets = [query["name"] for query in queries(given(gateways=[PUBLIC])) if query["kind"] == "Secret"]
+    assert secrets == ["agent-tls", "server-tls"]
+    assert [query["kind"] for query in queries(given(state="absent"))] == ["ConfigMap"]
+    kinds = [query["kind"] for query in queries(given(state="absent", remove_crds=True))]
+    assert {"CustomResourceDefinition", "HTTPRoute", "GRPCRoute"} < set(kinds)
+
+
+def test_the_order_of_steps() -> None:
+    """The record names all that is there at any moment: it loses names when their objects are gone."""
+    kind = obj("CustomResourceDefinition", "kind", version="apiextensions.k8s.io/v1")
+    before = planned([PUBLIC, {**PUBLIC, "name": "old"}], **TRAEFIK)
+    now = planned([PUBLIC], [recorded(before)], crd_objects=[kind], take_over=True, **TRAEFIK)
+    assert [type(step) for step in now.steps] == [Apply, Remove, Apply, Until]
+    first = now.steps[0]
+    assert isinstance(first, Apply)
+    assert first.force
+    assert names(list(first.objects))[:3] == [
+        ("CustomResourceDefinition", "kind"),
+        ("Namespace", "edge"),
+        ("ConfigMap", RECORD),
+    ]
+    assert (now.timeout, waiting(now).failure) == (20, "not all Gateways work after 20 s.")
+
+
+def test_the_wait_and_the_addresses() -> None:
+    """They come from the last look at the Gateways."""
+    plan = planned([PUBLIC], **TRAEFIK)
+    nothing = [found("Gateway")]
+    assert waiting(plan).missing(nothing) == ["Gateway edge/public is not in the cluster"]
+    status = {
+        "conditions": [{"type": "Programmed", "status": "True"}],
+        "addresses": [{"type": "IPAddress", "value": "192.0.2.1"}],
+    }
+    working = [found("Gateway", obj("Gateway", "public", "edge", status=status), obj("Gateway", "other", "edge"))]
+    assert waiting(plan).missing(working) == []
+    assert callable(plan.result)
+    assert plan.result(Outcome(seen=[nothing])) == {"addresses": {}}
+    assert plan.result(Outcome(seen=[working])) == {"addresses": {"edge/public": ["192.0.2.1"]}}
+
+
+def test_a_declaration_is_checked_without_the_cluster() -> None:
+    """That needs neither manifests nor keys, whatever the state."""
+    options = given(gateways=[PUBLIC], state="absent", validate_only=True, certificates={"a": "b"})
+    assert queries(options) == []
+    with pytest.raises(InputError, match=r"gateway_gateways is empty: .*by gateway_state: absent"):
+        queries({**options, "gateways": []})
+    made = planned([PUBLIC], validate_only=True, certificates={"a": "b"})
+    assert (list(made.steps), made.result) == ([], {"certificates": {"a": "b"}})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"class": ""}, "gateway_class  is not a DNS label"),
+        ({"namespace": "a_b"}, "gateway_namespace a_b is not a DNS label"),
+        ({"replicas": 0}, "gateway_replicas 0 is not a number from 1 to 1000"),
+    ],
+)
+def test_options_of_the_controller_that_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        queries(given(gateways=[PUBLIC], **options))
+
+
+def test_messages_name_options_as_the_user_wrote_them() -> None:
+    with pytest.raises(InputError, match=r"^gateways\[0\]\.listeners is missing"):
+        parsed([{"name": "public"}], prefix="")
+    with pytest.raises(InputError, match=r"^gateways is empty: .*by state: absent"):
+        parsed([], prefix="")

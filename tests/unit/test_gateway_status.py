@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.filter.gateway_status import gateway_status
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.status import addresses, waiting
 
 ANY: dict[str, list[str]] = {"edge/public": []}
 
@@ -32,22 +32,23 @@ NEW = (
 )
 
 
-def gateway(*conditions: dict[str, Any], addresses: tuple[str, ...] = (), **status: Any) -> dict[str, Any]:
+def gateway(*conditions: dict[str, Any], values: tuple[str, ...] = (), **status: Any) -> dict[str, Any]:
     return {
         "metadata": {"name": "public", "namespace": "edge", "generation": 2},
         "status": {
             "conditions": list(conditions),
-            "addresses": [{"type": "IPAddress", "value": address} for address in addresses],
+            "addresses": [{"type": "IPAddress", "value": address} for address in values],
             **status,
         },
     }
 
 
 def test_it_works() -> None:
-    found = [gateway(*WORKING, addresses=("192.0.2.1",)), {"metadata": {"name": "other", "namespace": "edge"}}]
-    assert gateway_status(found, ANY) == {"addresses": {"edge/public": ["192.0.2.1"]}, "waiting": []}
-    both = [gateway(*WORKING, addresses=("192.0.2.1", "2001:db8::1"))]
-    assert gateway_status(both, {"edge/public": ["2001:db8::1", "192.0.2.1"]})["waiting"] == []
+    found = [gateway(*WORKING, values=("192.0.2.1",)), {"metadata": {"name": "other", "namespace": "edge"}}]
+    assert addresses(found, ANY) == {"edge/public": ["192.0.2.1"]}
+    assert waiting(found, ANY, "nginx") == []
+    both = [gateway(*WORKING, values=("192.0.2.1", "2001:db8::1"))]
+    assert waiting(both, {"edge/public": ["2001:db8::1", "192.0.2.1"]}, "nginx") == []
 
 
 @pytest.mark.parametrize(
@@ -56,13 +57,13 @@ def test_it_works() -> None:
         ([], [], ["Gateway edge/public is not in the cluster"]),
         ([gateway(*NEW)], [], ["Gateway edge/public: no controller has taken it up: see that the controller of G"]),
         (
-            [gateway(condition("Accepted", generation=1), condition("Programmed", generation=1), addresses=("::1",))],
+            [gateway(condition("Accepted", generation=1), condition("Programmed", generation=1), values=("::1",))],
             [],
             ["Gateway edge/public: no controller has taken it up"],
         ),
         ([gateway(*WORKING)], [], ["Gateway edge/public: it has no address"]),
         (
-            [gateway(*WORKING, addresses=("192.0.2.1",))],
+            [gateway(*WORKING, values=("192.0.2.1",))],
             ["192.0.2.2"],
             ["Gateway edge/public: it has the address 192.0.2.1, and not 192.0.2.2"],
         ),
@@ -94,7 +95,7 @@ def test_it_works() -> None:
     ],
 )
 def test_why_it_does_not_work(found: list[Any], expected: list[str], said: list[str]) -> None:
-    waiting = gateway_status(found, {"edge/public": expected})["waiting"]
-    assert len(waiting) == len(said)
-    for line, start in zip(waiting, said):
+    lines = waiting(found, {"edge/public": expected}, "nginx")
+    assert len(lines) == len(said)
+    for line, start in zip(lines, said):
         assert line.startswith(start)

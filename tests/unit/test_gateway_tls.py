@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -23,8 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from ansible_collections.homelab.loadbalancer.plugins.filter.gateway_files import gateway_files
-from ansible_collections.homelab.loadbalancer.plugins.filter.gateway_plan import gateway_plan
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.tls import files_of
+from ansible_collections.homelab.loadbalancer.tests.unit.gateway_plans import applied, parsed, planned
 
 WHERE = r"gateway_gateways\[0\]\.listeners\[0\]\.tls\."
 
@@ -45,59 +45,56 @@ def pair(*names: str, days: int = 1) -> tuple[str, ec.EllipticCurvePrivateKey]:
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode(), key
 
 
-def plan(certificate: str, key: str, hostname: str = "") -> dict[str, Any]:
+def made(certificate: str, key: str, hostname: str = "") -> list[dict[str, Any]]:
+    """The objects of a Gateway with a certificate and a key from files."""
     tls = {"certificate_file": "web.crt", "key_file": "web.key"}
     listener = {"name": "https", "protocol": "HTTPS", "port": 443, "hostname": hostname or None, "tls": tls}
     gateways = [{"name": "public", "listeners": [listener]}]
-    assert gateway_files(gateways) == ["web.crt", "web.key"]
-    return gateway_plan(
-        gateways, controller="traefik", gateway_class="t", namespace="t", files={"web.crt": certificate, "web.key": key}
-    )
+    assert files_of(parsed(gateways)) == [("web.crt", "web.key")]
+    return applied(planned(gateways, controller="traefik", files={"web.crt": certificate, "web.key": key}))
 
 
 @pytest.mark.parametrize("hostname", ["", "a.example.org", "*.example.org", "example.org"])
 def test_a_pair_becomes_a_secret(hostname: str) -> None:
     certificate, key = pair("*.example.org", "Example.org")
-    made = plan(certificate, key_text(key), hostname)
-    (secret,) = (entry for entry in made["apply"] if entry["kind"] == "Secret")
+    objects = made(certificate, key_text(key), hostname)
+    (secret,) = (entry for entry in objects if entry["kind"] == "Secret")
     assert secret["metadata"]["name"] == "public-https-tls"
     assert secret["type"] == "kubernetes.io/tls"
     assert {name: base64.b64decode(text).decode() for name, text in secret["data"].items()} == {
         "tls.crt": certificate,
         "tls.key": key_text(key),
     }
-    (gateway,) = (entry for entry in made["apply"] if entry["kind"] == "Gateway")
+    (gateway,) = (entry for entry in objects if entry["kind"] == "Gateway")
     assert gateway["spec"]["listeners"][0]["tls"]["certificateRefs"] == [{"kind": "Secret", "name": "public-https-tls"}]
 
 
 @pytest.mark.parametrize("hostname", ["example.net", "a.b.example.org", "org"])
 def test_a_name_that_the_certificate_does_not_have(hostname: str) -> None:
     certificate, key = pair("*.example.org", "Example.org")
-    with pytest.raises(
-        AnsibleFilterError, match=r"web\.crt is not for .*hostname %s: it has \*\.example\.org" % hostname
-    ):
-        plan(certificate, key_text(key), hostname)
+    with pytest.raises(InputError, match=r"web\.crt is not for .*hostname %s: it has \*\.example\.org" % hostname):
+        made(certificate, key_text(key), hostname)
     certificate, key = pair()
-    with pytest.raises(AnsibleFilterError, match=r"it has no names"):
-        plan(certificate, key_text(key), hostname)
+    with pytest.raises(InputError, match=r"it has no names"):
+        made(certificate, key_text(key), hostname)
 
 
 def test_what_is_no_pair() -> None:
     certificate, key = pair("a.example")
     other, dummy = pair("b.example")
-    with pytest.raises(AnsibleFilterError, match=WHERE + r"key_file web\.key does not fit web\.crt"):
-        plan(other, key_text(key))
-    with pytest.raises(AnsibleFilterError, match=WHERE + r"certificate_file web\.crt is no certificate in PEM"):
-        plan(key_text(key), key_text(key))
-    with pytest.raises(AnsibleFilterError, match=WHERE + r"key_file web\.key is no private key in PEM"):
-        plan(certificate, certificate)
-    with pytest.raises(AnsibleFilterError, match=r"no private key in PEM without a passphrase"):
-        plan(certificate, key_text(key, BestAvailableEncryption(b"secret")))
-    with pytest.raises(AnsibleFilterError, match=WHERE + r"key_file web\.key is not there, or empty"):
-        plan(certificate, "")
+    with pytest.raises(InputError, match=WHERE + r"key_file web\.key does not fit web\.crt"):
+        made(other, key_text(key))
+    with pytest.raises(InputError, match=WHERE + r"certificate_file web\.crt is no certificate in PEM"):
+        made(key_text(key), key_text(key))
+    with pytest.raises(InputError, match=WHERE + r"key_file web\.key is no private key in PEM"):
+        made(certificate, certificate)
+    with pytest.raises(InputError, match=r"no private key in PEM without a passphrase"):
+        made(certificate, key_text(key, BestAvailableEncryption(b"secret")))
+    with pytest.raises(InputError, match=WHERE + r"key_file web\.key is not there, or empty"):
+        made(certificate, "")
 
 
 def test_an_expired_certificate() -> None:
     certificate, key = pair("a.example", days=-1)
-    with pytest.raises(AnsibleFilterError, match=r"web\.crt has expired at 20.*: renew it"):
-        plan(certificate, key_text(key))
+    with pytest.raises(InputError, match=r"web\.crt has expired at 20.*: renew it"):
+        made(certificate, key_text(key))

@@ -8,12 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 
-from ansible_collections.homelab.loadbalancer.plugins.filter.gateway_plan import gateway_plan
-from ansible_collections.homelab.loadbalancer.plugins.filter.gateway_removal import gateway_removal
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record import read_record, write_record
+from ansible_collections.homelab.loadbalancer.tests.unit.gateway_plans import TRAEFIK, planned, removed
 
 WHERE = "ConfigMap edge/homelab-loadbalancer-gateway"
 OBJECTS: list[dict[str, Any]] = [
@@ -53,8 +51,8 @@ def test_a_damaged_record_is_refused(text: str, said: str) -> None:
 def test_the_role_gateway_refuses_it_as_well() -> None:
     metadata = {"name": "homelab-loadbalancer-gateway", "namespace": "edge"}
     damaged = [{"kind": "ConfigMap", "resources": [{"metadata": metadata, "data": {"objects": "v1 Namespace"}}]}]
-    with pytest.raises(AnsibleFilterError, match="ConfigMap edge/homelab-loadbalancer-gateway, the record"):
-        gateway_removal(damaged)
+    with pytest.raises(InputError, match="ConfigMap edge/homelab-loadbalancer-gateway, the record"):
+        removed(damaged, **TRAEFIK)
     gateway = {"name": "public", "listeners": [{"name": "http", "port": 80}]}
-    with pytest.raises(AnsibleFilterError, match="ConfigMap edge/homelab-loadbalancer-gateway, the record"):
-        gateway_plan([gateway], controller="traefik", version="3.6.12", gateway_class="edge", looked_up=damaged)
+    with pytest.raises(InputError, match="ConfigMap edge/homelab-loadbalancer-gateway, the record"):
+        planned([gateway], damaged, **TRAEFIK)

@@ -104,7 +104,7 @@ def test_roles_convert_booleans_and_numbers_before_they_read_them() -> None:
         (("x",), "{{ 1 if iptables_lb_verify else 2 }}", True),
         (("x",), "{{ 1 if hostvars['a'].iptables_lb_verify else 2 }}", True),
         (("x",), "{{ 1 if hostvars['a'].iptables_lb_verify | default(true) | bool else 2 }}", False),
-        (("x",), "{{ [] | homelab.loadbalancer.gateway_removal(gateway_remove_crds) }}", True),
+        (("x",), "{{ [] | homelab.loadbalancer.some_filter(gateway_remove_crds) }}", True),
         (("x",), "{% if gateway_remove_crds %}a{% endif %}", True),
         (("x",), "{{ gateway_remove_crds }}", True),
         (("x",), "gateway_remove_crds is {{ gateway_remove_crds }}", False),

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to do with the objects of the role `gateway`: pure functions of manifests, Gateways and what is in the cluster.
+"""What the module `gateway` reads of a cluster, and what it does there. Pure.
 
 What was applied is on record in the cluster, so that an upgrade and a removal know it, whatever the manifests and the
 declaration have become. The kinds of the Gateway API are not: with them would go the routes of everybody.
@@ -9,107 +9,150 @@ declaration have become. The kinds of the Gateway API are not: with them would g
 
 from __future__ import annotations
 
-import copy
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
-    has_labels,
-    name_of,
-    parse_definitions,
-)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind, has_labels, name_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record import (
     read_record,
     stale,
     write_record,
 )
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import Gateway, Options
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway import status
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.controllers import controller_objects
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import (
+    Gateway,
+    Options,
+    parse_gateways,
+    parse_options,
+)
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.objects import (
+    GATEWAY_API,
     LABELS,
     TRAEFIK,
     gateway_objects,
-    namespace_object,
-    traefik_objects,
+)
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.tls import check_files
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
+    Answer,
+    Apply,
+    Plan,
+    Query,
+    Remove,
+    Step,
+    Until,
 )
 
 CRD = "CustomResourceDefinition"
 RECORD = "homelab-loadbalancer-gateway"
 # By these NGINX Gateway Fabric and its proxies know each other. A Job makes them, and then removes itself.
 _CERTIFICATES = ("agent-tls", "server-tls")
+# The kinds that this module brought.
+_BROUGHT: Query = {
+    "api_version": "apiextensions.k8s.io/v1",
+    "kind": CRD,
+    "label_selectors": ["%s=%s" % label for label in LABELS.items()],
+    "hidden_fields": ["spec", "metadata.managedFields"],
+}
+# Those whose objects would go with them.
+_KINDS = (
+    (GATEWAY_API, "GatewayClass"),
+    (GATEWAY_API, "Gateway"),
+    (GATEWAY_API, "HTTPRoute"),
+    (GATEWAY_API, "GRPCRoute"),
+    (GATEWAY_API, "BackendTLSPolicy"),
+    ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
+)
 
 # By kind the objects of the cluster.
 Cluster = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-class Plan(NamedTuple):
-    """What is to be done, in this order."""
+def queries(options: Mapping[str, Any]) -> list[Query]:
+    """The record of what was applied, and what the declaration refers to; nothing with `validate_only`.
 
-    apply: list[dict[str, Any]]
-    remove: list[dict[str, Any]]  # what was applied before and is declared no more
-    settle: list[dict[str, Any]]  # the record after that
-    services: list[dict[str, Any]]  # that must get an address
-    expected: dict[str, list[str]]  # by namespace/name of a Gateway the addresses that it must have, empty: any
-    missing: list[str]  # sentences about Secrets that are not there
-
-
-def manifest_objects(documents: Sequence[Any], where: str) -> list[dict[str, Any]]:
-    """The objects of a manifest, to be applied by server-side apply."""
-    found = copy.deepcopy(parse_definitions([entry for entry in documents if entry is not None], where))
-    for entry in found:
-        entry.pop("status", None)
-        entry["metadata"].pop("creationTimestamp", None)
-        entry["metadata"]["labels"] = {**(entry["metadata"].get("labels") or {}), **LABELS}
-    return found
-
-
-def plan(
-    gateways: Sequence[Gateway],
-    options: Options,
-    manifests: Sequence[dict[str, Any]],
-    cluster: Cluster,
-    files: Mapping[str, str],
-) -> Plan:
-    """What makes the cluster serve the Gateways.
-
-    manifests -- the objects of the controller's manifests, but for kinds
-    cluster -- the role's ConfigMap and Namespace, and the Secrets without their data
-    files -- the texts of certificates and keys by their paths
-    Raises InputError for manifests that are not those of the controller.
+    Raises InputError for what is wrong in the declaration by itself.
     """
-    recorded = recorded_objects(cluster)
-    others = _controller_objects(gateways, options, manifests)
+    asked = parse_options(options)
+    record: Query = {"kind": "ConfigMap", "namespace": asked.namespace, "name": RECORD}
+    if options["state"] == "absent" and not options["validate_only"]:
+        kinds = [{"api_version": version, "kind": kind} for version, kind in _KINDS]
+        return [record, _BROUGHT, *kinds] if options["remove_crds"] else [record]
+    gateways = parse_gateways(options["gateways"], asked.controller, asked.namespace, asked.prefix)
+    if options["validate_only"]:
+        return []
+    # Only their names and types are of interest.
+    secrets = [
+        {"kind": "Secret", "namespace": namespace, "name": name, "hidden_fields": ["data", "metadata.managedFields"]}
+        for namespace, name in _needed_secrets(gateways, asked)
+    ]
+    return [record, {"kind": "Namespace", "name": asked.namespace}, *secrets]
+
+
+def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
+    """What makes the cluster serve the Gateways, or takes them away.
+
+    options -- those of the module, and what its action has read: `crd_objects` and `manifest_objects` from manifests,
+    `files`, the texts of certificates and keys by their paths, and with `validate_only` the `certificates` of them
+    Raises InputError for manifests that are not those of the controller, and for files that cannot be used.
+    """
+    if options["validate_only"]:
+        return Plan(result={"certificates": options["certificates"]})
+    cluster = by_kind(found)
+    if options["state"] == "absent":
+        return _removal(options, cluster)
+    asked = parse_options(options)
+    gateways = parse_gateways(options["gateways"], asked.controller, asked.namespace, asked.prefix)
+    check_files(gateways, options["files"])
+    apply, remove, settle = _changes(options, asked, gateways, cluster)
+    steps: list[Step] = [Apply([*options["crd_objects"], *apply], force=bool(options["take_over"]))]
+    if remove:
+        # The record names what is undeclared until it is gone.
+        steps += [Remove(remove), Apply([settle])]
+    keys = [gateway.key for gateway in gateways]
+    return Plan(
+        unmet=list(_missing(gateways, cluster.get("Secret", ()))),
+        steps=[*steps, _working(options, asked, gateways)],
+        timeout=options["timeout"],
+        result=lambda outcome: {"addresses": status.addresses(outcome.seen[-1][0]["resources"], keys)},
+    )
+
+
+def _changes(
+    options: Mapping[str, Any], asked: Options, gateways: Sequence[Gateway], cluster: Cluster
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+    """What to apply; what to remove, which was applied before and is not declared any more; and the record after
+    that."""
+    others = controller_objects(gateways, asked, options["manifest_objects"])
     # A namespace of somebody else would go with us.
     if not all(has_labels(entry, LABELS) for entry in cluster.get("Namespace", ())):
         others = [entry for entry in others if entry["kind"] != "Namespace"]
     # First what the rest needs: its namespace, and that all of it is on record before it is there.
     others.sort(key=lambda entry: bool(entry["kind"] != "Namespace"))
-    wanted = [*others, *gateway_objects(gateways, options.gateway_class, options.controller, files)]
-    remove = stale(recorded, [*wanted, _record([], options.namespace)])
+    wanted = [*others, *gateway_objects(gateways, asked.gateway_class, asked.controller, options["files"])]
+    remove = stale(recorded_objects(cluster), [*wanted, _record([], asked.namespace)])
     first = [entry for entry in wanted if entry["kind"] == "Namespace"]
-    made = {_name(entry) for entry in cluster.get("Secret", ()) if _namespace(entry) == options.namespace}
+    made = {_name(entry) for entry in cluster.get("Secret", ()) if _namespace(entry) == asked.namespace}
     rest = [entry for entry in wanted[len(first) :] if entry["kind"] != "Job" or not made.issuperset(_CERTIFICATES)]
-    return Plan(
-        [*first, _record([*wanted, *remove], options.namespace), *rest],
+    return (
+        [*first, _record([*wanted, *remove], asked.namespace), *rest],
         remove,
-        [_record(wanted, options.namespace)] if remove else [],
-        _services(gateways, options),
-        {gateway.key: gateway.addresses for gateway in gateways},
-        list(_missing(gateways, cluster.get("Secret", ()))),
+        _record(wanted, asked.namespace),
     )
 
 
-def _controller_objects(
-    gateways: Sequence[Gateway], options: Options, manifests: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """What serves the Gateways, in its namespace."""
-    if options.controller == "nginx":
-        return _nginx_objects(manifests, options)
-    if manifests:
-        raise InputError("gateway_manifests has a %s: Traefik needs none but kinds" % name_of(manifests[0]))
-    return [
-        namespace_object(options.namespace),
-        *traefik_objects(gateways, options.gateway_class, options.namespace, options.version, options.replicas),
-    ]
+def _working(options: Mapping[str, Any], asked: Options, gateways: Sequence[Gateway]) -> Until:
+    """The wait for the Gateways."""
+    expected = {gateway.key: gateway.addresses for gateway in gateways}
+
+    def missing(found: Sequence[Answer]) -> list[str]:
+        return status.waiting(found[0]["resources"], expected, asked.gateway_class)
+
+    return Until(
+        [{"api_version": GATEWAY_API, "kind": "Gateway"}],
+        missing,
+        "not all Gateways work after %s s." % options["timeout"],
+        explain=_services(gateways, asked),
+    )
 
 
 def recorded_objects(cluster: Cluster) -> list[dict[str, Any]]:
@@ -123,61 +166,42 @@ def recorded_objects(cluster: Cluster) -> list[dict[str, Any]]:
     ]
 
 
-def removal(cluster: Cluster, remove_crds: bool) -> tuple[list[dict[str, Any]], list[str]]:
-    """What to remove, the last one first, and why it may not be.
+def _removal(options: Mapping[str, Any], cluster: Cluster) -> Plan:
+    """What to remove, Gateways first, while the controller still runs; and why it may not be.
 
-    cluster -- the role's ConfigMap; with `remove_crds` also the kinds that the role brought and all objects of them
+    cluster -- the record; with `remove_crds` also the kinds that the module brought and all objects of them
     """
+    prefix = options["prefix"]
     recorded = recorded_objects(cluster)
-    if not remove_crds:
-        return recorded, []
+    note = "The kinds of the Gateway API and all routes stay. %sremove_crds: true removes the kinds." % prefix
+    kinds: list[dict[str, Any]] = []
+    faults: list[str] = []
+    if options["remove_crds"]:
+        note = "Nothing stays."
+        kinds = [
+            {"apiVersion": _BROUGHT["api_version"], "kind": CRD, "metadata": {"name": _name(entry)}}
+            for entry in cluster.get(CRD, ())
+        ]
+        faults = list(_losses(cluster, recorded, prefix))
+    return Plan(
+        refusals=faults,
+        notes=[note],
+        steps=[Remove([*kinds, *recorded])] if kinds or recorded else [],
+        timeout=options["timeout"],
+        result={"addresses": {}},
+    )
+
+
+def _losses(cluster: Cluster, recorded: Sequence[Mapping[str, Any]], prefix: str) -> Iterator[str]:
+    """Sentences about objects of others that would go with their kinds."""
     keys = {(entry["kind"], _namespace(entry), _name(entry)) for entry in recorded}
-    staying = [
-        name_of({**entry, "kind": kind})
-        for kind, found in cluster.items()
-        if kind not in (CRD, "ConfigMap", "Namespace", "Secret")
-        for entry in found
-        if (kind, _namespace(entry), _name(entry)) not in keys
-    ]
-    faults = [
-        "gateway_remove_crds would remove %s, which the role gateway did not make: remove it first, or leave the kinds "
-        "of the Gateway API in the cluster" % name
-        for name in staying
-    ]
-    crds = [
-        {"apiVersion": "apiextensions.k8s.io/v1", "kind": CRD, "metadata": {"name": _name(entry)}}
-        for entry in cluster.get(CRD, ())
-    ]
-    return [*crds, *recorded], faults
-
-
-def _nginx_objects(manifest: Sequence[dict[str, Any]], options: Options) -> list[dict[str, Any]]:
-    """The objects of NGINX Gateway Fabric, with the name of the class and the number of pods."""
-    names = {(entry["kind"], _name(entry)) for entry in manifest}
-    if ("Namespace", options.namespace) not in names:
-        raise InputError(
-            "gateway_manifests has no Namespace %s: set gateway_namespace to the one of the manifest, %s"
-            % (
-                options.namespace,
-                ", ".join(name for kind, name in sorted(names) if kind == "Namespace") or "which has none",
-            )
-        )
-    if not any(kind == "GatewayClass" for kind, dummy in names):
-        raise InputError("gateway_manifests has no GatewayClass: it must hold a controller of the Gateway API")
-    found = copy.deepcopy(list(manifest))
-    for entry in found:
-        if entry["kind"] == "GatewayClass":
-            entry["metadata"]["name"] = options.gateway_class
-        # By it the controller makes the Deployment of each Gateway; or a DaemonSet, which has no number.
-        if entry["kind"] == "NginxProxy" and "deployment" in (entry["spec"].get("kubernetes") or {}):
-            entry["spec"]["kubernetes"]["deployment"]["replicas"] = options.replicas
-        if entry["kind"] == "Deployment":
-            for container in entry["spec"]["template"]["spec"]["containers"]:
-                container["args"] = [
-                    "--gatewayclass=" + options.gateway_class if text.startswith("--gatewayclass=") else text
-                    for text in container.get("args") or []
-                ]
-    return found
+    for dummy, kind in _KINDS:
+        for entry in cluster.get(kind, ()):
+            if (kind, _namespace(entry), _name(entry)) not in keys:
+                yield (
+                    "%sremove_crds would remove %s, which the role gateway did not make: remove it first, or leave the "
+                    "kinds of the Gateway API in the cluster" % (prefix, name_of({**entry, "kind": kind}))
+                )
 
 
 def _record(applied: Sequence[Mapping[str, Any]], namespace: str) -> dict[str, Any]:
@@ -192,11 +216,11 @@ def _record(applied: Sequence[Mapping[str, Any]], namespace: str) -> dict[str, A
     return {**record, "data": {"objects": write_record([*first, record, *rest])}}
 
 
-def _services(gateways: Sequence[Gateway], options: Options) -> list[dict[str, Any]]:
+def _services(gateways: Sequence[Gateway], asked: Options) -> list[dict[str, Any]]:
     """The Services by which Gateways are reached: Traefik has one, NGINX Gateway Fabric makes one for each."""
-    names = [(gateway.namespace, "%s-%s" % (gateway.name, options.gateway_class)) for gateway in gateways]
-    if options.controller == "traefik":
-        names = [(options.namespace, TRAEFIK)]
+    names = [(gateway.namespace, "%s-%s" % (gateway.name, asked.gateway_class)) for gateway in gateways]
+    if asked.controller == "traefik":
+        names = [(asked.namespace, TRAEFIK)]
     return [
         {
             "apiVersion": "v1",
@@ -206,6 +230,19 @@ def _services(gateways: Sequence[Gateway], options: Options) -> list[dict[str, A
         }
         for namespace, name in names
     ]
+
+
+def _needed_secrets(gateways: Sequence[Gateway], asked: Options) -> list[tuple[str, str]]:
+    """Namespaces and names of the Secrets of others that the plan depends on, each once."""
+    names = [
+        (gateway.namespace, listener.secret)
+        for gateway in gateways
+        for listener in gateway.listeners
+        if listener.secret and not listener.files
+    ]
+    if asked.controller == "nginx":
+        names += [(asked.namespace, name) for name in _CERTIFICATES]
+    return list(dict.fromkeys(names))
 
 
 def _missing(gateways: Sequence[Gateway], secrets: Sequence[Mapping[str, Any]]) -> Iterator[str]:

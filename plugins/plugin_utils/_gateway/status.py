@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 
@@ -13,9 +13,10 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable im
 _BAD = ("Conflicted",)
 
 
-def addresses(gateways: Sequence[Mapping[str, Any]], expected: Mapping[str, Any]) -> dict[str, list[str]]:
+def addresses(gateways: Sequence[Mapping[str, Any]], expected: Iterable[str]) -> dict[str, list[str]]:
     """The addresses of the Gateways that are expected, by namespace/name."""
-    return {_key(entry): _addresses(entry) for entry in gateways if _key(entry) in expected}
+    keys = set(expected)
+    return {_key(entry): _addresses(entry) for entry in gateways if _key(entry) in keys}
 
 
 def waiting(

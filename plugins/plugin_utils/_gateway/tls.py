@@ -19,6 +19,11 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_tls im
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import Files, Gateway, Listener
 
 
+def files_of(gateways: Sequence[Gateway]) -> list[Files]:
+    """The files that listeners have their certificates and keys from."""
+    return [listener.files for gateway in gateways for listener in gateway.listeners if listener.files]
+
+
 def check_files(gateways: Sequence[Gateway], texts: Mapping[str, str]) -> None:
     """Refuse files of listeners that are not there, or cannot be used together.
 

@@ -1,0 +1,85 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Serves Gateways; see the module's documentation. Manifests and certificates are read on the control node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import parse_gateways, parse_options
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.manifests import (
+    manifests_of,
+    read_manifests,
+)
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.plan import plan, queries
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.tls import files_of
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Planner
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_sources import download, is_url
+
+_DEFAULT = [{"name": "public", "listeners": [{"name": "http", "protocol": "HTTP", "port": 80, "from": "all"}]}]
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "controller": {"type": "str", "choices": ["nginx", "traefik"], "default": "nginx"},
+    "version": {"type": "str"},
+    "class": {"type": "str"},
+    "namespace": {"type": "str"},
+    "replicas": {"type": "int", "default": 2},
+    "manage_crds": {"type": "bool", "default": True},
+    # Of what lists hold, the planner has better messages than Ansible.
+    "crds": {"type": "raw", "default": []},
+    "manifests": {"type": "raw", "default": []},
+    "gateways": {"type": "raw", "default": _DEFAULT},
+    "take_over": {"type": "bool", "default": False},
+    "remove_crds": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 300},
+    "validate_only": {"type": "bool", "default": False},
+}
+
+
+class ActionModule(ClusterAction):
+    """Reads what the options name on the control node; the planner and the engine do the rest."""
+
+    ARGUMENTS = ARGUMENTS
+    PLANNER = Planner(queries, plan)
+
+    def _prepare(self) -> None:
+        if self._options["state"] == "absent" and not self._options["validate_only"]:
+            return
+        asked = parse_options(self._options)
+        files = files_of(parse_gateways(self._options["gateways"], asked.controller, asked.namespace, asked.prefix))
+        if self._options["validate_only"]:
+            texts = {pair.certificate: self._certificate(pair.certificate) for pair in files}
+            self._options["certificates"] = {path: text for path, text in texts.items() if text}
+            return
+        kinds, others = read_manifests(manifests_of(self._options, asked), self._content)
+        texts = {path: self._certificate(path) for pair in files for path in pair}
+        self._options.update(crd_objects=kinds, manifest_objects=others, files=texts)
+
+    def _content(self, source: str) -> bytes:
+        """The content of a manifest, a URL or the path of a file."""
+        return download(source) if is_url(source) else self._file(source)
+
+    def _certificate(self, path: str) -> str:
+        """The text of a certificate or key; empty where it cannot be read, which the planner refuses."""
+        try:
+            return self._file(path).decode()
+        except (InputError, UnicodeError):
+            return ""
+
+    def _file(self, path: str) -> bytes:
+        """The content of a file, found as the lookup `file` finds it. It may be encrypted by Ansible Vault."""
+        try:
+            real = self._loader.get_real_file(self._find_needle("files", path))
+            try:
+                return Path(real).read_bytes()
+            finally:
+                self._loader.cleanup_tmp_file(real)
+        except (AnsibleError, OSError) as error:
+            raise InputError("%s cannot be read: %s" % (path, getattr(error, "strerror", None) or error)) from None
