@@ -17,6 +17,10 @@ module on a managed host). `with api.entered():` is this thread in the API serve
 process; `api.kubeconfig` is the administrator's. `api.listen()` is a socket there, for a webhook (its certificate:
 api.certificate and api.key). The fixture `controllers` starts those that end namespaces and collect garbage, for the
 rest of the session.
+
+Without ansible-playbook, in milliseconds: `cluster.apply(*objects)`, `cluster.run(plan)` and `cluster.module(PLANNER,
+options)` are the engine in this process, on the API server. With the fixture `proxy` they go through a server that has
+faults (stub.py). `webhook` and `policy` of webhook.py refuse objects.
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ from typing import Iterator
 import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.stub import Proxy
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import in_repository
 
 
@@ -57,3 +63,18 @@ def namespace(api: ApiServer) -> Iterator[str]:
 def controllers(api: ApiServer) -> None:
     """From now on namespaces come to their end, and what belongs to a deleted object goes with it."""
     api.start_controllers()
+
+
+@pytest.fixture
+def proxy(api: ApiServer) -> Iterator[Proxy]:
+    """Stands before the API server, and has the faults that a test gives it."""
+    with Proxy(api) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest, api: ApiServer) -> Cluster:
+    """The engine in this process; by the proxy where a test has one."""
+    if "proxy" in request.fixturenames:
+        return Cluster(api, request.getfixturevalue("proxy").kubeconfig)
+    return Cluster(api)

@@ -30,11 +30,6 @@ from ansible_collections.homelab.loadbalancer.tests.api.webhook import policy, w
 MANY = 500
 
 
-@pytest.fixture
-def cluster(api: ApiServer) -> Cluster:
-    return Cluster(api)
-
-
 def seen(api: ApiServer, namespace: str, plural: str = "configmaps") -> list[str]:
     """The names of the objects of a namespace."""
     listed = api.ask("GET", "/api/v1/namespaces/%s/%s" % (namespace, plural))["items"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 
@@ -21,17 +21,6 @@ from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluste
 from ansible_collections.homelab.loadbalancer.tests.api.objects import config_map, kind, path, service, thing
 from ansible_collections.homelab.loadbalancer.tests.api.stub import DROP, HANG, LOSE, Api, Fault, Proxy
 from ansible_collections.homelab.loadbalancer.tests.api.webhook import webhook
-
-
-@pytest.fixture
-def proxy(api: ApiServer) -> Iterator[Proxy]:
-    with Proxy(api) as made:
-        yield made
-
-
-@pytest.fixture
-def cluster(api: ApiServer, proxy: Proxy) -> Cluster:
-    return Cluster(api, proxy.kubeconfig)
 
 
 def both(namespace: str) -> list[dict[str, Any]]:
@@ -73,6 +62,17 @@ def test_deletion_whose_answer_is_lost_is_complete(
     cluster.run(Plan(steps=[Remove(both(namespace))]))
     assert api.get(path(namespace, "one")) is None
     assert api.get(path(namespace, "two", "services")) is None
+
+
+def test_many_requests_to_an_api_server_that_hangs_end_as_soon_as_one(
+    cluster: Cluster, proxy: Proxy, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_k8s_transport.Transport.__init__, "__defaults__", ("", "", 2.0))
+    proxy.faults.append(Fault("PATCH", HANG))
+    start = time.monotonic()
+    with pytest.raises(UnansweredError):
+        cluster.apply(*[config_map(namespace, "c%d" % number) for number in range(100)])
+    assert time.monotonic() - start < 15
 
 
 def test_connection_that_always_breaks_is_told(cluster: Cluster, proxy: Proxy, namespace: str) -> None:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any, Callable, Iterator
-
-import pytest
+from typing import Any, Callable
 
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Patch, Plan, Remove
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer
@@ -27,12 +25,6 @@ from ansible_collections.homelab.loadbalancer.tests.api.stub import DROP, Fault,
 
 POINTS = 30
 POINTS_OF_KINDS = 4
-
-
-@pytest.fixture
-def proxy(api: ApiServer) -> Iterator[Proxy]:
-    with Proxy(api) as made:
-        yield made
 
 
 def is_killed(api: ApiServer, proxy: Proxy, plan: Plan, skip: int) -> bool:
