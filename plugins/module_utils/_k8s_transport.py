@@ -95,15 +95,26 @@ class Transport:
         return bool(self._configuration.ssl_ca_cert == SERVICE_CERT_FILENAME)
 
     def exchange(self, requests: Sequence[Request]) -> list[Response]:
-        """The answers, in the order of the requests, which are made side by side."""
+        """The answers, in the order of the requests, which are made side by side.
+
+        Where there is none to one of them, those that nobody has begun with are not made: it is their failure, too.
+        """
         headers: dict[str, str] = {"User-Agent": "homelab.loadbalancer"}
         token = self._configuration.auth_settings().get("BearerToken", {}).get("value")
         if token:
             headers["Authorization"] = token
         if len(requests) == 1:
             return [self._answer(requests[0], headers)]
+        failed: list[Response] = []
+
+        def answer(request: Request) -> Response:
+            response = failed[0] if failed else self._answer(request, headers)
+            if response.failure:
+                failed.append(response)
+            return response
+
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-            return list(pool.map(lambda request: self._answer(request, headers), requests))
+            return list(pool.map(answer, requests))
 
     def close(self) -> None:
         self._client.rest_client.pool_manager.clear()
