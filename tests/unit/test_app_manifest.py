@@ -15,8 +15,11 @@ from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.filter.app_manifest import DOCUMENTATION, app_manifest
+from ansible_collections.homelab.loadbalancer.plugins.action.app import ActionModule
+from ansible_collections.homelab.loadbalancer.plugins.doc_fragments import app
+from ansible_collections.homelab.loadbalancer.plugins.filter.app_manifest import app_manifest
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import IMAGE, QUANTITY
+from ansible_collections.homelab.loadbalancer.plugins.modules import app as app_module
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -376,16 +379,20 @@ def test_quantities(text: str, good: bool) -> None:
     assert bool(QUANTITY.match(text)) == good
 
 
-def test_the_filter_and_the_role_say_the_same() -> None:
-    """What differs is only what a filter and a role write differently."""
-    documented = yaml.safe_load(DOCUMENTATION)["options"]
+def test_the_module_and_the_role_say_the_same() -> None:
+    fragment = yaml.safe_load(app.ModuleDocFragment.DOCUMENTATION)["options"]
+    documented = {**fragment, **yaml.safe_load(app_module.DOCUMENTATION)["options"]}
     role = yaml.safe_load((ROOT / "roles/app/meta/argument_specs.yml").read_text())
     variables = role["argument_specs"]["main"]["options"]
-    passed = yaml.safe_load((ROOT / "roles/app/vars/main.yml").read_text())["__app_options"]
-    assert set(documented) - {"_input", "image", "prefix"} == set(OPTIONS) == set(passed)
-    for option in OPTIONS:
+    tasks = yaml.safe_load((ROOT / "roles/app/tasks/main.yml").read_text())
+    passed = next(task["homelab.loadbalancer.app"] for task in tasks if "homelab.loadbalancer.app" in task)
+    assert set(fragment) == set(OPTIONS)
+    assert set(documented) == set(ActionModule.ARGUMENTS) == set(passed) - {"prefix", "kubeconfig", "context"}
+    assert {"app_" + option for option in documented} == {name for name in variables if name.startswith("app_")}
+    for option, said in documented.items():
+        assert passed[option] == "{{ app_%s }}" % option
         for key in ("type", "elements", "choices", "default"):
-            assert documented[option].get(key) == variables["app_" + option].get(key), option
+            assert said.get(key) == variables["app_" + option].get(key), option
 
 
 JUNK = st.recursive(

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Volumes of applications: what they become, what is refused, and which claims stay when their application goes."""
+"""Volumes of applications: what they become, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.app_manifest import app_manifest
-from ansible_collections.homelab.loadbalancer.plugins.filter.app_plan import app_plan
 
 IMAGE = "registry.example.org/team/photos:1.2"
-SITE = {"app.kubernetes.io/part-of": "site"}
 CLAIM = {"name": "data", "path": "/data", "claim": {"size": "5Gi"}}
 
 
@@ -203,40 +201,3 @@ def test_volumes_that_do_not_fit_together_are_refused() -> None:
     alone = {**CLAIM, "claim": {"size": "1Gi", "access_modes": ["ReadWriteOncePod"]}}
     assert refusal(alone, replicas=2).startswith("app_replicas 2 need a volume that several pods may use, and app_vol")
     assert refusal(alone, strategy="RollingUpdate").startswith("app_strategy RollingUpdate has two pods at a time")
-
-
-def _found(*objects: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"kind": one["kind"], "resources": [one], "api_found": True} for one in objects]
-
-
-def _volumes(keep: bool) -> list[dict[str, Any]]:
-    return [{**CLAIM, "claim": {"size": "5Gi", "keep": keep}}]
-
-
-def _kinds(objects: list[dict[str, Any]]) -> list[str]:
-    return [one["kind"] for one in objects]
-
-
-def test_a_claim_stays_with_its_namespace_when_the_application_goes() -> None:
-    labels = {"app.kubernetes.io/managed-by": "homelab.loadbalancer", "app.kubernetes.io/part-of": "site"}
-    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "home", "labels": labels}}
-    there = _found(space, *app_manifest("photos", IMAGE, namespace="home", labels=SITE, volumes=[CLAIM]))
-    gone = app_plan([], there, part_of="site", present=False)
-    assert _kinds(gone["remove"]) == ["Deployment", "Service"]
-    assert gone["kept"] == ["PersistentVolumeClaim home/photos-data"]
-    whole = app_plan([], there, part_of="site", present=False, delete_data=True)
-    assert _kinds(whole["remove"]) == ["Namespace", "PersistentVolumeClaim", "Deployment", "Service"]
-    assert whole["kept"] == []
-
-
-@pytest.mark.parametrize("keep", [True, False])
-def test_a_claim_stays_when_its_entry_goes(keep: bool) -> None:
-    there = _found(*app_manifest("photos", IMAGE, volumes=_volumes(keep)))
-    after = app_plan(app_manifest("photos", IMAGE), there)
-    assert _kinds(after["remove"]) == ([] if keep else ["PersistentVolumeClaim"])
-    assert after["kept"] == (["PersistentVolumeClaim default/photos-data"] if keep else [])
-    # While it is declared, it is neither stale nor worth a word.
-    declared = app_plan(app_manifest("photos", IMAGE, volumes=_volumes(keep)), there)
-    assert (declared["remove"], declared["kept"]) == ([], [])
-    gone = app_plan([], there, present=False)
-    assert ("PersistentVolumeClaim" in _kinds(gone["remove"])) != keep

@@ -12,7 +12,6 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.homelab.loadbalancer.plugins.filter.app_plan import app_plan
 from ansible_collections.homelab.loadbalancer.plugins.filter.httproute_plan import httproute_plan
 from ansible_collections.homelab.loadbalancer.plugins.filter.site_plan import site_plan
 from ansible_collections.homelab.loadbalancer.tests.unit.certificates import certificate
@@ -195,79 +194,3 @@ def test_the_example_of_the_homelab_is_a_site(root: Path) -> None:
         "http://url-shortener.staging.k8s.local/",
         "http://url-shortener.prod.k8s.local/",
     ]
-
-
-def test_what_is_declared_no_more_goes() -> None:
-    old = site_plan([{**APP, "namespace": "prod", "config": {"a": "b"}}])["objects"]
-    new = site_plan([APP])["objects"]
-    plan = app_plan(new, looked_up(*old, *new), "site")
-    assert named(plan["apply"]) == named(new)
-    # Not the namespace, in which others may have something.
-    kinds = ("ConfigMap", "Deployment", "Service")
-    assert named(plan["remove"]) == [(kind, "prod", "web") for kind in kinds]
-
-
-def test_a_namespace_of_others_is_left_alone() -> None:
-    wanted = site_plan([{**APP, "namespace": "prod"}, {**APP, "namespace": "staging", "hostnames": []}])["objects"]
-    there = looked_up(namespace("prod"), namespace("staging", **OURS), namespace("gone", **OURS), *wanted[2:])
-    assert ("Namespace", "", "prod") not in named(app_plan(wanted, there, "site")["apply"])
-    assert ("Namespace", "", "staging") in named(app_plan(wanted, there, "site")["apply"])
-    removed = named(app_plan(wanted, there, "site", present=False)["remove"])
-    assert removed[:2] == [("Namespace", "", "staging"), ("Namespace", "", "gone")]
-    assert sorted(removed[2:]) == sorted(named(wanted[2:]))
-    # Without the name of a declaration it is as it is declared.
-    assert ("Namespace", "", "prod") in named(app_plan(wanted, [])["apply"])
-
-
-def test_an_object_without_a_namespace_is_not_taken_for_another() -> None:
-    (deployment,) = (one for one in site_plan([APP])["objects"] if one["kind"] == "Deployment")
-    bare = {**deployment, "metadata": {"name": "web"}}
-    assert app_plan([bare], looked_up(deployment), "site")["remove"] == []
-
-
-def test_what_is_no_object_is_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"definitions\[0\].metadata.name is missing"):
-        app_plan([{"apiVersion": "v1", "kind": "Pod"}])
-
-
-def content(kind: str, name: str, **metadata: Any) -> dict[str, Any]:
-    """An object of the namespace prod, as k8s_read returns it for the kind *."""
-    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "prod", **metadata}}
-
-
-def test_a_namespace_with_objects_of_others_stays() -> None:
-    wanted = site_plan([{**APP, "namespace": "prod", "hostnames": []}])["objects"]
-    there = looked_up(namespace("prod", **OURS), *wanted[1:])
-    plan = app_plan([], there, "site", present=False)
-    assert plan["look"] == [{"kind": "*", "namespace": "prod"}]
-    usual = [
-        *wanted[1:],
-        content("ServiceAccount", "default"),
-        content("ConfigMap", "kube-root-ca.crt"),
-        content("Secret", "default-token", annotations={"kubernetes.io/service-account.name": "default"}),
-        content("ReplicaSet", "web-1", ownerReferences=[{"kind": "Deployment", "name": "web"}]),
-        content("Endpoints", "web"),
-        content("HTTPRoute", "web", labels=OURS),
-        content("Pod", "going", deletionTimestamp="2026-01-01T00:00:00Z"),
-    ]
-    seen = [*there, {"kind": "*", "resources": usual, "api_found": True}]
-    assert ("Namespace", "", "prod") in named(app_plan([], seen, "site", present=False)["remove"])
-    # A claim of ours that is not removed holds data.
-    foreign = [content("Secret", "precious"), content("PersistentVolumeClaim", "data", labels=OURS)]
-    seen = [*there, {"kind": "*", "resources": usual + foreign, "api_found": True}]
-    plan = app_plan([], seen, "site", present=False)
-    assert named(plan["remove"]) == named(wanted[1:])
-    assert plan["shared"] == [
-        "Namespace prod stays, with what is in it and not of this declaration: PersistentVolumeClaim data, "
-        "Secret precious"
-    ]
-
-
-@pytest.mark.parametrize("source", [{"existing_claim": "photos"}, {"host_path": "/srv/photos"}])
-def test_two_applications_never_have_the_same_data_at_once(source: dict[str, str]) -> None:
-    data = [{"name": "data", "path": "/data", **source}]
-    old, new = (site_plan([{**APP, "name": name, "volumes": data}])["objects"] for name in ("old", "new"))
-    plan = app_plan(new, looked_up(*old), "site")
-    assert named(plan["remove_first"]) == [("Deployment", "default", "old")]
-    assert named(plan["remove"]) == [("Service", "default", "old")]
-    assert app_plan(new, looked_up(*new), "site")["remove_first"] == []

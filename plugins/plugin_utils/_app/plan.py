@@ -1,161 +1,130 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which objects of applications are to be applied, and which are ours and wanted no more. Pure."""
+"""What the module `app` reads of a cluster, and what it does then. Pure."""
 
 from __future__ import annotations
 
-from typing import Any, Collection, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import QUALIFIED, parse_pattern
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
     MANAGED_BY,
     MANAGER,
     PART_OF,
-    by_kind,
-    has_labels,
-    name_of,
     parse_definitions,
 )
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.volumes import is_kept
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import value_or
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.compare import Difference, compare
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import LABEL_NAME, OPTIONS, parse_app
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.objects import app_objects
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
+    Answer,
+    Apply,
+    Plan,
+    Query,
+    Remove,
+    Rollout,
+)
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_sources import load_documents
 
-CLAIM = "PersistentVolumeClaim"
+# The kinds of an application's objects, in the order in which they are applied.
+_KINDS: tuple[dict[str, Any], ...] = (
+    {"kind": "PersistentVolumeClaim"},
+    {"kind": "ConfigMap"},
+    {"kind": "Deployment", "api_version": "apps/v1", "hidden_fields": []},  # who set the replicas is of interest
+    {"kind": "Service"},
+)
 
 
-# What Kubernetes makes by itself in a namespace, or for other objects.
-_INCIDENTAL = ("Endpoints", "EndpointSlice")
-_DEFAULTS = (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"))
-_OF_ACCOUNT = "kubernetes.io/service-account.name"
-MAX_NAMES = 5  # that a message has
+def queries(options: Mapping[str, Any]) -> list[Query]:
+    """What of this declaration is in the cluster: what has the application's name, or that of the declaration.
 
+    options -- those of the module, as `plan` takes them
 
-class Plan(NamedTuple):
-    """What is to be done, in this order, and what stays.
-
-    remove_first -- Deployments that are declared no more, and have the data that a declared one is to have
-    kept -- the claims that are declared no more and stay with their data
-    shared -- sentences about namespaces that stay, because somebody else has objects in them
-    look -- for k8s_read: what is to be known before namespaces may go
+    Raises InputError for what is wrong in them.
     """
-
-    remove_first: list[dict[str, Any]]
-    apply: list[dict[str, Any]]
-    remove: list[dict[str, Any]]
-    kept: list[str]
-    shared: list[str]
-    look: list[dict[str, str]]
-
-
-def plan(
-    wanted: Any,
-    looked_up: Sequence[Mapping[str, Any]],
-    part_of: str = "",
-    present: bool = True,
-    *,
-    delete_data: bool = False,
-    where: str = "definitions",
-) -> Plan:
-    """Compare the declared objects with those of the cluster.
-
-    wanted -- all that is declared
-    looked_up -- the objects that are ours by their labels, and with `part_of` all namespaces; for those that would go,
-        all that is in them, as `look` asks for it
-    part_of -- the name of the declaration; with it a Namespace that somebody else made is left alone, which would go
-        with all that is in it
-    present -- whether the applications are to be there at all
-    delete_data -- whether claims go that would be kept
-    where -- how messages call the list of what is declared
-
-    Raises InputError for what is no object.
-    """
-    cluster = by_kind(looked_up)
-    spaces, contents = cluster.pop("Namespace", []), cluster.pop("*", [])
-    found = [entry for entries in cluster.values() for entry in entries]
-    ours = [entry for entry in spaces if has_labels(entry, {MANAGED_BY: MANAGER, PART_OF: part_of})]
-    foreign = {_key(entry) for entry in spaces if entry not in ours}
-    declared = [entry for entry in parse_definitions(wanted, where) if _key(entry) not in foreign]
-    # Without a namespace it is that of the kubeconfig, which is not known here.
-    keys = {_key(entry) for entry in declared} if present else set()
-    stale = [entry for entry in found if not {_key(entry), _key(entry, "")} & keys]
-    kept = [] if delete_data else [entry for entry in stale if entry["kind"] == CLAIM and is_kept(entry)]
-    names = [name_of(entry) for entry in kept]
-    if present:
-        replicas = {_key(entry): entry["spec"].get("replicas") for entry in found if _owns_replicas(entry)}
-        declared = [_with_replicas(entry, replicas.get(_key(entry))) for entry in declared]
-        claimed = {claim for entry in declared for claim in _data(entry)}
-        first = [entry for entry in stale if claimed.intersection(_data(entry))]
-        later = [entry for entry in stale if entry not in kept and entry not in first]
-        return Plan(first, declared, later, names, [], [])
-    # Each once, and in the order of applying: they are removed in the opposite one.
-    going = {_key(entry): entry for entry in [*ours, *declared, *found]}
-    for entry in kept:
-        # A namespace goes with all that is in it.
-        for key in (_key(entry), ("Namespace", "", entry["metadata"]["namespace"])):
-            going.pop(key, None)
-    look = [{"kind": "*", "namespace": name} for kind, dummy, name in going if kind == "Namespace"]
-    others = _others(contents, going, part_of)
-    for space in others:
-        going.pop(("Namespace", "", space), None)
-    return Plan([], [], [*going.values()], names, [_shared(*each) for each in others.items()], look)
-
-
-def _data(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The claims and folders on nodes of a Deployment that must not run twice at once."""
-    spec = entry.get("spec") or {}
-    if entry["kind"] != "Deployment" or (spec.get("strategy") or {}).get("type") != "Recreate":
+    _declared(options)
+    name, part_of = value_or(options, "name", ""), options["part_of"]
+    if not (name or part_of):
         return []
-    found = []
-    for volume in spec["template"]["spec"].get("volumes") or []:
-        if volume.get("persistentVolumeClaim"):
-            found.append((entry["metadata"].get("namespace") or "", volume["persistentVolumeClaim"]["claimName"]))
-        elif volume.get("hostPath"):
-            found.append(("", volume["hostPath"]["path"]))
-    return found
+    managed = "%s=%s" % (MANAGED_BY, MANAGER)
+    if part_of:
+        own: dict[str, Any] = {"label_selectors": [managed, LABEL_NAME, "%s=%s" % (PART_OF, part_of)]}
+    else:
+        own = {
+            "label_selectors": [managed, "%s=%s" % (LABEL_NAME, name)],
+            "namespace": value_or(options, "namespace", "default"),
+        }
+    return [*([{"kind": "Namespace"}] if part_of else []), *({**kind, **own} for kind in _KINDS)]
 
 
-def _others(
-    contents: Sequence[Mapping[str, Any]], going: Collection[tuple[str, str, str]], part_of: str
-) -> dict[str, list[str]]:
-    """By namespace the objects in it that somebody else made, or that hold data and stay."""
-    found: dict[str, list[str]] = {}
-    for entry in contents:
-        metadata = entry["metadata"]
-        ours = part_of and entry["kind"] != CLAIM and has_labels(entry, {MANAGED_BY: MANAGER, PART_OF: part_of})
-        made = metadata.get("ownerReferences") or metadata.get("deletionTimestamp") or entry["kind"] in _INCIDENTAL
-        default = (entry["kind"], metadata["name"]) in _DEFAULTS
-        token = (metadata.get("annotations") or {}).get(_OF_ACCOUNT) == "default"
-        if not (ours or made or default or token or _key(entry) in going):
-            found.setdefault(metadata["namespace"], []).append("%s %s" % (entry["kind"], metadata["name"]))
-    return found
+def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
+    """What to do in the cluster.
 
+    options -- those of the module; `manifest_files` has pairs of a file's name and text
+    found -- the answers to `queries`, and after them those to the plan's `look`
 
-def _shared(space: str, names: Sequence[str]) -> str:
-    more = len(names) - MAX_NAMES
-    return "Namespace %s stays, with what is in it and not of this declaration: %s%s" % (
-        space,
-        ", ".join(sorted(names)[:MAX_NAMES]),
-        " and %d more" % more if more > 0 else "",
+    Raises InputError for what is wrong in the options.
+    """
+    present = options["state"] == "present"
+    todo = compare(_declared(options), found, options["part_of"], present, delete_data=options["delete_data"])
+    steps: list[Any] = []
+    if todo.remove_first:  # two programs on the same data may destroy it
+        steps.append(Remove(todo.remove_first))
+    if todo.apply:
+        steps.append(Apply(todo.apply, force=options["force_conflicts"]))
+        if options["wait"]:
+            steps.append(Rollout(todo.apply, addresses=options["wait_for_address"]))
+    # Last: what takes their place works by now.
+    removes = options["remove_undeclared"] or not present
+    if todo.remove and removes:
+        steps.append(Remove(todo.remove))
+    undeclared = [] if removes else [_reference(entry) for entry in todo.remove]
+    return Plan(
+        steps=steps,
+        notes=_notes(todo, options["prefix"]),
+        look=todo.look,
+        timeout=options["timeout"],
+        result=lambda outcome: {"addresses": outcome.addresses, "undeclared": undeclared},
     )
 
 
-def _owns_replicas(live: Mapping[str, Any]) -> bool:
-    """Whether nobody but us has set a Deployment's replicas."""
-    managers = {
-        entry.get("manager")
-        for entry in live["metadata"].get("managedFields") or []
-        if "f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {})
-    }
-    return live["kind"] == "Deployment" and managers == {MANAGER}
+def _declared(options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All objects of the declaration, in the order in which they are applied."""
+    prefix, name, part_of = options["prefix"], value_or(options, "name", ""), options["part_of"]
+    if part_of:
+        known = "a label's value: use letters, digits, inner - _ . and 63 at most"
+        parse_pattern(part_of, QUALIFIED, prefix + "part_of", known)
+    objects = parse_definitions(value_or(options, "manifests", []), prefix + "manifests")
+    for file, text in options["manifest_files"]:
+        objects += parse_definitions(load_documents(text.encode(), file), file)
+    if not (name or part_of or objects):
+        raise InputError(
+            "%sname is empty: name the application and its image, or give %smanifests or %smanifest_files"
+            % (prefix, prefix, prefix)
+        )
+    if name and options["state"] == "present":
+        objects += app_objects(parse_app(name, options.get("image"), _app_options(options), prefix))
+    return objects
 
 
-def _with_replicas(entry: dict[str, Any], replicas: int | None) -> dict[str, Any]:
-    """A Deployment that leaves its replicas to somebody else, with those that we set before, for as long as he has not
-    set any: who takes a field out of what he applies, and owns it alone, removes it, and there would be one pod."""
-    if replicas is None or "replicas" in entry["spec"]:
-        return entry
-    return {**entry, "spec": {**entry["spec"], "replicas": replicas}}
+def _app_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the application, with the name of the declaration among its labels."""
+    chosen = {key: options.get(key) for key in OPTIONS}
+    labels = value_or(options, "labels", {})
+    if options["part_of"] and isinstance(labels, dict):
+        chosen["labels"] = {**labels, PART_OF: options["part_of"]}
+    return chosen
 
 
-def _key(entry: Mapping[str, Any], namespace: str | None = None) -> tuple[str, str, str]:
-    metadata = entry["metadata"]
-    space = (metadata.get("namespace") or "") if namespace is None else namespace
-    return entry["kind"], space, metadata["name"]
+def _notes(todo: Difference, prefix: str) -> list[str]:
+    advice = "These hold data, so they are kept. %sdelete_data: true removes them." % prefix
+    return [*todo.kept, *([advice] if todo.kept else []), *todo.shared]
+
+
+def _reference(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells an object from others, and no more of it."""
+    metadata = {key: entry["metadata"][key] for key in ("name", "namespace") if entry["metadata"].get(key)}
+    return {"apiVersion": entry["apiVersion"], "kind": entry["kind"], "metadata": metadata}

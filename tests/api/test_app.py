@@ -1,0 +1,211 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module and role app on a real API server: what they create, keep and remove. Nothing rolls out there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
+
+IMAGE = "registry.example.org/team/web:1"
+CLAIM = {"name": "data", "path": "/data", "claim": {"size": "1Gi"}}
+
+
+class Apps:
+    """The module in one namespace, without its waiting. Several calls are tasks of one run."""
+
+    def __init__(self, api: ApiServer, namespace: str, results: Path) -> None:
+        self.api = api
+        self.namespace = namespace
+        self.results = results
+
+    def __call__(self, *calls: dict[str, Any]) -> list[dict[str, Any]]:
+        """What each call returns. `check` is not an option, and has it run in check mode."""
+        tasks: list[dict[str, Any]] = []
+        for index, call in enumerate(calls):
+            given = {"wait": False, "timeout": 20, "namespace": self.namespace, "image": IMAGE, **call}
+            check = given.pop("check", False)
+            access = {"kubeconfig": "{{ k8s_kubeconfig }}"}
+            task = {"homelab.loadbalancer.app": {**access, **given}, "register": "result_%d" % index}
+            tasks.append({**task, "check_mode": check, "ignore_errors": True})
+        said = "{{ [%s] | to_json }}" % ", ".join("result_%d" % index for index in range(len(calls)))
+        copy = {"content": said, "dest": str(self.results), "mode": "0600"}
+        self.api.play([*tasks, {"ansible.builtin.copy": copy}], "--diff")
+        returned: list[dict[str, Any]] = json.loads(self.results.read_text())
+        return returned
+
+    def names(self, kinds: str = "configmap,deployment,service,persistentvolumeclaim") -> list[str]:
+        """The objects of the namespace, except those that Kubernetes puts into each."""
+        listed = self.api.kubectl("get", kinds, "-n", self.namespace, "-o", "name").out.split()
+        return sorted(name for name in listed if name != "configmap/kube-root-ca.crt")
+
+    def path(self, kind: str, name: str) -> str:
+        group = "/apis/apps/v1" if kind == "deployments" else "/api/v1"
+        return "%s/namespaces/%s/%s/%s" % (group, self.namespace, kind, name)
+
+
+@pytest.fixture
+def apps(api: ApiServer, controllers: None, namespace: str, tmp_path: Path) -> Apps:
+    return Apps(api, namespace, tmp_path / "results.json")
+
+
+def test_from_nothing_to_nothing(apps: Apps) -> None:
+    web: dict[str, Any] = {"name": "web", "config": {"a": "b"}}
+    with apps.api.record() as asked:
+        (predicted,) = apps({**web, "check": True})
+    assert writes(asked) == []
+    made, again, changed, gone, nothing = apps(
+        web,
+        {**web, "check": True},
+        {**web, "replicas": 2},
+        {"name": "web", "state": "absent"},
+        {"name": "web", "state": "absent"},
+    )
+    inside = " %s/web" % apps.namespace
+    objects = ["ConfigMap" + inside, "Deployment" + inside, "Service" + inside]
+    assert made["changes"] == predicted["changes"] == ["create " + name for name in objects]
+    assert made["diff"] == predicted["diff"]
+    assert (again["changed"], again["changes"], again["diff"]) == (False, [], [])
+    assert changed["changes"] == ["update Deployment" + inside]
+    assert (changed["diff"][0]["before"], changed["diff"][0]["after"]) == (
+        {"spec": {"replicas": 1}},
+        {"spec": {"replicas": 2}},
+    )
+    assert gone["changes"] == ["delete " + name for name in reversed(objects)]
+    assert (nothing["changed"], apps.names()) == (False, [])
+
+
+def test_undeclared_objects_removed_foreign_objects_kept(apps: Apps) -> None:
+    apps({"name": "web"})
+    apps.api.kubectl("create", "configmap", "web", "-n", apps.namespace, "--from-literal=of=others")
+    apps.api.kubectl("annotate", "deployment", "web", "-n", apps.namespace, "example.org/note=mine")
+    bare: dict[str, Any] = {"name": "web", "ports": []}
+    same, waiting, changed = apps({"name": "web"}, {**bare, "remove_undeclared": False}, bare)
+    assert not same["changed"]
+    reference = {"name": "web", "namespace": apps.namespace}
+    assert waiting["undeclared"] == [{"apiVersion": "v1", "kind": "Service", "metadata": reference}]
+    assert "delete Service %s/web" % apps.namespace in changed["changes"]
+    assert (changed["undeclared"], apps.names()) == ([], ["configmap/web", "deployment.apps/web"])
+    live = apps.api.get(apps.path("deployments", "web"))
+    assert live is not None and live["metadata"]["annotations"]["example.org/note"] == "mine"
+    # Not by absent, either.
+    apps({"name": "web", "state": "absent", "config": {"of": "ours"}})
+    assert apps.names() == ["configmap/web"]
+
+
+def test_a_conflict_leaves_all_objects_unchanged(apps: Apps) -> None:
+    apps({"name": "web"})
+    apps.api.kubectl("scale", "deployment", "web", "-n", apps.namespace, "--replicas=3")
+    wanted: dict[str, Any] = {"name": "web", "config": {"a": "b"}, "replicas": 2}
+    (refused,) = apps(wanted)
+    assert refused["failed"]
+    assert refused["msg"].startswith("nothing was changed")
+    assert "kubectl" in refused["msg"]
+    assert apps.names() == ["deployment.apps/web", "service/web"]
+    taken, again, left = apps({**wanted, "force_conflicts": True}, wanted, {**wanted, "replicas": None})
+    assert taken["changed"] and not again["changed"]
+    assert not left["changed"]  # we set them, and nobody else has
+    live = apps.api.get(apps.path("deployments", "web"))
+    assert live is not None and live["spec"]["replicas"] == 2
+
+
+def test_a_claim_outlives_its_application(apps: Apps) -> None:
+    claim = "PersistentVolumeClaim %s/web-data" % apps.namespace
+    dummy, gone = apps({"name": "web", "volumes": [CLAIM]}, {"name": "web", "state": "absent", "prefix": "app_"})
+    assert gone["notes"] == [claim, "These hold data, so they are kept. app_delete_data: true removes them."]
+    assert apps.names() == ["persistentvolumeclaim/web-data"]
+    # Its controller is not here to find that no pod uses it.
+    path = apps.path("persistentvolumeclaims", "web-data")
+    apps.api.kubectl("patch", "pvc", "web-data", "-n", apps.namespace, "-p", '{"metadata":{"finalizers":null}}')
+    (deleted,) = apps({"name": "web", "state": "absent", "delete_data": True})
+    assert deleted["changes"] == ["delete " + claim]
+    assert apps.api.get(path) is None
+
+
+def test_two_applications_are_one_declaration(apps: Apps) -> None:
+    site = {"part_of": "site-" + apps.namespace}
+    one, two, none = apps({**site, "name": "one"}, {**site, "name": "two"}, {**site, "name": "", "state": "absent"})
+    assert one["changed"] and two["changed"]
+    assert "delete Deployment %s/one" % apps.namespace in two["changes"]
+    assert none["changes"] == ["delete Service %s/two" % apps.namespace, "delete Deployment %s/two" % apps.namespace]
+    assert apps.names() == []
+
+
+def test_a_namespace_with_objects_of_others_stays(apps: Apps) -> None:
+    labels = {"app.kubernetes.io/managed-by": "homelab.loadbalancer", "app.kubernetes.io/part-of": apps.namespace}
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": apps.namespace, "labels": labels}}
+    apps.api.kubectl("label", "namespace", apps.namespace, *("%s=%s" % one for one in labels.items()))
+    apps.api.kubectl("create", "secret", "generic", "precious", "-n", apps.namespace)
+    site = {"part_of": apps.namespace}
+    made, gone = apps({**site, "name": "web", "manifests": [space]}, {**site, "state": "absent"})
+    assert "create Service %s/web" % apps.namespace in made["changes"]
+    assert gone["notes"] == [
+        "Namespace %s stays, with what is in it and not of this declaration: Secret precious" % apps.namespace
+    ]
+    assert "delete Namespace " + apps.namespace not in gone["changes"]
+
+
+def test_what_the_api_server_refuses_leaves_all_objects_unchanged(apps: Apps) -> None:
+    node_port: dict[str, Any] = {"service_type": "NodePort", "ports": [{"port": 80, "node_port": 30911}]}
+    first, taken, missing, predicted = apps(
+        {"name": "first", **node_port},
+        {"name": "web", **node_port},
+        {"name": "web", "namespace": "missing-" + apps.namespace},
+        {"name": "web", "namespace": "missing-" + apps.namespace, "check": True},
+    )
+    assert first["changed"]
+    assert taken["msg"].startswith(
+        "nothing was changed, because the cluster refuses\nService %s/web: " % apps.namespace
+    )
+    assert "provided port is already allocated" in taken["msg"]
+    assert "there is no namespace missing-%s: create it, or declare it as well" % apps.namespace in missing["msg"]
+    assert [change.split(" ")[0] for change in predicted["changes"]] == ["create", "create"]
+    assert apps.names() == ["deployment.apps/first", "service/first"]
+
+
+def test_a_load_balancer_that_nobody_serves(apps: Apps) -> None:
+    spec = {"type": "LoadBalancer", "loadBalancerClass": "example.org/none", "ports": [{"port": 80}]}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": apps.namespace},
+        "spec": spec,
+    }
+    (late,) = apps({"manifests": [service], "wait": True, "wait_for_address": True, "timeout": 1})
+    assert late["unfinished"] == ["Service %s/web" % apps.namespace]
+    assert "Service %s/web: no load balancer has given it an address" % apps.namespace in late["msg"]
+    assert "MetalLB is not installed" in late["msg"] or "its loadBalancerClass is example.org/none" in late["msg"]
+    status = {"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}}
+    change = json.dumps({"status": status})
+    apps.api.kubectl("patch", "service", "web", "-n", apps.namespace, "--subresource=status", "-p", change)
+    (served,) = apps({"manifests": [service], "wait": True, "wait_for_address": True, "timeout": 1})
+    assert (served["changed"], served["addresses"]) == (False, {apps.namespace + "/web": ["192.0.2.9"]})
+
+
+def test_the_role_publishes_what_the_next_task_needs(
+    api: ApiServer, controllers: None, namespace: str, tmp_path: Path
+) -> None:
+    more = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more", "namespace": namespace}}
+    file = tmp_path / "more.json"
+    file.write_text(json.dumps(more))
+    variables = {"app_namespace": namespace, "app_image": IMAGE, "app_wait": False, "app_manifest_files": [str(file)]}
+    role = {"ansible.builtin.include_role": {"name": "homelab.loadbalancer.app"}}
+    kept = {**role, "vars": {"app_name": "web", "app_ports": [], "app_remove_undeclared": False}}
+    gone = {**role, "vars": {"app_name": "web", "app_state": "absent"}}
+    facts = "{{ app_undeclared | map(attribute='kind') | join(' ') }}, {{ app_rollout.changes | join(' ') }}"
+    show = {"ansible.builtin.debug": {"msg": "left: " + facts}}
+    first = {**role, "vars": {"app_name": "web", "app_volumes": [CLAIM]}}
+    said = " ".join(api.play([first, show, kept, show, gone], **variables).out.split())  # lines are broken
+    names = ["ConfigMap %s/more", "PersistentVolumeClaim %s/web-data", "Deployment %s/web", "Service %s/web"]
+    assert "left: , " + " ".join("create " + name % namespace for name in names) in said
+    # The entry of the volume is gone, too: its claim stays, and the Service waits for its removal.
+    assert "left: Service, update Deployment %s/web" % namespace in said
+    assert "app_delete_data: true removes them." in said
+    left = api.kubectl("get", "configmap,deployment,service,pvc", "-n", namespace, "-o", "name").out.split()
+    assert set(left) - {"configmap/kube-root-ca.crt"} == {"persistentvolumeclaim/web-data"}
