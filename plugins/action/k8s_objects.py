@@ -17,6 +17,7 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model im
     Planner,
     Query,
     Remove,
+    Rollout,
 )
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -25,6 +26,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "field_manager": {"type": "str", "default": MANAGER},
     "force_conflicts": {"type": "bool", "default": False},
+    "wait": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 120},
 }
 
@@ -35,11 +37,12 @@ def queries(options: Mapping[str, Any]) -> Sequence[Query]:
 
 
 def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
-    """One step for all objects."""
+    """One step for all objects, and where it is asked for another one that waits for them."""
     objects = parse_definitions(options["definitions"], options["prefix"] + "definitions")
     if options["state"] == "absent":
         return Plan([Remove(objects)], timeout=options["timeout"])
-    return Plan([Apply(objects, force=options["force_conflicts"])], timeout=options["timeout"])
+    waiting = [Rollout(objects)] if options["wait"] else []
+    return Plan([Apply(objects, force=options["force_conflicts"]), *waiting], timeout=options["timeout"])
 
 
 class ActionModule(ClusterAction):

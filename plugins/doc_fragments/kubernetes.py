@@ -108,9 +108,16 @@ options:
         the other manager.
     type: bool
     default: false
+  wait:
+    description:
+      - Whether to wait until the pods of the Deployments, DaemonSets and StatefulSets among the objects are as declared
+        and available, for O(timeout) seconds, as M(homelab.loadbalancer.k8s_rollout) does. Not in check mode.
+    type: bool
+    default: false
   timeout:
     description:
-      - How many seconds to wait for a CustomResourceDefinition to be established, and for each object to be gone.
+      - How many seconds to wait for a CustomResourceDefinition to be established, for each object to be gone, and with
+        O(wait) for all pods together.
     type: int
     default: 120
 """

@@ -93,4 +93,10 @@ objects:
   returned: success
   type: list
   elements: dict
+unfinished:
+  description: The objects that were not complete, by kind, namespace and name, where the task fails with O(wait).
+  returned: failure
+  type: list
+  elements: str
+  sample: [Deployment default/web]
 """

@@ -55,4 +55,10 @@ notes:
   returned: success
   type: list
   elements: str
+unfinished:
+  description: The objects that were not complete, by kind, namespace and name, where the task fails with O(wait).
+  returned: failure
+  type: list
+  elements: str
+  sample: [Deployment default/web]
 """
