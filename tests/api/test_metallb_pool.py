@@ -6,16 +6,26 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
+import pytest
 
-FIRST = {
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import RefusedError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Planner
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.input import LISTS
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.plan import plan, queries
+from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.objects import pool
+
+FIRST: dict[str, Any] = {
     "pools": [{"name": "public-pool", "addresses": ["172.16.0.100-172.16.0.149"]}],
     "l2_advertisements": [{"name": "public", "pools": ["public-pool"]}],
 }
-SECOND = {
+SECOND: dict[str, Any] = {
     "pools": [
         {"name": "public-pool", "addresses": ["172.16.0.100-172.16.0.139"]},
         {"name": "dns", "addresses": ["172.16.0.140/32"], "auto_assign": False},
@@ -44,6 +54,15 @@ def pools(namespace: str, declared: dict[str, Any] | None = None, **more: Any) -
     """A task of the module."""
     access = {"kubeconfig": "{{ k8s_kubeconfig }}", "namespace": namespace}
     return {"homelab.loadbalancer.metallb_pool": {**access, **(declared or {}), **more}}
+
+
+def run(
+    api: ApiServer, namespace: str, declared: dict[str, Any], check_mode: bool = False, **more: Any
+) -> dict[str, Any]:
+    """What the module returns, in this process."""
+    given: dict[str, Any] = {key: [] for key in LISTS}
+    given.update(state="present", namespace=namespace, gateways=[], facts=[], allow_moves=False, timeout=30, prefix="")
+    return Cluster(api).module(Planner(queries, plan), {**given, **declared, **more}, check_mode)
 
 
 def names(api: ApiServer, namespace: str, plural: str, version: str = "v1beta1") -> list[str]:
@@ -99,71 +118,61 @@ def test_a_declaration_from_nothing_to_nothing(api: ApiServer, namespace: str, t
 
 
 def test_a_second_run_costs_few_requests(api: ApiServer, namespace: str) -> None:
-    api.play([pools(namespace, FIRST)])
+    run(api, namespace, FIRST)
     with api.record() as asked:
-        api.play([pools(namespace, FIRST)])
+        run(api, namespace, FIRST)
     assert writes(asked) == []
-    assert len(asked) <= 12
+    assert len(asked) <= 12  # 8 lists, and which kinds there are
 
 
-def test_pools_of_others_stay(api: ApiServer, namespace: str, tmp_path: Path) -> None:
-    other = {
-        "apiVersion": "metallb.io/v1beta1",
-        "kind": "IPAddressPool",
-        "metadata": {"name": "other", "namespace": namespace},
-        "spec": {"addresses": ["172.16.0.149-172.16.0.210"]},
-    }
-    api.apply("/apis/metallb.io/v1beta1/namespaces/%s/ipaddresspools/other" % namespace, other)
-    apart = {"pools": [{"name": "public-pool", "addresses": ["172.16.0.100-172.16.0.148"]}]}
+def test_pools_of_others_stay(api: ApiServer, namespace: str) -> None:
+    path = "/apis/metallb.io/v1beta1/namespaces/%s/ipaddresspools/other" % namespace
+    api.apply(path, pool(namespace, "other", "172.16.0.149-172.16.0.210"))
+    with pytest.raises(InputError, match="overlaps the pool other in the cluster, which is not ours"):
+        run(api, namespace, FIRST)
+    # One that the API server refuses leaves all else unapplied.
     differs = {"pools": [{"name": "other", "addresses": ["172.16.0.1-172.16.0.9"]}]}
-    overlapping, conflicting, made, removed = run_all(
-        api,
-        tmp_path,
-        pools(namespace, FIRST),
-        pools(namespace, {**differs, "bgp_peers": SECOND["bgp_peers"]}),
-        pools(namespace, apart),
-        pools(namespace, state="absent"),
-    )
-    assert "overlaps the pool other in the cluster, which is not ours" in overlapping["msg"]
-    # What is refused by the API server leaves all else unapplied.
-    assert "nothing was changed" in conflicting["msg"] and "somebody" in conflicting["msg"]
-    assert made["changes"] == ["create IPAddressPool %s/public-pool" % namespace]
-    assert removed["changes"] == ["delete IPAddressPool %s/public-pool" % namespace]
-    assert names(api, namespace, "ipaddresspools") == ["other"]
+    with pytest.raises(RefusedError, match="somebody"):
+        run(api, namespace, differs, bgp_peers=SECOND["bgp_peers"])
     assert names(api, namespace, "bgppeers", "v1beta2") == []
+    apart = {"pools": [{"name": "public-pool", "addresses": ["172.16.0.100-172.16.0.148"]}]}
+    assert run(api, namespace, apart)["changes"] == ["create IPAddressPool %s/public-pool" % namespace]
+    assert run(api, namespace, {}, state="absent")["changes"] == ["delete IPAddressPool %s/public-pool" % namespace]
+    assert names(api, namespace, "ipaddresspools") == ["other"]
 
 
-def test_a_pool_is_renamed_when_its_services_may_move(api: ApiServer, namespace: str, tmp_path: Path) -> None:
+def test_a_pool_is_renamed_when_its_services_may_move(api: ApiServer, namespace: str) -> None:
     give_address(api, namespace, "172.16.0.100")
-    renamed = {"pools": [{**FIRST["pools"][0], "name": "renamed"}]}
-    smaller = {"pools": [{**FIRST["pools"][0], "addresses": ["172.16.0.101-172.16.0.149"]}]}
-    results = run_all(
-        api,
-        tmp_path,
-        pools(namespace, FIRST),
-        pools(namespace, smaller),
-        pools(namespace, state="absent"),
-        pools(namespace, renamed),
-        {**pools(namespace, renamed, allow_moves=True), "check": True},
-        pools(namespace, renamed, allow_moves=True),
-        pools(namespace, renamed),
-    )
+    run(api, namespace, FIRST)
     said = "Service %s/web has 172.16.0.100, which leaves the pool public-pool" % namespace
-    for refused in results[1:4]:
-        assert refused["failed"] and refused["msg"].startswith(said)
-    predicted, made, again = results[4:]
-    place = namespace + "/"
-    assert (
-        made["changes"]
-        == predicted["changes"]
-        == [
-            "delete IPAddressPool %spublic-pool" % place,
-            "create IPAddressPool %srenamed" % place,
-            "delete L2Advertisement %spublic" % place,
-        ]
-    )
+    renamed: dict[str, Any] = {"pools": [{**FIRST["pools"][0], "name": "renamed"}]}
+    smaller = {"pools": [{**FIRST["pools"][0], "addresses": ["172.16.0.101-172.16.0.149"]}]}
+    for declared in (renamed, smaller, {"state": "absent"}):
+        with pytest.raises(InputError, match=said):
+            run(api, namespace, declared)
+    predicted = run(api, namespace, renamed, check_mode=True, allow_moves=True)
+    made = run(api, namespace, renamed, allow_moves=True)
+    expected = [
+        "delete IPAddressPool %s/public-pool",
+        "create IPAddressPool %s/renamed",
+        "delete L2Advertisement %s/public",
+    ]
+    assert made["changes"] == predicted["changes"] == [one % namespace for one in expected]
     assert made["moves"] == made["notes"][:1] == [said]
-    assert not again["changed"]
+    assert not run(api, namespace, renamed)["changed"]
+
+
+def test_a_server_that_cannot_be_used_is_named(api: ApiServer, namespace: str, tmp_path: Path) -> None:
+    good = api.kubeconfig.read_text()
+    closed, expired = tmp_path / "closed", tmp_path / "expired"
+    closed.write_text(json.dumps(api.kubeconfig_of("https://127.0.0.1:1")))
+    expired.write_text(re.sub(r'"token": "[^"]+"', '"token": "expired"', good))
+    files = {"k8s_kubeconfig": str(closed), "expired": str(expired)}
+    other = pools(namespace, FIRST, kubeconfig="{{ expired }}")
+    silent, refused = run_all(api, tmp_path, pools(namespace, FIRST), other, **files)
+    assert silent["msg"].startswith("the API server https://127.0.0.1:1 does not answer (Connection refused): start it")
+    server = "the API server https://127.0.0.1:6443"
+    assert refused["msg"].startswith("%s refuses the credentials of %s (401 Unauthorized)" % (server, expired))
 
 
 def test_the_role_prints_notes_and_names_its_variables(api: ApiServer, namespace: str) -> None:

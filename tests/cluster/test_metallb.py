@@ -1,23 +1,23 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The roles `metallb` and `metallb_pool` on a real cluster: an upgrade, what is refused, and what a removal leaves."""
+"""The roles `metallb` and `metallb_pool` on a real cluster: an upgrade, a renamed pool, and what a removal leaves.
+
+What needs neither pods nor packets is in tests/api.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import (
-    ADMIN,
     IMAGE,
     Cluster,
     Visitor,
-    closed,
     everything,
     recap,
 )
@@ -142,38 +142,8 @@ def test_going_back_removes_what_only_the_newer_one_has(installed: Cluster) -> N
     assert address(installed) == VIP
 
 
-@pytest.mark.parametrize(
-    ("role", "message"),
-    [
-        (pools("172.16.0.149-172.16.0.100"), "is written backwards: write 172.16.0.100-172.16.0.149"),
-        (pools("172.16.0.0/25"), "holds 172.16.0.11, the address of node control1, which would be cut off"),
-        (pools("172.16.0.20-172.16.0.30", metallb_pool_gateways=["172.16.0.21"]), "the address of a gateway"),
-        (pools(metallb_pool_l2_advertisements=[{"name": "public", "pools": ["x"]}]), "pools[0] x is not there"),
-        (pools("172.16.0.101-172.16.0.149"), "Service pools/web has 172.16.0.100, which leaves the pool public-pool"),
-        (pools(name="renamed"), "Service pools/web has 172.16.0.100, which leaves the pool public-pool"),
-        (metallb(metallb_manifest_checksum="0" * 64), "has the SHA-256"),
-        (metallb(metallb_manifest="https://127.0.0.1/x.yaml"), "https://127.0.0.1/x.yaml"),
-        (
-            metallb(metallb_manifest="https://127.0.0.1/x.yaml", metallb_version="9.9.9"),
-            "no checksum of MetalLB 9.9.9 in mode native is known: set metallb_manifest_checksum",
-        ),
-    ],
-)  # fmt: skip
-def test_what_is_refused(installed: Cluster, role: dict[str, Any], message: str) -> None:
-    assert message in refused(installed, role)
-    assert (address(installed), bool(answer(installed, patience=20))) == (VIP, True)
-
-
-def test_a_server_that_cannot_be_used_is_named(installed: Cluster, tmp_path: Path) -> None:
-    good = ADMIN.read_text()
-    server = re.findall(r"server: *(\S+)", good)[0]
-    expired = tmp_path / "expired"
-    expired.write_text(re.sub(r"token: \S+", "token: expired", good))
-    assert "https://172.16.0.11:1 does not answer" in refused(installed, pools(k8s_kubeconfig=closed(tmp_path)))
-    assert "%s refuses the credentials of" % server in refused(installed, metallb(k8s_kubeconfig=str(expired)))
-
-
 def test_a_pool_is_renamed_when_its_services_may_move(installed: Cluster) -> None:
+    """MetalLB's webhook takes no pool that overlaps another one: the old one must be gone before."""
     renamed = pools(name="renamed", metallb_pool_allow_moves=True)
     predicted = installed.roles(renamed, options=("--check", "--diff"))
     output = installed.roles(renamed)
@@ -185,53 +155,3 @@ def test_a_pool_is_renamed_when_its_services_may_move(installed: Cluster) -> Non
     assert not any(recap(installed.roles(renamed)).values())
     installed.roles(pools(metallb_pool_allow_moves=True))
     wait_for(lambda: answer(installed, address(installed) or VIP), "the VIP")
-
-
-def test_pools_of_others_stay(installed: Cluster) -> None:
-    other = {
-        "apiVersion": "metallb.io/v1beta1",
-        "kind": "IPAddressPool",
-        "metadata": {"name": "other", "namespace": "metallb-system"},
-        "spec": {"addresses": ["172.16.0.200-172.16.0.210"]},
-    }
-    installed.kubectl("apply", "-f", "-", stdin=json.dumps(other))
-    try:
-        overlapping = pools("172.16.0.100-172.16.0.149", "172.16.0.210/32")
-        assert "overlaps the pool other in the cluster, which is not ours" in refused(installed, overlapping)
-        assert not any(recap(installed.roles(pools())).values())
-        assert len(installed.objects("ipaddresspools", "-A")) == 2
-    finally:
-        installed.kubectl("delete", "ipaddresspool", "other", "-n", "metallb-system")
-
-
-def test_strict_arp_where_kube_proxy_runs_ipvs(installed: Cluster) -> None:
-    """As kubeadm keeps kube-proxy's configuration; the lab's own kube-proxy does not read it."""
-    config = "kind: KubeProxyConfiguration\nmode: ipvs\nipvs:\n  strictARP: false\n  scheduler: rr\n"
-    proxy = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
-        "data": {"config.conf": config, "other": "stays"},
-    }
-    labels = {"k8s-app": "kube-proxy"}
-    workload = {
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {**POD, "nodeSelector": {"no": "node"}}},
-        },
-    }
-    try:
-        for obj in (proxy, workload):
-            installed.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
-        assert recap(installed.roles(metallb(metallb_version=BEFORE))) == {"operator": 2}
-        read = json.loads(installed.kubectl("get", "configmap", "kube-proxy", "-n", "kube-system", "-o", "json"))
-        assert read["data"] == {"config.conf": config.replace("false", "true"), "other": "stays"}
-        template = installed.kubectl("get", "daemonset", "kube-proxy", "-n", "kube-system", "-o", "yaml")
-        assert "kubectl.kubernetes.io/restartedAt" in template
-        assert not any(recap(installed.roles(metallb(metallb_version=BEFORE))).values())
-    finally:
-        for kind in ("configmap", "daemonset"):
-            installed.kubectl("delete", kind, "kube-proxy", "-n", "kube-system", "--ignore-not-found")
