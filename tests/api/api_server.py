@@ -301,7 +301,7 @@ class ApiServer:
 
     @contextlib.contextmanager
     def record(self) -> Iterator[list[Asked]]:
-        """A list that has, after the block, what others than the test itself asked in it as the administrator."""
+        """A list that has, after the block, what plays and kubectl asked in it, and neither the test nor controllers."""
         found: list[Asked] = []
         start = self._log_size()
         yield found
@@ -310,7 +310,8 @@ class ApiServer:
             file.seek(start)
             lines = file.read(end - start).splitlines()
         events = [json.loads(line) for line in lines]
-        found.extend(asked(event) for event in events if event.get("userAgent") not in ("tests", None))
+        agents = [(event, event.get("userAgent") or "tests") for event in events]
+        found.extend(asked(event) for event, agent in agents if agent != "tests" and not agent.startswith("kube-"))
 
     def _log_size(self) -> int:
         """Where the log ends, when it has all that was answered until now."""
