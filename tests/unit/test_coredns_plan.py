@@ -1,23 +1,33 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role `coredns_zone` does to a cluster, and what it leaves alone."""
+"""What a declared zone does to a cluster, and what it leaves alone."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple, Sequence
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._coredns_plan import Plan, plan
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER, name_of
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone import plan as planner
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
+    Apply,
+    Outcome,
+    Rehearsal,
+    Remove,
+    Rollout,
+)
 
 VIP = "172.16.0.100"
 COREFILE = ".:53 {\n    errors\n    kubernetes cluster.local in-addr.arpa ip6.arpa {\n    }\n    reload\n}"
 IMAGE = "registry.k8s.io/coredns/coredns:v1.12.2"
 LABELS = {"k8s-app": "kube-dns"}
+
+
+NODE = {"address": "172.16.0.11", "port": 30053}
 
 
 def thing(name: str, namespace: str = "kube-system", **rest: Any) -> dict[str, Any]:
@@ -47,7 +57,33 @@ def cluster(**kinds: Any) -> dict[str, Any]:
     }
 
 
-def after(made: Plan, before: dict[str, Any]) -> dict[str, Any]:
+class Made(NamedTuple):
+    """What a plan does, and where the zone is served when the load balancer gives no other address."""
+
+    trial: list[Any]
+    apply: list[Any]
+    remove: list[Any]
+    servers: list[dict[str, Any]]
+
+
+def answers(kinds: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"kind": kind, "api_found": True, "resources": things} for kind, things in kinds.items()]
+
+
+def plan(options: dict[str, Any], kinds: dict[str, Any], got: Sequence[str] = ()) -> Made:
+    """got -- the addresses of the Service in the end"""
+    made = planner.plan(options, answers(kinds))
+    by_type: dict[Any, list[Any]] = {}
+    for step in made.steps:
+        by_type.setdefault(type(step), []).extend(getattr(step, "objects", ()))
+    assert by_type.get(Rollout, []) == by_type.get(Apply, [])
+    outcome = Outcome(addresses={"kube-system/coredns-zone": list(got)} if got else {})
+    assert callable(made.result)
+    trial, applied, removed = (by_type.get(kind, []) for kind in (Rehearsal, Apply, Remove))
+    return Made(trial, applied, removed, made.result(outcome)["servers"])
+
+
+def after(made: Made, before: dict[str, Any]) -> dict[str, Any]:
     """The cluster when a plan was applied to it."""
     cluster = {kind: {entry["metadata"]["name"]: entry for entry in entries} for kind, entries in before.items()}
     for entry in made.apply:
@@ -63,6 +99,7 @@ def after(made: Plan, before: dict[str, Any]) -> dict[str, Any]:
 def declared(**variables: Any) -> dict[str, Any]:
     return {
         "state": "present",
+        "prefix": "coredns_zone_",
         "name": "k8s.local",
         "mode": "cluster",
         "records": [{"name": "web", "addresses": [VIP]}],
@@ -72,6 +109,9 @@ def declared(**variables: Any) -> dict[str, Any]:
         "image": "",
         "replicas": 2,
         "extra": "",
+        "from_routes": True,
+        "trial_timeout": 60,
+        "timeout": 300,
         **variables,
     }
 
@@ -80,14 +120,15 @@ def names(objects: list[dict[str, Any]]) -> list[str]:
     return [name_of(entry).replace("kube-system/", "") for entry in objects]
 
 
-def only(made: Plan, name: str) -> dict[str, Any]:
+def only(made: Made, name: str) -> dict[str, Any]:
+    found: dict[str, Any]
     (found,) = [entry for entry in made.apply if name_of(entry).replace("kube-system/", "") == name]
     return found
 
 
 def test_mode_cluster() -> None:
     made = plan(declared(), cluster())
-    assert names(made.apply) == ["ConfigMap coredns", "Deployment coredns", "Service coredns-zone"]
+    assert names(made.apply) == ["Service coredns-zone", "ConfigMap coredns", "Deployment coredns"]
     assert made.remove == []
     config = only(made, "ConfigMap coredns")
     assert config["data"]["Corefile"].endswith("\n" + COREFILE)
@@ -100,12 +141,12 @@ def test_mode_cluster() -> None:
         ("UDP", 53, 1053, 30053),
         ("TCP", 53, 1053, 30053),
     ]
-    assert made.nodes == [{"address": "172.16.0.11", "port": 30053}]
+    assert made.servers == [NODE]
 
 
 def test_mode_deployment() -> None:
     made = plan(declared(mode="deployment"), cluster())
-    assert names(made.apply) == ["ConfigMap coredns-zone", "Deployment coredns-zone", "Service coredns-zone"]
+    assert names(made.apply) == ["Service coredns-zone", "ConfigMap coredns-zone", "Deployment coredns-zone"]
     spec = only(made, "Deployment coredns-zone")["spec"]
     container = spec["template"]["spec"]["containers"][0]
     assert (spec["replicas"], container["image"]) == (2, IMAGE)
@@ -119,7 +160,7 @@ def test_the_trial_is_a_pod_that_serves_nobody(mode: str) -> None:
     made = plan(declared(mode=mode), cluster())
     config, deployment = made.trial
     assert names(made.trial) == ["ConfigMap coredns-zone-trial", "Deployment coredns-zone-trial"]
-    assert config["data"] == made.apply[0]["data"]
+    assert config["data"] == made.apply[1]["data"]
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     for entry in made.apply:
         selector = entry.get("spec", {}).get("selector")
@@ -150,8 +191,8 @@ def test_a_removal_leaves_what_was_there(mode: str) -> None:
         kind: [name_of({**entry, "kind": kind}) for entry in entries] for kind, entries in cluster().items()
     }
     assert left["ConfigMap"][0]["data"] == {"Corefile": COREFILE}
-    assert (made.trial, made.nodes, made.addresses) == ([], [], [])
-    assert plan(declared(state="absent"), left) == Plan([], [], [], [], [])
+    assert (made.trial, made.servers) == ([], [])
+    assert plan(declared(state="absent"), left) == Made([], [], [], [])
 
 
 def test_from_one_mode_to_the_other_and_back() -> None:
@@ -179,13 +220,13 @@ def test_a_load_balancer(raw: Any, kind: str, annotation: Any, addresses: list[s
     service = only(made, "Service coredns-zone")
     assert service["spec"]["type"] == kind
     assert service["metadata"].get("annotations", {}).get("metallb.io/loadBalancerIPs") == annotation
-    assert made.addresses == addresses
+    assert made.servers == [*({"address": address, "port": 53} for address in addresses), NODE]
 
 
 def test_no_way_from_outside() -> None:
     made = plan(declared(node_port=0), cluster())
     assert only(made, "Service coredns-zone")["spec"]["type"] == "ClusterIP"
-    assert (made.addresses, made.nodes) == ([], [])
+    assert made.servers == []
 
 
 OTHERS_PORT = thing("web", "default", spec={"ports": [{"port": 80, "nodePort": 30053}]})
@@ -236,7 +277,65 @@ def test_what_is_ours_is_in_nobodys_way() -> None:
     labels = {"labels": {MANAGED_BY: MANAGER}}
     status = {"loadBalancer": {"ingress": [{"ip": VIP}]}}
     ours = thing("coredns-zone", metadata=labels, spec={"ports": [{"nodePort": 30053}]}, status=status)
-    assert plan(declared(load_balancer=True), cluster(Service=[ours])).addresses == [VIP]
+    assert plan(declared(load_balancer=True), cluster(Service=[ours])).servers == [{"address": VIP, "port": 53}, NODE]
     elsewhere = {**OTHERS_PORT, "metadata": {"name": "coredns-zone", "namespace": "default"}}
     with pytest.raises(InputError, match="Service default/coredns-zone"):
         plan(declared(), cluster(Service=[elsewhere]))
+
+
+def steps(options: dict[str, Any], kinds: dict[str, Any]) -> list[Any]:
+    return [(type(step), names(getattr(step, "objects", []))) for step in planner.plan(options, answers(kinds)).steps]
+
+
+def test_other_pods_serve_before_the_service_leads_to_them() -> None:
+    own = after(plan(declared(mode="deployment"), cluster()), cluster())
+    dns, service = ["ConfigMap coredns", "Deployment coredns"], ["Service coredns-zone"]
+    made = ["ConfigMap coredns-zone", "Deployment coredns-zone"]
+    there = [(Apply, dns), (Rollout, dns), (Apply, service), (Rollout, service), (Remove, made)]
+    assert steps(declared(), own)[1:] == there
+    back = after(plan(declared(), own), own)
+    assert steps(declared(mode="deployment"), back)[1:] == [
+        (Apply, made), (Rollout, made), (Apply, [*service, *dns]), (Rollout, [*service, *dns]),
+    ]  # fmt: skip
+
+
+def test_a_service_that_is_refused_leaves_the_rest_unapplied() -> None:
+    standing = after(plan(declared(), cluster()), cluster())
+    for kinds in (cluster(), standing):
+        made = planner.plan(declared(node_port=80), answers(kinds))
+        (applied,) = [step for step in made.steps if isinstance(step, Apply)]
+        assert names(list(applied.objects))[0] == "Service coredns-zone"
+
+
+def test_a_new_corefile_is_tried_first() -> None:
+    made = planner.plan(declared(), answers(cluster()))
+    assert [type(step) for step in made.steps] == [Rehearsal, Apply, Rollout]
+    trial, applied, rollout = made.steps
+    assert isinstance(trial, Rehearsal) and isinstance(applied, Apply) and isinstance(rollout, Rollout)
+    assert (trial.timeout, made.timeout, applied.force, rollout.addresses) == (60, 300, True, True)
+    assert "what is not of this role in it is coredns_zone_extra, and in mode" in trial.failure
+
+
+def test_the_servers_are_those_that_the_service_got() -> None:
+    made = plan(declared(load_balancer=True), cluster(), got=[VIP])
+    assert made.servers == [{"address": VIP, "port": 53}, NODE]
+    assert plan(declared(), cluster(), got=[VIP]).servers == [NODE]
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_what_a_killed_run_left_of_its_trial_is_removed(state: str) -> None:
+    standing = after(plan(declared(), cluster()), cluster())
+    labels = {"labels": {MANAGED_BY: MANAGER}}
+    standing["Deployment"].append(thing("coredns-zone-trial", metadata=labels))
+    made = plan(declared(state=state), standing)
+    assert made.trial == [] and "Deployment coredns-zone-trial" in names(made.remove)
+    # A new trial takes its place, and goes.
+    assert plan(declared(ttl=61), standing).remove == []
+
+
+@pytest.mark.parametrize(("from_routes", "state", "routed"), [(True, "present", True), (False, "present", False),
+                                                              (True, "absent", False)])  # fmt: skip
+def test_routes_are_read_where_they_count(from_routes: bool, state: str, routed: bool) -> None:
+    kinds = {query["kind"] for query in planner.queries(declared(from_routes=from_routes, state=state))}
+    assert ("HTTPRoute" in kinds) is ("Gateway" in kinds) is routed
+    assert {"ConfigMap", "Deployment", "Service"} <= kinds

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The zone of the role `coredns_zone`: what is refused, what routes bring, and how its Corefile answers."""
+"""A zone: what is refused, what routes bring, and how its Corefile answers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._coredns_corefile import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone.corefile import (
     BEGIN,
     END,
     corefile,
     with_block,
     without_block,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._coredns_zone import Record, Zone, parse_zone
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone.input import Record, Zone, parse_zone
 
 ZONE = "k8s.local"
 VIP, OTHER = "172.16.0.100", "172.16.0.101"
@@ -31,7 +31,7 @@ def record(name: Any = "web", *addresses: Any, **more: Any) -> dict[str, Any]:
 
 
 def zone(*records: dict[str, Any], routes: Any = (), gateways: Any = ()) -> Zone:
-    return parse_zone(ZONE, 60, list(records), routes, gateways)
+    return parse_zone(ZONE, 60, list(records), routes, gateways, prefix="coredns_zone_")
 
 
 class Answer(NamedTuple):
@@ -124,7 +124,7 @@ def test_a_zone_without_a_name(name: Any) -> None:
 
 def test_a_ttl_that_is_none() -> None:
     with pytest.raises(InputError, match="coredns_zone_ttl soon is not a number of seconds"):
-        parse_zone(ZONE, "soon", [], [], [])
+        parse_zone(ZONE, "soon", [], [], [], prefix="coredns_zone_")
 
 
 def route(*hosts: str, **parent: Any) -> dict[str, Any]:

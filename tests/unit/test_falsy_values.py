@@ -11,10 +11,7 @@ from typing import Any, Callable, NamedTuple
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
-    _coredns_zone,
     _firewalld,
-    _httproute,
-    _httproute_values,
     _ipset_input,
     _iptables_input,
     _ipvs_input,
@@ -28,8 +25,11 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import input as _app
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import volumes as _app_volumes
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone import input as dns_zone
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._endpoints import input as _endpoints
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway import input as _gateway
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute import input as routes
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute import values as routes_values
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool import input as _metallb_pool
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._network_policy import input as _network_policy
 
@@ -72,7 +72,7 @@ TWO_PORTS = {"name": "a", "port": 1}
 
 
 def _rule(rule: dict[str, Any]) -> Any:
-    return _httproute.parse_routes([{**ROUTE, "rules": [rule]}])
+    return routes.parse_routes([{**ROUTE, "rules": [rule]}])
 
 
 def _tables(jump: dict[str, Any]) -> Any:
@@ -247,16 +247,16 @@ MODELS = {
         _gateway._TLS,
     ),
     "route": Model(
-        lambda entry: _httproute.parse_routes([entry]),
+        lambda entry: routes.parse_routes([entry]),
         ROUTE,
         {"namespace": NONE, "hostnames": (LIST,)},
-        _httproute.ROUTE_KEYS,
+        routes.ROUTE_KEYS,
     ),
     "route's gateway": Model(
-        lambda entry: _httproute.parse_routes([{**ROUTE, "gateways": [entry]}]),
+        lambda entry: routes.parse_routes([{**ROUTE, "gateways": [entry]}]),
         {"name": "public"},
         {"namespace": NONE, "listener": NONE},
-        _httproute.GATEWAY_KEYS,
+        routes.GATEWAY_KEYS,
     ),
     "rule": Model(
         _rule,
@@ -271,29 +271,29 @@ MODELS = {
             "response_headers": (MAP,),
             "timeout": NONE,
         },
-        _httproute.RULE_KEYS,
+        routes.RULE_KEYS,
     ),
     "rule without a Service": Model(_rule, {"redirect": {"scheme": "https"}}, {"backends": (LIST,)}),
     "backend": Model(
         lambda entry: _rule({"backends": [{"service": "other"}, entry]}),
         {"service": "web"},
         {"namespace": NONE, "port": NONE, "weight": (ZERO,)},
-        _httproute.BACKEND_KEYS,
+        routes.BACKEND_KEYS,
     ),
     "redirect": Model(
         lambda entry: _rule({"paths": ["/a"], "redirect": entry}),
         {"scheme": "https"},
         {"hostname": NONE, "port": NONE, "path": NONE, "prefix": NONE, "status": NONE, "scheme": NONE},
-        _httproute.REDIRECT_KEYS,
+        routes.REDIRECT_KEYS,
     ),
     "changes of headers": Model(
         lambda entry: _rule({"backends": ["web"], "request_headers": entry}),
         {"add": {"a": "b"}},
         {"set": (MAP,), "add": (MAP,), "remove": (LIST,)},
-        _httproute_values.HEADER_CHANGES,
+        routes_values.HEADER_CHANGES,
     ),
     "record": Model(
-        lambda entry: _coredns_zone.parse_zone("k8s.local", 60, [entry], [], []),
+        lambda entry: dns_zone.parse_zone("k8s.local", 60, [entry], [], []),
         {"name": "web", "addresses": ["192.0.2.1"]},
         {"ttl": (ZERO,)},
     ),

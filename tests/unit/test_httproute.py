@@ -13,14 +13,19 @@ from hypothesis import strategies as st
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import parse_hostname
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute import parse_routes, route_spec
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_values import (
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute import input as declaration
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import route_spec
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.values import (
     METHODS,
     parse_header_changes,
 )
 
 PLAIN: dict[str, Any] = {"name": "web", "gateways": ["main"], "rules": [{"backends": ["web"]}]}
 WEB = {"name": "web", "port": 80, "weight": 1}
+
+
+def parse_routes(raw: Any) -> list[declaration.Route]:
+    return declaration.parse_routes(raw, "httproute_routes")
 
 
 def rule(**parts: Any) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.homelab.loadbalancer.plugins.filter.httproute_plan import httproute_plan
 from ansible_collections.homelab.loadbalancer.plugins.filter.site_plan import site_plan
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import parse_routes, route_spec
 from ansible_collections.homelab.loadbalancer.tests.unit.certificates import certificate
 
 APP: dict[str, Any] = {"name": "web", "image": "example.org/web:1", "hostnames": ["web.k8s.local"]}
@@ -89,7 +89,8 @@ def test_host_names_that_no_certificate_is_for_are_noted() -> None:
 
 def test_the_role_for_routes_takes_the_routes() -> None:
     site = site_plan([APP], GATEWAYS)
-    spec = httproute_plan(site["routes"], looked_up(namespace("default")))["apply"][0]["spec"]
+    (route,) = parse_routes(site["routes"])
+    spec = route_spec(route)
     assert spec["hostnames"] == ["web.k8s.local"]
     assert spec["rules"][0]["backendRefs"][0]["port"] == 80
 

@@ -82,7 +82,6 @@ def test_one_service_is_not_a_declaration_of_services(role: str) -> None:
         ("iptables_lb", "lb_services"),
         ("ipvs_lb", "lb_services"),
         ("vip_failover", "lb_services"),
-        ("httproute", "httproute_routes"),
     ],
 )
 def test_an_undefined_declaration_is_refused_before_all_else(role: str, name: str) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute import GatewayRef, Route, parse_routes
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_cluster import Cluster
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.cluster import Cluster
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import GatewayRef, Route
 
 CONDITIONS = ("Accepted", "ResolvedRefs")
 MAX_LENGTH = 500  # characters of a line
@@ -31,14 +31,12 @@ _HINTS = {
 }
 
 
-def pending(declared: Any, cluster: Cluster) -> list[str]:
+def pending(routes: Sequence[Route], cluster: Cluster) -> list[str]:
     """Lines that say of which routes a Gateway's controller has not said that they work, and why; empty: they all do.
 
     cluster -- Gateways and HTTPRoutes
     """
-    lines = [
-        line for route in parse_routes(declared) for ref in route.gateways for line in _missing(route, ref, cluster)
-    ]
+    lines = [line for route in routes for ref in route.gateways for line in _missing(route, ref, cluster)]
     return [printable(line if len(line) <= MAX_LENGTH else line[:MAX_LENGTH] + " ...") for line in lines]
 
 

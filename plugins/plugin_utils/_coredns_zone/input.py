@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The zone that the role `coredns_zone` declares: its records, checked, and those that HTTPRoutes name.
+"""A declared zone, checked: its records, those that HTTPRoutes name, and how it is reached from outside.
 
-Everything here is pure. The Corefile that serves a zone is in `_coredns_corefile`.
+Everything here is pure. `prefix` is what stands before the options' names in messages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_address
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, parse_number
 
-PREFIX = "coredns_zone_"  # of the role's variables, as messages name them
 MAX_TTL = 86400  # seconds
 
 _LABEL = r"[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?"
@@ -47,20 +46,34 @@ class Zone(NamedTuple):
         return zlib.crc32(repr(tuple(self)).encode()) or 1
 
 
+class Outside(NamedTuple):
+    """How the zone is reached from outside the cluster."""
+
+    node_port: int  # 0: by none
+    balanced: bool
+    addresses: list[str]  # of the load balancer; empty: it chooses
+
+
 def parse_zone(
-    name: Any, ttl: Any, records: Any, routes: Sequence[Mapping[str, Any]], gateways: Sequence[Mapping[str, Any]]
+    name: Any,
+    ttl: Any,
+    records: Any,
+    routes: Sequence[Mapping[str, Any]],
+    gateways: Sequence[Mapping[str, Any]],
+    *,
+    prefix: str = "",
 ) -> Zone:
     """Check a zone, and complete it with the host names of HTTPRoutes, where no record has them.
 
     routes, gateways -- those of the cluster, as its API server shows them
     Raises InputError, which names the entry.
     """
-    zone = parse_name(name)
-    ttl = parse_number(ttl, 0, MAX_TTL, PREFIX + "ttl", "a number of seconds")
+    zone = parse_name(name, prefix)
+    ttl = parse_number(ttl, 0, MAX_TTL, prefix + "ttl", "a number of seconds")
     declared: dict[str, Record] = {}
     places: dict[str, str] = {}
-    for index, entry in enumerate(parse_list(records, PREFIX + "records")):
-        place = "%srecords[%d]" % (PREFIX, index)
+    for index, entry in enumerate(parse_list(records, prefix + "records")):
+        place = "%srecords[%d]" % (prefix, index)
         record = _record(entry, zone, ttl, place)
         if record.name in declared:
             first = places[record.name]
@@ -73,12 +86,26 @@ def parse_zone(
     return Zone(zone, ttl, tuple(sorted({**found, **declared}.values())))
 
 
-def parse_name(raw: Any) -> str:
+def parse_name(raw: Any, prefix: str = "") -> str:
     """Check the name of a zone."""
     name = raw.lower().rstrip(".") if isinstance(raw, str) else ""
     if not _NAME.match(name) or "*" in name:
-        raise InputError("%sname %s is not the name of a zone: write it like k8s.local" % (PREFIX, raw))
+        raise InputError("%sname %s is not the name of a zone: write it like k8s.local" % (prefix, raw))
     return name
+
+
+def parse_outside(options: Mapping[str, Any], prefix: str = "") -> Outside:
+    """Check the port of the nodes and the addresses of the load balancer."""
+    raw, where = options["load_balancer"], prefix + "load_balancer"
+    port = parse_number(options["node_port"], 0, 65535, prefix + "node_port", "a port, or 0 for none,")
+    # Jinja may hand a boolean over as text.
+    raw = {"true": True, "false": False}.get(raw.lower(), raw) if isinstance(raw, str) else raw
+    if isinstance(raw, bool):
+        return Outside(port, raw, [])
+    entries = [raw] if isinstance(raw, str) else parse_list(raw, where)
+    if not entries:
+        raise InputError("%s is empty: give an address, true or false" % where)
+    return Outside(port, True, [parse_address(entry, where)[0] for entry in entries])
 
 
 def in_zone(name: str, zone: str) -> bool:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the routes of the role `httproute` mean in a cluster: for its Gateways, its Services and other routes.
+"""What declared routes mean in a cluster: for its Gateways, its Services and other routes.
 
 Everything here is pure: it judges objects that were looked up before. Which listener takes which route is as in
 sigs.k8s.io/gateway-api, apis/v1/gateway_types.go (Listener, AllowedRoutes) and apis/v1/httproute_types.go (Hostnames).
@@ -9,83 +9,34 @@ sigs.k8s.io/gateway-api, apis/v1/gateway_types.go (Listener, AllowedRoutes) and 
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import meet
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute import (
-    Backend,
-    GatewayRef,
-    Route,
-    parse_routes,
-    route_spec,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_listeners import (
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import Backend, GatewayRef, Route
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.listeners import (
     admits,
     listeners_of,
-    selects,
     serves_routes,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
-    MANAGED_BY,
-    MANAGER,
-    PART_OF,
-    name_of,
-)
-
-GROUP = "gateway.networking.k8s.io"
-VERSIONS = {"ReferenceGrant": GROUP + "/v1beta1", "HTTPRoute": GROUP + "/v1"}
-
-_WITHOUT_API = "the cluster does not know %s: install the Gateway API and a controller first, by the role gateway"
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.objects import Key
 
 # The objects of the cluster by their kinds, namespaces (empty where there is none) and names.
-Cluster = Mapping[Tuple[str, str, str], Mapping[str, Any]]
+Cluster = Mapping[Key, Mapping[str, Any]]
 
 
-class Plan(NamedTuple):
-    """What is to be done, in this order, and what speaks against it."""
+class Secured(NamedTuple):
+    """A host name that an HTTPS listener takes."""
 
-    apply: list[dict[str, Any]]
-    remove: list[dict[str, Any]]  # what is ours and is declared no more
-    faults: list[str]  # why nothing of this may be done
-    unmet: list[str]  # the same, for want of something that another task of the play may bring in a real run
-    notes: list[str]  # parts of rules of which the controller does not say that it knows them
-    secured: list[dict[str, Any]]  # host names that HTTPS listeners take, and the Secrets of their certificates
+    where: str  # how messages call it
+    name: str
+    listener: str  # how messages call it
+    secrets: list[tuple[str, str]]  # namespaces and names of its certificates
 
 
-def plan(declared: Any, cluster: Cluster, part_of: str, missing: Sequence[str] = ()) -> Plan:
-    """Compare the declared routes with the cluster.
-
-    cluster -- all Namespaces, Services, GatewayClasses, Gateways, HTTPRoutes and ReferenceGrants
-    part_of -- the name of the declaration: what has another one is not ours
-    missing -- the kinds among them that the cluster does not know
-    Raises InputError for what is wrong in the declaration by itself.
-    """
-    routes = parse_routes(declared)
-    labels = {MANAGED_BY: MANAGER, PART_OF: parse_label(part_of, "httproute_part_of")}
-    wanted = [*_grants(routes, labels), *((route.where, _route(route, labels)) for route in routes)]
-    declared_keys = {_key(obj) for dummy, obj in wanted}
-    live = {key: obj for key, obj in cluster.items() if key[0] in VERSIONS}
-    ours = {key for key, obj in live.items() if selects({"matchLabels": labels}, obj["metadata"].get("labels") or {})}
-    remove = [_object(*key, {}) for key in sorted(ours - declared_keys, reverse=True)]
-    faults = [
-        "%s is the %s, which is there and is not of this declaration: choose another name, remove that one, or set "
-        "httproute_part_of to its label %s" % (where, name_of(obj), PART_OF)
-        for where, obj in wanted
-        if _key(obj) in live and _key(obj) not in ours
-    ]
-    unmet = [fault for route in routes for fault in _unmet(route, cluster)]
-    if routes and missing:
-        unmet = [_WITHOUT_API % ", ".join(missing)]
-    notes = list(dict.fromkeys(note for route in routes for note in _unknown_features(route, cluster)))
-    secured = [entry for route in routes for entry in _secured(route, cluster)]
-    return Plan([obj for dummy, obj in wanted], remove, faults, unmet, notes, secured)
-
-
-def hostnames(declared: Any, cluster: Cluster) -> dict[str, list[str]]:
+def hostnames(routes: Sequence[Route], cluster: Cluster) -> dict[str, list[str]]:
     """The addresses of the Gateways at which each host name of the routes is served."""
     found: dict[str, list[str]] = {}
-    for route in parse_routes(declared):
+    for route in routes:
         for ref in route.gateways:
             gateway = cluster.get(("Gateway", ref.namespace, ref.name)) or {}
             listed = (gateway.get("status") or {}).get("addresses") or []
@@ -98,51 +49,16 @@ def hostnames(declared: Any, cluster: Cluster) -> dict[str, list[str]]:
     return found
 
 
-def by_name(looked_up: Sequence[Mapping[str, Any]]) -> Cluster:
-    """What homelab.loadbalancer.k8s_read found, so that it is gone through once."""
+def by_name(found: Sequence[Mapping[str, Any]]) -> Cluster:
+    """The answers to queries, so that they are gone through once."""
     return {
         (str(entry["kind"]), str(obj["metadata"].get("namespace") or ""), str(obj["metadata"]["name"])): obj
-        for entry in looked_up
+        for entry in found
         for obj in entry["resources"]
     }
 
 
-def _grants(routes: Sequence[Route], labels: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
-    """What lets routes send requests to Services of other namespaces; each with the first entry that asks for it."""
-    needed: dict[tuple[str, str], list[Backend]] = {}
-    for route in routes:
-        for rule in route.rules:
-            for backend in rule.backends:
-                if backend.namespace != route.namespace:
-                    needed.setdefault((backend.namespace, route.namespace), []).append(backend)
-    grants = []
-    for (namespace, source), backends in needed.items():
-        services = sorted({backend.service for backend in backends})
-        spec = {
-            "from": [{"group": GROUP, "kind": "HTTPRoute", "namespace": source}],
-            "to": [{"group": "", "kind": "Service", "name": service} for service in services],
-        }
-        grant = _object("ReferenceGrant", namespace, "%s-from-%s" % (labels[PART_OF], source), labels)
-        grants.append((backends[0].where, {**grant, "spec": spec}))
-    return grants
-
-
-def _route(route: Route, labels: Mapping[str, str]) -> dict[str, Any]:
-    return {**_object("HTTPRoute", route.namespace, route.name, labels), "spec": route_spec(route)}
-
-
-def _object(kind: str, namespace: str, name: str, labels: Mapping[str, str]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"name": name, "namespace": namespace}
-    if labels:
-        metadata["labels"] = dict(labels)
-    return {"apiVersion": VERSIONS[kind], "kind": kind, "metadata": metadata}
-
-
-def _key(obj: Mapping[str, Any]) -> tuple[str, str, str]:
-    return (str(obj["kind"]), str(obj["metadata"].get("namespace", "")), str(obj["metadata"]["name"]))
-
-
-def _unmet(route: Route, cluster: Cluster) -> Iterator[str]:
+def unmet(route: Route, cluster: Cluster) -> Iterator[str]:
     """What is missing to a route in the cluster."""
     missing = [fault for ref in route.gateways for fault in _gateway_faults(route, ref, cluster)]
     yield from missing
@@ -229,7 +145,7 @@ def _backend_faults(backend: Backend, cluster: Cluster) -> Iterator[str]:
         )  # fmt: skip
 
 
-def _unknown_features(route: Route, cluster: Cluster) -> Iterator[str]:
+def unknown_features(route: Route, cluster: Cluster) -> Iterator[str]:
     """Parts of rules that may have no effect, as far as the GatewayClass lists what its controller knows."""
     for ref in route.gateways:
         gateway = cluster.get(("Gateway", ref.namespace, ref.name)) or {"spec": {}}
@@ -242,8 +158,8 @@ def _unknown_features(route: Route, cluster: Cluster) -> Iterator[str]:
                     yield "%s may have no effect: the GatewayClass %s does not list %s" % (where, name, feature)
 
 
-def _secured(route: Route, cluster: Cluster) -> Iterator[dict[str, Any]]:
-    """Where each host name stands, the listener that takes it, and the namespaces and names of its Secrets."""
+def secured(route: Route, cluster: Cluster) -> Iterator[Secured]:
+    """The host names of a route that HTTPS listeners take."""
     for ref in route.gateways:
         gateway = cluster.get(("Gateway", ref.namespace, ref.name)) or {}
         for listener in _takers(route, ref, gateway, cluster):
@@ -251,12 +167,12 @@ def _secured(route: Route, cluster: Cluster) -> Iterator[dict[str, Any]]:
             for index, name in enumerate(route.hostnames if listener["protocol"] == "HTTPS" else []):
                 both = meet(listener.get("hostname") or "", name)
                 if both and refs:
-                    yield {
-                        "where": "%s.hostnames[%d]" % (route.where, index),
-                        "name": both,
-                        "listener": "the listener %s of the Gateway %s" % (listener["name"], ref.name),
-                        "secrets": [[one.get("namespace") or ref.namespace, one["name"]] for one in refs],
-                    }
+                    yield Secured(
+                        "%s.hostnames[%d]" % (route.where, index),
+                        both,
+                        "the listener %s of the Gateway %s" % (listener["name"], ref.name),
+                        [(one.get("namespace") or ref.namespace, one["name"]) for one in refs],
+                    )
 
 
 def _takers(route: Route, ref: GatewayRef, gateway: Mapping[str, Any], cluster: Cluster) -> list[Mapping[str, Any]]:

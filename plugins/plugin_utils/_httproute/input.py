@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role `httproute` declares, checked, and as HTTPRoutes have it (sigs.k8s.io/gateway-api, apis/v1).
+"""Declared routes, checked, and as HTTPRoutes have them (sigs.k8s.io/gateway-api, apis/v1).
 
-Everything here is pure. What a declaration means for Gateways and Services is in `_httproute_cluster`.
+Everything here is pure. What a declaration means for Gateways and Services is in `cluster`.
 """
 
 from __future__ import annotations
@@ -17,21 +17,19 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values i
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import parse_hostname
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._httproute_values import (
-    parse_header_changes,
-    parse_header_matches,
-    parse_methods,
-    parse_path_match,
-    parse_url_path,
-)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
     check_keys,
     parse_list,
     parse_number,
     value_or,
 )
-
-ROUTES = "httproute_routes"  # how messages call the list
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.values import (
+    parse_header_changes,
+    parse_header_matches,
+    parse_methods,
+    parse_path_match,
+    parse_url_path,
+)
 
 ROUTE_KEYS = ("name", "namespace", "gateways", "hostnames", "rules")
 GATEWAY_KEYS = ("name", "namespace", "listener")
@@ -100,11 +98,14 @@ class Route(NamedTuple):
     rules: list[Rule]
 
 
-def parse_routes(raw: Any) -> list[Route]:
-    """Check the declared routes. Raises InputError, which names the first wrong entry."""
+def parse_routes(raw: Any, where: str = "routes") -> list[Route]:
+    """Check the declared routes; `where` is how messages call the list.
+
+    Raises InputError, which names the first wrong entry.
+    """
     routes: list[Route] = []
-    for index, entry in enumerate(parse_list(raw, ROUTES)):
-        route = _route(entry, "%s[%d]" % (ROUTES, index))
+    for index, entry in enumerate(parse_list(raw, where)):
+        route = _route(entry, "%s[%d]" % (where, index))
         for other in routes:
             if (route.namespace, route.name) == (other.namespace, other.name):
                 raise InputError("%s.name %s is already that of %s" % (route.where, route.name, other.where))

@@ -1,0 +1,65 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The objects of declared routes: HTTPRoutes, and the ReferenceGrants that they need. Everything here is pure."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence, Tuple
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import PART_OF
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import Backend, Route, route_spec
+
+GROUP = "gateway.networking.k8s.io"
+VERSIONS = {"ReferenceGrant": GROUP + "/v1beta1", "HTTPRoute": GROUP + "/v1"}
+
+Key = Tuple[str, str, str]  # kind, namespace (empty where there is none) and name
+
+
+def wanted(routes: Sequence[Route], labels: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
+    """The objects, grants first, each with how messages call the entry that asks for it."""
+    return [*_grants(routes, labels), *((route.where, _route(route, labels)) for route in routes)]
+
+
+def key_of(obj: Mapping[str, Any]) -> Key:
+    """How an object is found in a cluster."""
+    return (str(obj["kind"]), str(obj["metadata"].get("namespace") or ""), str(obj["metadata"]["name"]))
+
+
+def reference(key: Key) -> dict[str, Any]:
+    """An object, down to what it takes to remove it."""
+    kind, namespace, name = key
+    return {"apiVersion": VERSIONS[kind], "kind": kind, "metadata": {"name": name, "namespace": namespace}}
+
+
+def _grants(routes: Sequence[Route], labels: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
+    """What lets routes send requests to Services of other namespaces; each with the first entry that asks for it."""
+    needed: dict[tuple[str, str], list[Backend]] = {}
+    for route in routes:
+        for rule in route.rules:
+            for backend in rule.backends:
+                if backend.namespace != route.namespace:
+                    needed.setdefault((backend.namespace, route.namespace), []).append(backend)
+    grants = []
+    for (namespace, source), backends in needed.items():
+        services = sorted({backend.service for backend in backends})
+        spec = {
+            "from": [{"group": GROUP, "kind": "HTTPRoute", "namespace": source}],
+            "to": [{"group": "", "kind": "Service", "name": service} for service in services],
+        }
+        grant = _object("ReferenceGrant", namespace, "%s-from-%s" % (labels[PART_OF], source), labels)
+        grants.append((backends[0].where, {**grant, "spec": spec}))
+    return grants
+
+
+def _route(route: Route, labels: Mapping[str, str]) -> dict[str, Any]:
+    return {**_object("HTTPRoute", route.namespace, route.name, labels), "spec": route_spec(route)}
+
+
+def _object(kind: str, namespace: str, name: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace, "labels": dict(labels)}
+    return {"apiVersion": VERSIONS[kind], "kind": kind, "metadata": metadata}
+
+
+def _key(obj: Mapping[str, Any]) -> tuple[str, str, str]:
+    return (str(obj["kind"]), str(obj["metadata"].get("namespace", "")), str(obj["metadata"]["name"]))

@@ -1,0 +1,222 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module and role `coredns_zone` on a real API server, with Deployments and addresses that the tests play."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from typing import Any, Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.action import coredns_zone as action
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import FailedError, RefusedError
+from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, Refused, writes
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+
+SPACE = "kube-system"
+CORE, APPS = "/api/v1/namespaces/" + SPACE, "/apis/apps/v1/namespaces/" + SPACE
+COREFILE = ".:53 {\n    errors\n    kubernetes cluster.local in-addr.arpa ip6.arpa {\n    }\n    reload\n}\n"
+LABELS = {"k8s-app": "kube-dns"}
+MERGE = "application/merge-patch+json"
+VIP, NODE = "192.0.2.53", "192.0.2.11"
+RECORDS = [{"name": "web", "addresses": ["192.0.2.80"]}]
+OURS = ("coredns-zone", "coredns-zone-trial")
+
+
+class Lab:
+    """The module, on a cluster with a CoreDNS as kubeadm installs it.
+
+    broken -- Deployments whose pods never become ready
+    """
+
+    def __init__(self, api: ApiServer) -> None:
+        self.api = api
+        self.broken: set[str] = set()
+
+    def __call__(self, *calls: dict[str, Any]) -> list[dict[str, Any]]:
+        """What each call of the module returns. `check` is not an option, and has it run in check mode."""
+        cluster = Cluster(self.api)
+        defaults = {key: spec.get("default") for key, spec in action.ARGUMENTS.items()}
+        returned: list[dict[str, Any]] = []
+        for call in calls:
+            options = {**defaults, "records": RECORDS, "from_routes": False, "timeout": 20, **call}
+            check = options.pop("check", False)
+            try:
+                returned.append(cluster.module(action.ActionModule.PLANNER, options, check))
+            except (InputError, RefusedError) as error:
+                returned.append({"failed": True, "msg": str(error), "changes": []})
+            except FailedError as error:
+                returned.append({"failed": True, "msg": str(error), "changes": error.outcome.changes})
+        return returned
+
+    def names(self) -> list[str]:
+        """All that is ours."""
+        listed = self.api.kubectl("get", "configmap,deployment,service", "-n", SPACE, "-o", "name").out.split()
+        return sorted(name for name in listed if name.split("/")[1] in OURS)
+
+    def corefile(self) -> str:
+        return str(self.api.get(CORE + "/configmaps/coredns")["data"]["Corefile"])
+
+    def make_dns(self) -> None:
+        container = {"name": "coredns", "image": "registry.k8s.io/coredns/coredns:v1.12.2"}
+        volumes = [{"name": "config", "configMap": {"name": "coredns"}}]
+        template = {"metadata": {"labels": LABELS}, "spec": {"containers": [container], "volumes": volumes}}
+        spec = {"replicas": 2, "selector": {"matchLabels": LABELS}, "template": template}
+        data = {"Corefile": COREFILE}
+        self.api.ask("POST", CORE + "/configmaps", {"metadata": {"name": "coredns"}, "data": data})
+        self.api.ask("POST", APPS + "/deployments", {"metadata": {"name": "coredns"}, "spec": spec})
+        self.api.ask("POST", "/api/v1/nodes", {"metadata": {"name": "node1"}})
+        addresses = [{"type": "InternalIP", "address": NODE}]
+        self.api.ask("PATCH", "/api/v1/nodes/node1/status", {"status": {"addresses": addresses}}, MERGE)
+
+    def remove_all(self) -> None:
+        paths = [CORE + "/configmaps/coredns", APPS + "/deployments/coredns", "/api/v1/nodes/node1"]
+        paths += [CORE + "/services/coredns-zone"]
+        paths += ["%s/%s" % (kind, name) for kind in (CORE + "/configmaps", APPS + "/deployments") for name in OURS]
+        for path in paths:
+            with contextlib.suppress(Refused):
+                self.api.ask("DELETE", path)
+
+    def act(self) -> None:
+        """What the controllers of Deployments and of load balancers do."""
+        for one in self.api.get(APPS + "/deployments")["items"]:
+            name, wanted = one["metadata"]["name"], one["spec"]["replicas"]
+            keys = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+            status = {**dict.fromkeys(keys, wanted), "observedGeneration": one["metadata"]["generation"]}
+            if name not in self.broken and not status.items() <= (one.get("status") or {}).items():
+                self.set_status("%s/deployments/%s" % (APPS, name), status)
+        service = self.api.get(CORE + "/services/coredns-zone")
+        if service and service["spec"]["type"] == "LoadBalancer" and not service["status"]["loadBalancer"]:
+            self.set_status(CORE + "/services/coredns-zone", {"loadBalancer": {"ingress": [{"ip": VIP}]}})
+
+    def set_status(self, path: str, status: dict[str, Any]) -> None:
+        with contextlib.suppress(Refused):  # it went in the meantime
+            self.api.ask("PATCH", path + "/status", {"status": status}, MERGE)
+
+
+@pytest.fixture
+def lab(api: ApiServer, controllers: None) -> Iterator[Lab]:
+    made = Lab(api)
+    end = threading.Event()
+
+    def work() -> None:
+        while not end.wait(0.1):
+            made.act()
+
+    thread = threading.Thread(target=work)
+    try:
+        made.make_dns()
+        thread.start()
+        yield made
+    finally:
+        end.set()
+        thread.join()
+        made.remove_all()
+
+
+def objects(verb: str, *names: str) -> list[str]:
+    return ["%s %s" % (verb, name.replace(" ", " %s/" % SPACE)) for name in names]
+
+
+OWN = ("ConfigMap coredns-zone", "Deployment coredns-zone", "Service coredns-zone")
+
+
+def test_in_the_clusters_own_coredns_from_nothing_to_nothing(lab: Lab) -> None:
+    with lab.api.record() as asked:
+        (predicted,) = lab({"check": True})
+    assert writes(asked) == []
+    made, again, more, gone, nothing = lab(
+        {},
+        {},
+        {"records": [*RECORDS, {"name": "db", "addresses": ["192.0.2.81"]}]},
+        {"state": "absent"},
+        {"state": "absent"},
+    )
+    dns = objects("update", "ConfigMap coredns", "Deployment coredns")
+    assert made["changes"] == predicted["changes"] == [*objects("create", "Service coredns-zone"), *dns]
+    assert made["diff"] == predicted["diff"]
+    assert made["servers"] == predicted["servers"] == [{"address": NODE, "port": 30053}]
+    assert (again["changed"], again["changes"], again["diff"]) == (False, [], [])
+    assert more["changes"] == dns
+    assert gone["changes"] == [*dns, *objects("delete", "Service coredns-zone")]
+    assert (nothing["changed"], nothing["servers"]) == (False, [])
+    # Not even a trial is left.
+    assert (lab.names(), lab.corefile()) == ([], COREFILE)
+
+
+def test_as_a_deployment_of_its_own_and_back(lab: Lab) -> None:
+    own = {"mode": "deployment", "load_balancer": True}
+    first, made, again, back = lab({}, own, own, {"load_balancer": True})
+    assert first["changed"] and not again["changed"]
+    dns = objects("update", "ConfigMap coredns", "Deployment coredns")
+    created = objects("create", *OWN[:2])
+    assert made["changes"] == [*created, *objects("update", OWN[2]), *dns]
+    assert made["servers"] == [{"address": VIP, "port": 53}, {"address": NODE, "port": 30053}]
+    assert sorted(back["changes"]) == sorted([*dns, *objects("update", OWN[2]), *objects("delete", *OWN[:2])])
+    assert lab.names() == ["service/coredns-zone"] and "BEGIN homelab.loadbalancer" in lab.corefile()
+
+
+@pytest.mark.parametrize("mode", ["cluster", "deployment"])
+def test_a_corefile_that_coredns_refuses_changes_nothing(lab: Lab, mode: str) -> None:
+    lab.broken.add("coredns-zone-trial")
+    with lab.api.record() as asked:
+        (refused,) = lab({"mode": mode, "trial_timeout": 1})
+    assert refused["failed"] and refused["changes"] == []
+    assert refused["msg"].startswith("CoreDNS does not start with the new Corefile, so nothing was changed.")
+    assert "Deployment kube-system/coredns-zone-trial: " in refused["msg"]
+    assert all("coredns-zone-trial" in one.path for one in writes(asked))
+    assert (lab.names(), lab.corefile()) == ([], COREFILE)
+
+
+def test_what_is_taken_or_refused_changes_nothing(lab: Lab, namespace: str) -> None:
+    taken = {"metadata": {"name": "taken"}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30054}]}}
+    lab.api.ask("POST", "/api/v1/namespaces/%s/services" % namespace, taken)
+    foreign = {"metadata": {"name": "coredns-zone"}, "data": {"Corefile": ""}}
+    try:
+        with lab.api.record() as asked:
+            port, outside, name = lab(
+                {"node_port": 30054},
+                {"node_port": 80},
+                {"records": [{"name": "web.example.org", "addresses": [VIP]}]},
+            )
+            lab.api.ask("POST", CORE + "/configmaps", foreign)
+            (owned,) = lab({})
+    finally:
+        lab.api.ask("DELETE", "/api/v1/namespaces/%s/services/taken" % namespace)
+    # The API server checks whether a node port is one when it is applied, and not in a dry run.
+    done = [one for one in writes(asked) if one.status < 300 and not one.path.endswith("-trial")]
+    assert done == [] and outside["changes"] == []
+    assert port["msg"].startswith("node_port 30054 is already that of Service %s/taken" % namespace)
+    assert outside["msg"].startswith("Service kube-system/coredns-zone: ") and "valid range" in outside["msg"]
+    assert name["msg"].startswith("records[0].name web.example.org is outside the zone k8s.local")
+    assert owned["msg"].startswith("ConfigMap kube-system/coredns-zone is not of this role")
+
+
+def test_what_a_killed_run_left_of_its_trial_goes(lab: Lab) -> None:
+    lab({})
+    labels = {"app.kubernetes.io/managed-by": "homelab.loadbalancer"}
+    lab.api.ask("POST", CORE + "/configmaps", {"metadata": {"name": "coredns-zone-trial", "labels": labels}})
+    (again,) = lab({})
+    assert again["changes"] == objects("delete", "ConfigMap coredns-zone-trial")
+    assert lab.names() == ["service/coredns-zone"]
+
+
+def test_the_role_and_who_only_asks_for_the_servers(lab: Lab) -> None:
+    role = {"ansible.builtin.import_role": {"name": "homelab.loadbalancer.coredns_zone"}}
+    ask = {"ansible.builtin.import_role": {"name": "homelab.loadbalancer.coredns_zone", "tasks_from": "servers"}}
+    expected = [{"address": NODE, "port": 30053}]
+    check = {"ansible.builtin.assert": {"that": "coredns_zone_servers == %s" % expected}, "tags": ["configure"]}
+    variables = {"coredns_zone_records": RECORDS, "coredns_zone_timeout": 20}
+    with lab.api.record() as asked:
+        said = lab.api.play([ask, check], "--diff", **variables).out
+    assert "changed=0" in said and "Corefile" not in said and writes(asked) == []
+    for changed in (1, 0):
+        said = lab.api.play([role, check], "--tags", "configure", **variables).out
+        assert "changed=%d" % changed in said
+    said = lab.api.play([role], rc=2, **{**variables, "coredns_zone_name": "cluster.local"}).out
+    assert "coredns_zone_name cluster.local would hide names of the zone cluster.local" in re.sub(r"\s+", " ", said)
