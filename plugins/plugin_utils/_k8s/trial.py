@@ -45,6 +45,7 @@ class Trial:
     fault: str = ""
     transient: bool = False  # whether the fault may pass by itself
     policy: str = ""  # of a deletion
+    homeless: bool = False  # whether its namespace is not there yet
 
     @property
     def request(self) -> Request:
@@ -108,7 +109,20 @@ class Trials:
         requests = [applying(trial, self._manager, step.force, dry=True) for trial in left]
         for trial, response in zip(left, self._server.exchange(requests)):
             self._judge(trial, response)
+        self._try_elsewhere([trial for trial in left if trial.homeless and not trial.fault])
         return trials
+
+    def _try_elsewhere(self, trials: Sequence[Trial]) -> None:
+        """What is for a namespace that is not there yet is tried as an object of the namespace `default`.
+
+        Only what the API server says of the object itself counts, and not who may do what there, or which names are
+        taken.
+        """
+        requests = [_elsewhere(trial.definition, trial.kind) for trial in trials if trial.kind]
+        for trial, response in zip(trials, self._server.exchange(requests)):
+            said = message_of(response) if response.status in (400, 422) else ""
+            if said and "denied" not in said:
+                trial.fault = said
 
     def remove(self, step: Remove) -> list[Trial]:
         """What removing objects would do, in the order in which they are removed."""
@@ -203,7 +217,7 @@ class Trials:
         namespace = str(one["metadata"].get("namespace"))
         if response.status == 404 and _UNKNOWN_NAMESPACE.search(said):
             if self._check_mode or namespace in self._namespaces:
-                trial.verb, trial.after = "create", shown(one)
+                trial.verb, trial.after, trial.homeless = "create", shown(one), True
             else:
                 trial.fault = "there is no namespace %s: create it, or declare it as well" % namespace
             return
@@ -214,6 +228,12 @@ def applying(trial: Trial, manager: str, force: bool, dry: bool = False) -> Requ
     """The request of a server-side apply."""
     query = [("fieldManager", manager), ("force", "true" if force else "false"), *([_DRY] if dry else [])]
     return trial.request._replace(query=query)
+
+
+def _elsewhere(one: Object, kind: Kind) -> Request:
+    """The request that tries to create an object in the namespace `default`."""
+    moved = {**one, "metadata": {**one["metadata"], "namespace": "default"}}
+    return Request("POST", kind.path("default"), [("fieldValidation", "Strict"), _DRY], body=moved)
 
 
 def patching(step: Patch, kind: Kind, dry: bool = False) -> Request:
