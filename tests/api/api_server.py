@@ -301,7 +301,7 @@ class ApiServer:
 
     @contextlib.contextmanager
     def record(self) -> Iterator[list[Asked]]:
-        """A list that has, after the block, what plays and kubectl asked in it, and neither the test nor controllers."""
+        """A list that has, after the block, what plays and kubectl asked in it; not the test, and not controllers."""
         found: list[Asked] = []
         start = self._log_size()
         yield found

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 import yaml
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import RefusedError
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Outcome, Patch, Plan, Remove
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import FailedError, RefusedError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
+    Apply,
+    Outcome,
+    Patch,
+    Plan,
+    Planner,
+    Remove,
+)
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
 from ansible_collections.homelab.loadbalancer.tests.api.objects import (
@@ -25,6 +32,7 @@ from ansible_collections.homelab.loadbalancer.tests.api.objects import (
     service,
     thing,
 )
+from ansible_collections.homelab.loadbalancer.tests.api.stub import Fault, Proxy
 from ansible_collections.homelab.loadbalancer.tests.api.webhook import policy, webhook
 
 MANY = 500
@@ -61,6 +69,7 @@ def test_object_refused_by_the_api_server_leaves_others_unapplied(
     refused(api, cluster, namespace, service(namespace, "web", {"name": "http", "port": 70000}), "between 1 and 65535")
     refused(api, cluster, namespace, pool(namespace, "web") | {"spec": {"addresses": [7]}}, "spec.addresses")
     refused(api, cluster, namespace, config_map(namespace, "Web!"), "RFC 1123")
+    refused(api, cluster, namespace, service(namespace, "web", typo=1), "typo")
 
 
 def test_object_refused_by_a_webhook_leaves_others_unapplied(api: ApiServer, cluster: Cluster, namespace: str) -> None:
@@ -108,6 +117,26 @@ def test_missing_namespace_or_kind_leaves_others_unapplied(api: ApiServer, clust
         assert writes(asked) == []
         # An earlier task may bring it, which has not done so in check mode.
         assert len(cluster.apply(config_map(namespace, "before"), wrong, check_mode=True).changes) == 2
+
+
+def test_wrong_object_of_a_new_namespace_leaves_all_unapplied(api: ApiServer, cluster: Cluster) -> None:
+    """It cannot be tried where it is to be."""
+    name = api.new_namespace("n") + "-new"
+    space = thing("v1", "Namespace", "", name)
+    for wrong, message in (
+        (service(name, "web", {"name": "http", "port": 70000}), "between 1 and 65535"),
+        (service(name, "web", typo=1), "typo"),
+        (pool(name, "web") | {"spec": {"addresses": [7]}}, "spec.addresses"),
+        (config_map(name, "Web!"), "RFC 1123"),
+    ):
+        for check_mode in (True, False):
+            with api.record() as asked, pytest.raises(RefusedError, match=message):
+                cluster.apply(space, config_map(name, "before"), wrong, check_mode=check_mode)
+            assert writes(asked) == []
+    # Names that are taken there, and policies of that namespace, are no reason.
+    api.apply(path("default", "taken"), config_map("default", "taken"))
+    with policy(api, "default", "object.metadata.name != 'good'", "good is not allowed"):
+        assert len(cluster.apply(space, config_map(name, "taken"), config_map(name, "good")).changes) == 3
 
 
 def test_all_refusals_are_told_at_once(cluster: Cluster, namespace: str) -> None:
@@ -277,6 +306,15 @@ def test_values_of_secrets_are_in_no_diff(api: ApiServer, cluster: Cluster, name
 # Several at once, and many.
 
 
+def run_all(run: Callable[[int], None]) -> None:
+    """Three at once."""
+    threads = [threading.Thread(target=run, args=(which,)) for which in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def test_two_runs_at_once_do_not_lose_objects(api: ApiServer, cluster: Cluster) -> None:
     """Of one namespace, which both bring, and of one kind."""
     name = api.new_namespace("n") + "-shared"
@@ -292,11 +330,7 @@ def test_two_runs_at_once_do_not_lose_objects(api: ApiServer, cluster: Cluster) 
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=run, args=(which,)) for which in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_all(run)
     assert failures == []
     assert len(seen(api, name)) == 30
     assert len(api.ask("GET", "/apis/%s/v1/namespaces/%s/gadgets" % (group, name))["items"]) == 15
@@ -312,11 +346,7 @@ def test_two_runs_at_once_on_one_object_end_in_one_of_them(api: ApiServer, clust
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=run, args=(which,)) for which in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_all(run)
     assert failures == []
     data = api.get(path(namespace, "web"))["data"]
     assert data["one"] == data["two"]
@@ -345,6 +375,97 @@ def test_many_objects_take_at_most_twice_the_time_of_kubectl(api: ApiServer, clu
 
 
 # Removal.
+
+
+def labelled(namespace: str, name: str, owner: str) -> dict[str, Any]:
+    one = config_map(namespace, name)
+    return {**one, "metadata": {**one["metadata"], "labels": {"owner": owner}}}
+
+
+PRUNING = Planner(
+    lambda options: [
+        {"kind": "ConfigMap", "namespace": options["namespace"], "label_selectors": ["owner=" + options["owner"]]}
+    ],
+    lambda options, found: Plan(
+        steps=[
+            Apply([labelled(options["namespace"], name, options["owner"]) for name in options["names"]]),
+            Remove([one for one in found[0]["resources"] if one["metadata"]["name"] not in options["names"]]),
+        ]
+    ),
+)
+
+
+def test_undeclared_objects_are_pruned_and_others_kept(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+    cluster.apply(config_map(namespace, "by-hand"), labelled(namespace, "other", "neighbour"))
+
+    def declared(*names: str, check_mode: bool = False) -> list[str]:
+        options = {"namespace": namespace, "owner": "us", "names": list(names)}
+        changes: list[str] = cluster.module(PRUNING, options, check_mode)["changes"]
+        return [change.replace(" ConfigMap %s/" % namespace, " ") for change in changes]
+
+    assert declared("one", "two") == ["create one", "create two"]
+    for check_mode in (True, False):
+        assert declared("two", "three", check_mode=check_mode) == ["create three", "delete one"]
+    assert declared("two", "three") == []
+    assert seen(api, namespace) == ["by-hand", "other", "three", "two"]
+    assert declared() == ["delete two", "delete three"]
+    assert declared() == []
+
+
+def test_pruning_runs_at_once_keep_each_others_objects(api: ApiServer, namespace: str) -> None:
+    failures: list[BaseException] = []
+
+    def run(which: int) -> None:
+        try:
+            for number in range(4):
+                names = ["c%d-%d" % (which, each) for each in range(number, number + 4)]
+                options = {"namespace": namespace, "owner": "run%d" % which, "names": names}
+                Cluster(api).module(PRUNING, options)
+        except BaseException as error:
+            failures.append(error)
+
+    run_all(run)
+    assert failures == []
+    assert seen(api, namespace) == sorted("c%d-%d" % (which, each) for which in range(3) for each in range(3, 7))
+
+
+def test_refused_removal_leaves_all_as_it_is(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+    cluster.apply(config_map(namespace, "one"), config_map(namespace, "web"))
+    with policy(api, namespace, "oldObject.metadata.name != 'web'", "web must stay", operation="DELETE"):
+        plan = Plan(
+            steps=[
+                Apply([config_map(namespace, "new")]),
+                Remove([config_map(namespace, "one"), config_map(namespace, "web")]),
+            ]
+        )
+        with pytest.raises(RefusedError, match="web must stay"):
+            cluster.run(plan)
+    assert seen(api, namespace) == ["one", "web"]
+
+
+def test_removal_that_a_finalizer_holds_up_ends_by_the_timeout(
+    api: ApiServer, cluster: Cluster, namespace: str
+) -> None:
+    held = config_map(namespace, "one")
+    held["metadata"]["finalizers"] = ["homelab.test/hold"]
+    cluster.apply(held)
+    plan = Plan(steps=[Remove([held])], timeout=1)
+    with pytest.raises(FailedError, match=r"is still there after 1 s: its finalizers homelab.test/hold wait"):
+        cluster.run(plan)
+    api.ask("PATCH", path(namespace, "one"), {"metadata": {"finalizers": None}}, "application/merge-patch+json")
+    assert unchanged(cluster.run(plan))
+
+
+def test_write_refused_after_its_trial_tells_what_was_done(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+    """As by a quota that was used up in between. The next run completes it."""
+    objects = [config_map(namespace, "one"), service(namespace, "two"), config_map(namespace, "three")]
+    with Proxy(api) as proxy:
+        proxy.faults.append(Fault("PATCH .*/services", (403, "exceeded quota"), skip=1))  # after the dry run
+        with pytest.raises(FailedError, match="Service %s/two: exceeded quota" % namespace) as caught:
+            Cluster(api, proxy.kubeconfig).apply(*objects)
+    assert caught.value.outcome.changes == ["create ConfigMap %s/one" % namespace]
+    assert seen(api, namespace) == ["one"]
+    assert len(cluster.apply(*objects).changes) == 2
 
 
 def test_removal_is_in_the_opposite_order_and_skips_what_is_not_there(

@@ -90,12 +90,19 @@ def webhook(api: ApiServer, namespace: str, judge: Judge) -> Iterator[Webhook]:
 
 
 @contextlib.contextmanager
-def policy(api: ApiServer, namespace: str, expression: str, message: str) -> Iterator[None]:
-    """A ValidatingAdmissionPolicy: of each ConfigMap of a namespace the expression must hold."""
+def policy(api: ApiServer, namespace: str, expression: str, message: str, operation: str = "") -> Iterator[None]:
+    """A ValidatingAdmissionPolicy: of each ConfigMap of a namespace the expression must hold, in one operation or when
+    it is created and updated."""
     name = "judge-" + namespace
-    marked = "object.metadata.name != 'is-policy-there'"
-    rules = [{"expression": marked, "message": "it is there"}, {"expression": expression, "message": message}]
-    spec = {"matchConstraints": {"resourceRules": [CONFIGMAPS]}, "validations": rules, "failurePolicy": "Fail"}
+    # By its name the probe is refused, until which the API server does not ask the policy.
+    marked = "request.operation != 'CREATE' || object.metadata.name != 'is-policy-there'"
+    rules = [
+        {"expression": marked, "message": "it is there"},
+        {"expression": expression if not operation else "request.operation != '%s' || %s" % (operation, expression)},
+    ]
+    rules[1]["message"] = message
+    matched = {**CONFIGMAPS, "operations": ["CREATE", operation or "UPDATE"]}
+    spec = {"matchConstraints": {"resourceRules": [matched]}, "validations": rules, "failurePolicy": "Fail"}
     api.ask("POST", GROUP + "validatingadmissionpolicies", {"metadata": {"name": name}, "spec": spec})
     where = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
     binding = {"policyName": name, "validationActions": ["Deny"], "matchResources": where}
