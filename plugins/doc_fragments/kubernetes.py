@@ -19,8 +19,8 @@ notes:
   - The API server is asked by the process of Ansible itself where the host of the task is the control node, and
     otherwise by a module on that host, M(homelab.loadbalancer.k8s_request).
 requirements:
-  - The Python package kubernetes >= 24.2.0, on the control node where the host of the task is that, otherwise on the
-    host
+  - The Python package kubernetes >= 24.2.0, < 38, on the control node where the host of the task is that, otherwise on
+    the host
   - With O(eks), the Python package botocore on the control node
 options:
   kubeconfig:

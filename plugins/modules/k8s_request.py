@@ -18,7 +18,7 @@ author:
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
 requirements:
-  - The Python package kubernetes on the host
+  - The Python package kubernetes >= 24.2.0, < 38 on the host
 attributes:
   check_mode:
     support: none

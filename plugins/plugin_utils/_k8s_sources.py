@@ -154,7 +154,7 @@ def placed(objects: list[dict[str, Any]], default: str, override: str, scopes: d
 
     default -- of objects that name none
     override -- of all objects that are in one; empty is to leave them where they are
-    scopes -- of each version its kinds, as kubernetes.core.k8s_cluster_info tells them
+    scopes -- of each version its kinds, of each kind whether it is `namespaced`
     """
     coming = {
         (one["spec"]["group"], one["spec"]["names"]["kind"]): one["spec"].get("scope") == "Namespaced"

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Iterator
 
 import yaml
 
@@ -31,3 +33,25 @@ def test_every_role_has_a_readme_with_a_guide() -> None:
         readme = ROOT / "roles" / name / "README.md"
         [guide] = [line.split("](")[1].split(")")[0] for line in readme.read_text().splitlines() if "](" in line]
         assert (readme.parent / guide).is_file(), name
+
+
+def files(*patterns: str) -> Iterator[tuple[str, str]]:
+    """The collection's own files, by their names, with what is in them."""
+    for pattern in patterns:
+        for path in sorted(ROOT.glob(pattern)):
+            yield str(path.relative_to(ROOT)), path.read_text()
+
+
+def test_nothing_imports_or_runs_kubernetes_core() -> None:
+    uses = re.compile(r"(import|from) .*\bkubernetes[. ]core\b|^\s*(- )?kubernetes[.]core[.]\w+:", re.MULTILINE)
+    ours = files("plugins/**/*.py", "roles/*/tasks/*.yml", "roles/*/handlers/*.yml", "playbooks/*.yml")
+    assert [name for name, text in ours if uses.search(text)] == []
+    assert uses.search("- name: x\n  kubernetes.core.k8s:\n")
+    assert uses.search("from ansible_collections.kubernetes.core.plugins.module_utils import x")
+
+
+def test_only_modules_are_left_to_import_modules() -> None:
+    """Those for Kubernetes are documentation: what they do is in action plugins."""
+    uses = re.compile(r"loadbalancer[.]plugins[.]modules\b")
+    others = files("plugins/action/*.py", "plugins/filter/*.py", "plugins/*_utils/**/*.py")
+    assert [name for name, text in others if uses.search(text)] == []
