@@ -65,7 +65,7 @@ class FakeApi:
         if name in self.refuse and request.method != "GET":
             return self.refuse[name]
         answers: dict[str, Callable[[Request, bool], Response]] = {
-            "GET": self.get, "PATCH": self.patch, "DELETE": self.delete,
+            "GET": self.get, "PATCH": self.patch, "POST": self.post, "DELETE": self.delete,
         }  # fmt: skip
         return copy.deepcopy(answers[request.method](request, dry))
 
@@ -120,6 +120,11 @@ class FakeApi:
             self.objects[request.path] = new
             self.learn(new)
         return Response(200 if old else 201, new)
+
+    def post(self, request: Request, dry: bool) -> Response:
+        """Only tried."""
+        name = request.body["metadata"]["name"]
+        return self.refuse.get(name) or Response(201, request.body)
 
     def applied(self, old: Any, body: dict[str, Any], manager: str) -> dict[str, Any]:
         entries = ((old or {}).get("metadata") or {}).get("managedFields") or []
