@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.homelab.loadbalancer.plugins.action.app import ActionModule
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import FailedError, RefusedError
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
 
 IMAGE = "registry.example.org/team/web:1"
 CLAIM = {"name": "data", "path": "/data", "claim": {"size": "1Gi"}}
 
 
 class Apps:
-    """The module in one namespace, without its waiting. Several calls are tasks of one run."""
+    """The module in one namespace, without its waiting. `check` is not an option: it has a call run in check mode."""
 
     def __init__(self, api: ApiServer, namespace: str, results: Path) -> None:
         self.api = api
@@ -26,19 +29,35 @@ class Apps:
         self.results = results
 
     def __call__(self, *calls: dict[str, Any]) -> list[dict[str, Any]]:
-        """What each call returns. `check` is not an option, and has it run in check mode."""
+        """What each call returns, in this process."""
+        cluster = Cluster(self.api)
+        defaults = {key: spec.get("default") for key, spec in ActionModule.ARGUMENTS.items()}
+        returned: list[dict[str, Any]] = []
+        for call in calls:
+            given = {**defaults, **self._options(call), "manifest_files": []}
+            check = given.pop("check", False)
+            try:
+                returned.append(cluster.module(ActionModule.PLANNER, {"prefix": "app_", **given}, check))
+            except (RefusedError, FailedError) as error:
+                unfinished = getattr(error, "unfinished", [])
+                returned.append({"failed": True, "msg": str(error), "unfinished": unfinished})
+        return returned
+
+    def played(self, *calls: dict[str, Any]) -> list[dict[str, Any]]:
+        """What each call returns, as tasks of one run of ansible-playbook."""
         tasks: list[dict[str, Any]] = []
         for index, call in enumerate(calls):
-            given = {"wait": False, "timeout": 20, "namespace": self.namespace, "image": IMAGE, **call}
+            given = {**self._options(call), "kubeconfig": "{{ k8s_kubeconfig }}"}
             check = given.pop("check", False)
-            access = {"kubeconfig": "{{ k8s_kubeconfig }}"}
-            task = {"homelab.loadbalancer.app": {**access, **given}, "register": "result_%d" % index}
-            tasks.append({**task, "check_mode": check, "ignore_errors": True})
+            tasks.append({"homelab.loadbalancer.app": given, "register": "result_%d" % index, "check_mode": check})
         said = "{{ [%s] | to_json }}" % ", ".join("result_%d" % index for index in range(len(calls)))
         copy = {"content": said, "dest": str(self.results), "mode": "0600"}
         self.api.play([*tasks, {"ansible.builtin.copy": copy}], "--diff")
         returned: list[dict[str, Any]] = json.loads(self.results.read_text())
         return returned
+
+    def _options(self, call: dict[str, Any]) -> dict[str, Any]:
+        return {"wait": False, "timeout": 20, "namespace": self.namespace, "image": IMAGE, **call}
 
     def names(self, kinds: str = "configmap,deployment,service,persistentvolumeclaim") -> list[str]:
         """The objects of the namespace, except those that Kubernetes puts into each."""
@@ -58,9 +77,9 @@ def apps(api: ApiServer, controllers: None, namespace: str, tmp_path: Path) -> A
 def test_from_nothing_to_nothing(apps: Apps) -> None:
     web: dict[str, Any] = {"name": "web", "config": {"a": "b"}}
     with apps.api.record() as asked:
-        (predicted,) = apps({**web, "check": True})
+        (predicted,) = apps.played({**web, "check": True})
     assert writes(asked) == []
-    made, again, changed, gone, nothing = apps(
+    made, again, changed, gone, nothing = apps.played(
         web,
         {**web, "check": True},
         {**web, "replicas": 2},
@@ -117,7 +136,7 @@ def test_a_conflict_leaves_all_objects_unchanged(apps: Apps) -> None:
 
 def test_a_claim_outlives_its_application(apps: Apps) -> None:
     claim = "PersistentVolumeClaim %s/web-data" % apps.namespace
-    dummy, gone = apps({"name": "web", "volumes": [CLAIM]}, {"name": "web", "state": "absent", "prefix": "app_"})
+    dummy, gone = apps({"name": "web", "volumes": [CLAIM]}, {"name": "web", "state": "absent"})
     assert gone["notes"] == [claim, "These hold data, so they are kept. app_delete_data: true removes them."]
     assert apps.names() == ["persistentvolumeclaim/web-data"]
     # Its controller is not here to find that no pod uses it.
