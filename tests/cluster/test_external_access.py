@@ -79,13 +79,21 @@ def outside(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def metallb(outside: Outside) -> Iterator[Outside]:
+def metallb(outside: Outside, balanced: Cluster) -> Iterator[Outside]:
     """The same with MetalLB and its pool. The nodes' firewalls know nothing of it."""
+    ports = {"role": "firewalld_ports"}
+    balanced.roles({**ports, "firewalld_ports_state": "absent"}, hosts="kubernetes")
     try:
-        outside.cluster.roles({"role": "metallb"}, {"role": "metallb_pool"})
         yield outside
     finally:
-        outside.cluster.roles({"role": "metallb", "metallb_state": "absent", "metallb_pool_allow_moves": True})
+        balanced.roles(ports, hosts="kubernetes")
+        restart_speakers(balanced)
+
+
+def restart_speakers(cluster: Cluster) -> None:
+    """They look for each other when they start, and otherwise only within six minutes."""
+    for verb in ("restart", "status"):
+        cluster.kubectl("-n", "metallb-system", "rollout", verb, "daemonset/speaker")
 
 
 def found(checks: list[dict[str, str]], kind: str, subject: str = "") -> dict[str, str]:
@@ -145,9 +153,7 @@ def proved(outside: Outside) -> bool:
 def test_with_metallb_and_open_ports_all_is_proved(metallb: Outside) -> None:
     metallb.cluster.roles({"role": "firewalld_ports"}, hosts="kubernetes")
     try:
-        # They would look for each other anew within six minutes.
-        for verb in ("restart", "status"):
-            metallb.cluster.kubectl("-n", "metallb-system", "rollout", verb, "daemonset/speaker")
+        restart_speakers(metallb.cluster)
         # While they do, they may still hand the address over.
         wait_for(lambda: proved(metallb), "all is proved", limit=240)
     finally:

@@ -24,15 +24,13 @@ CURL = ("curl", "--silent", "--show-error", "--fail", "--connect-timeout", "1", 
 
 
 @pytest.fixture(scope="module")
-def homelab(cluster: Cluster) -> Iterator[Cluster]:
+def homelab(balanced: Cluster) -> Iterator[Cluster]:
     """A cluster with an application that asks for a load balancer, and what the playbook gives it."""
     try:
-        cluster.roles(WEB)
-        cluster.playbook("metallb")
-        yield cluster
+        balanced.roles(WEB)
+        yield balanced
     finally:
-        cluster.roles({**WEB, "app_state": "absent"})
-        cluster.playbook("metallb", metallb_state="absent", firewalld_ports_state="absent")
+        balanced.roles({**WEB, "app_state": "absent"})
 
 
 def answers(cluster: Cluster, address: str = VIP) -> str:
