@@ -46,6 +46,19 @@ def test_lifecycle_of_objects(api: ApiServer, namespace: str, host: str) -> None
     assert [one.verb for one in writes(asked)] == ["delete", "delete"]
 
 
+def test_defaults_of_the_action_group_reach_modules_and_not_those_of_hosts(api: ApiServer, namespace: str) -> None:
+    tasks = [
+        objects_task(config_map(namespace, "one")),
+        {"homelab.loadbalancer.k8s_read": {"queries": [{"kind": "ConfigMap", "namespace": namespace}]}},
+        {"homelab.loadbalancer.sysctls": {"values": {}}},
+    ]
+    play = {"hosts": "operator", "gather_facts": False, "tasks": tasks}
+    defaults = {"group/homelab.loadbalancer.k8s": {"kubeconfig": str(api.kubeconfig)}}
+    done = api.run_playbook([{**play, "module_defaults": defaults}], k8s_kubeconfig="/nowhere")
+    assert changes(done.out) == 1
+    assert "/nowhere is no kubeconfig" in api.run_playbook([play], rc=2, k8s_kubeconfig="/nowhere").out
+
+
 @pytest.mark.parametrize("host", HOSTS)
 def test_values_of_secrets_are_never_shown(api: ApiServer, namespace: str, host: str) -> None:
     for value in VALUES:
