@@ -1,0 +1,47 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes the README's tables of roles, modules and plugins from their own short descriptions.
+
+.venv/bin/python tools/readme.py
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Iterator
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+TABLE = re.compile(r"(?s)(?<=<!-- begin: the next table is written by tools/readme.py -->\n).*?(?=<!-- end -->)")
+_DOCUMENTATION = re.compile(r'(?s)^DOCUMENTATION = r?"""(.*?)"""', re.MULTILINE)
+
+
+def rows() -> Iterator[tuple[str, str, str]]:
+    """Kind, name and short description of each role, module and plugin."""
+    for specs in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
+        main = yaml.safe_load(specs.read_text())["argument_specs"]["main"]
+        yield "role", specs.parent.parent.name, main["short_description"]
+    for kind, folder in (("module", "modules"), ("filter", "filter"), ("connection", "connection")):
+        for path in sorted((ROOT / "plugins" / folder).glob("*.py")):
+            found = _DOCUMENTATION.search(path.read_text())
+            if found:
+                yield kind, path.stem, yaml.safe_load(found.group(1))["short_description"]
+
+
+def table() -> str:
+    lines = ["| kind | name | what it is |", "|---|---|---|"]
+    lines += ["| %s | `%s` | %s |" % row for row in rows()]
+    return "".join(line + "\n" for line in lines)
+
+
+def written() -> str:
+    """The README with its tables as they should be."""
+    return TABLE.sub(lambda dummy: table(), README.read_text())
+
+
+if __name__ == "__main__":
+    README.write_text(written())
