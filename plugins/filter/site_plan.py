@@ -89,9 +89,9 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _site
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import meet
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _site
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.tls import uncovered_note
 
 

@@ -17,12 +17,11 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
     _ipvs_input,
     _netns_model,
     _services,
-    _site,
     _split_dns,
     _uml_model,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources, _site
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import input as _app
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import volumes as _app_volumes
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone import input as dns_zone

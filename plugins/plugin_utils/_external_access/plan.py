@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _external_access_view as views
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_urls import (
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access import view as views
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.urls import (
     read_urls,
     sort_urls,
     whose,

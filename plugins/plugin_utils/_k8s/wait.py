@@ -13,10 +13,10 @@ import collections
 import time
 from typing import Any, Callable, Iterable, List, Mapping, Optional, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import full_name
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import view
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.metallb import full_name
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.view import view
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s import claims, rollout
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Answer, Object, Query
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.nodes import Hindrance, hindrances

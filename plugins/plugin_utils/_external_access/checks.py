@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_causes import (
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.causes import (
     Around,
     why_closed,
     why_lost,

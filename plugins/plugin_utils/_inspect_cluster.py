@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_backends import (
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.backends import (
     ready_endpoints,
     slices_of,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import full_name
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_view import announcers, node_view
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.metallb import full_name
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.view import announcers, node_view
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.events import in_order
 
 Object = Dict[str, Any]

@@ -14,17 +14,17 @@ from typing import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_backends import Objects, behind
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_causes import Around, why_closed
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_checks import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports import read_target
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.backends import Objects, behind
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.causes import Around, why_closed
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.checks import (
     Check,
     Object,
     Report,
     around_of,
     node_of,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import full_name, one_line
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports import read_target
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.metallb import full_name, one_line
 
 _PORTS = {"http": 80, "https": 443}
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_backends import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import is_ready
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.backends import (
     ready_endpoints,
     slices_of,
     stopped,
     target_ports,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_access_metallb import (
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.metallb import (
     EXCLUDED,
     annotation,
     events_of,
@@ -26,7 +27,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._external_acc
     why_pending,
     why_unannounced,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import is_ready
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.nodes import remedy_of, why_not_ready
 
 Object = Dict[str, Any]
