@@ -25,15 +25,6 @@ def named(objects: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return [(one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]) for one in objects]
 
 
-def looked_up(*objects: dict[str, Any]) -> list[dict[str, Any]]:
-    """As k8s_read returns them."""
-    return [{"kind": one["kind"], "resources": [one], "api_found": True} for one in objects]
-
-
-def namespace(name: str, **labels: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-
-
 def test_one_application_in_two_namespaces() -> None:
     prod = {**APP, "namespace": "prod", "hostnames": ["*.prod.k8s.local", "web.prod.k8s.local"], "ports": [8080]}
     site = site_plan([APP, prod], GATEWAYS, "gateways")
