@@ -49,15 +49,12 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model im
 # What may be ours.
 _OURS: list[Query] = [{"api_version": version, "kind": kind} for kind, version in VERSIONS.items()]
 # What tells whether routes work, and where.
-_STATUS: list[Query] = [
-    {"api_version": GROUP + "/v1", "kind": "HTTPRoute"},
-    {"api_version": GROUP + "/v1", "kind": "Gateway"},
-    {"kind": "Namespace"},
-]
+_STATUS: list[Query] = [{"api_version": GROUP + "/v1", "kind": kind} for kind in ("HTTPRoute", "Gateway")]
 _DECLARED: list[Query] = [
     *_OURS,
-    *_STATUS[1:],
+    {"api_version": GROUP + "/v1", "kind": "Gateway"},
     {"api_version": GROUP + "/v1", "kind": "GatewayClass"},
+    {"kind": "Namespace"},
     {"kind": "Service"},
 ]
 
@@ -99,7 +96,9 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
         look=look,
         timeout=options["timeout"],
         # Gateways may have got their addresses while the routes were awaited.
-        result=lambda outcome: {"hostnames": hostnames(routes, by_name(outcome.seen[-1]) if outcome.seen else cluster)},
+        result=lambda outcome: {
+            "hostnames": hostnames(routes, {**cluster, **by_name([one for seen in outcome.seen for one in seen])})
+        },
     )
 
 
