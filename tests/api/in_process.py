@@ -21,16 +21,20 @@ class Cluster:
 
     kubeconfig -- of one that stands before it, for instance; the administrator's by default
     here -- it is not in the API server's network, but in this process's own
+    folder -- where kinds are kept from one task to the next, as in one run of Ansible
     """
 
-    def __init__(self, api: ApiServer, kubeconfig: Path | None = None, here: bool = False) -> None:
+    def __init__(
+        self, api: ApiServer, kubeconfig: Path | None = None, here: bool = False, folder: Path | None = None
+    ) -> None:
+        self._folder = str(folder or "")
         self._network = "" if here else "/run/netns/" + api.name
         self._kubeconfig = str(kubeconfig or api.kubeconfig)
         self.warnings: list[str] = []
 
     def server(self) -> Server:
         access = Access(self._kubeconfig, "", None, "", namespace=self._network)
-        return Server(access.exchange)
+        return Server(access.exchange, self._folder, access.key)
 
     def run(self, plan: Plan, check_mode: bool = False, manager: str = MANAGER) -> Outcome:
         """Carry out a plan. Raises what the engine raises."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
@@ -34,6 +35,7 @@ from ansible_collections.homelab.loadbalancer.tests.api.objects import (
 )
 from ansible_collections.homelab.loadbalancer.tests.api.stub import Fault, Proxy
 from ansible_collections.homelab.loadbalancer.tests.api.webhook import policy, webhook
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
 MANY = 500
 
@@ -165,6 +167,24 @@ def test_namespaces_and_kinds_with_what_is_in_them_in_one_step(api: ApiServer, c
     assert len(done.changes) == 4
     assert api.get("/apis/%s/v1/namespaces/%s/gadgets/small" % (group, name))["spec"] == {"size": 1}
     assert unchanged(cluster.apply(*objects))
+
+
+def test_kinds_that_come_and_go_between_tasks(api: ApiServer, namespace: str, tmp_path: Path) -> None:
+    cluster, group = Cluster(api, folder=tmp_path), namespace + ".test"
+    definition, small = kind("gadgets", group, "Gadget"), thing(group + "/v1", "Gadget", namespace, "small")
+    with api.record() as asked:
+        cluster.apply(config_map(namespace, "one"))
+        cluster.apply(config_map(namespace, "two"))
+    assert [one.path for one in asked].count("/apis") == 1
+    Cluster(api).apply(definition)  # by another run
+    assert len(cluster.apply(small).changes) == 1
+    Cluster(api).run(Plan(steps=[Remove([definition])]))
+    place = "/apis/%s/v1" % group
+    wait_for(lambda: api.get(place) is None, "the end of the kind", 60)
+    assert unchanged(cluster.run(Plan(steps=[Remove([small])])))
+    with pytest.raises(RefusedError, match="the cluster does not know Gadget of %s/v1" % group):
+        cluster.apply(small)
+    assert len(cluster.apply(definition, small).changes) == 2
 
 
 def test_unchanged_objects_cost_reads_only(api: ApiServer, cluster: Cluster, namespace: str) -> None:
