@@ -147,11 +147,11 @@ class Engine:
         responses = self._server.exchange(requests)
         deadline = time.monotonic() + _SETTLING
         # What was established a moment ago may not be known to every API server.
-        while any(_is_unknown(response) for response in responses) and time.monotonic() < deadline:
+        while any(trials.is_unknown(response) for response in responses) and time.monotonic() < deadline:
             if requests[0].method != "PATCH":
                 break
             time.sleep(INTERVAL)
-            again = [index for index, response in enumerate(responses) if _is_unknown(response)]
+            again = [index for index, response in enumerate(responses) if trials.is_unknown(response)]
             for index, response in zip(again, self._server.exchange([requests[index] for index in again])):
                 responses[index] = response
         faults = []
@@ -329,14 +329,6 @@ def _runs(found: Iterable[Trial]) -> list[list[Trial]]:
     """Objects of one kind that follow each other: these do not need one another."""
     grouped = itertools.groupby(found, lambda trial: (trial.definition["apiVersion"], trial.definition["kind"]))
     return [list(group) for dummy, group in grouped]
-
-
-def _is_unknown(response: Response) -> bool:
-    """Whether the API server does not know the path, and not only the object."""
-    if response.status != 404:
-        return False
-    details = response.body.get("details") if isinstance(response.body, Mapping) else None
-    return not (details or {}).get("name")
 
 
 def _has_condition(thing: Any, wanted: str) -> bool:

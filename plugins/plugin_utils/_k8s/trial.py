@@ -202,6 +202,13 @@ class Trials:
 
     def _judge(self, trial: Trial, response: Response) -> None:
         """By the answer to a dry run."""
+        if is_unknown(response):
+            # A kind that was known to an earlier task may have gone since.
+            self._server.discovery.renewed()
+            trial.kind = self._server.discovery.find(trial.definition["apiVersion"], trial.definition["kind"])
+            if trial.kind is None:
+                self._without_kind(trial)
+                return
         one, live = trial.definition, self.live(trial.definition)
         if 200 <= response.status < 300:
             if live is None:
@@ -222,6 +229,14 @@ class Trials:
                 trial.fault = "there is no namespace %s: create it, or declare it as well" % namespace
             return
         trial.fault, trial.transient = said, response.status == 500 and _WEBHOOK in said
+
+
+def is_unknown(response: Response) -> bool:
+    """Whether the API server does not know the path, and not only the object."""
+    if response.status != 404:
+        return False
+    details = response.body.get("details") if isinstance(response.body, Mapping) else None
+    return not (details or {}).get("name")
 
 
 def applying(trial: Trial, manager: str, force: bool, dry: bool = False) -> Request:
