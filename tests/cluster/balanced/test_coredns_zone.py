@@ -188,31 +188,6 @@ def test_a_corefile_that_coredns_refuses_never_reaches_it(lab: Cluster) -> None:
         assert ask(lab, "web.k8s.local").answers[0][3] == WEB
 
 
-@pytest.mark.parametrize(
-    ("variables", "message"),
-    [
-        (
-            {"coredns_zone_node_port": 30054},
-            "coredns_zone_node_port 30054 is already that of Service kube-system/taken",
-        ),
-        (
-            {"coredns_zone_records": [{"name": "web.example.org", "addresses": [WEB]}]},
-            "coredns_zone_records[0].name web.example.org is outside the zone k8s.local",
-        ),
-    ],
-)
-def test_what_is_refused_changes_nothing(lab: Cluster, variables: dict[str, Any], message: str) -> None:
-    lab.kubectl("create", "service", "nodeport", "taken", "-n", "kube-system", "--tcp=80", "--node-port=30054")
-    try:
-        before = (corefile(lab), ours(lab))
-        said = zone(lab, rc=2, **variables)
-        assert message in re.sub(r"\s+", " ", said)
-        assert not changed(said)
-        assert (corefile(lab), ours(lab)) == before
-    finally:
-        lab.kubectl("delete", "service", "taken", "-n", "kube-system")
-
-
 def test_as_a_deployment_of_its_own_on_a_load_balancers_address(lab: Cluster) -> None:
     zone(lab)
     own = {"coredns_zone_mode": "deployment", "coredns_zone_load_balancer": VIP}

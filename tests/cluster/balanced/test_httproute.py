@@ -211,29 +211,6 @@ def test_services_and_gateways_of_other_namespaces(routed: Client) -> None:
     assert "referencegrant/%s-from-%s" % (HERE, HERE) in names(routed.cluster)
 
 
-def test_what_is_refused_changes_nothing(routed: Client) -> None:
-    before = routed.cluster.objects("httproute", "-A")
-    wrong = [
-        route("lost", {"backends": ["wep"]}, {"paths": ["/a"], "backends": [{"service": "web", "port": 81}]}),
-        route("nowhere", {"backends": ["web"]}, hostnames=["nowhere.example"]),
-        route("none", {"backends": ["web"]}, gateways=["lob"]),
-        route("listener", {"backends": ["web"]}, gateways=[{**GATEWAY, "listener": "https"}]),
-    ]
-    said = run(routed.cluster, wrong, rc=2)
-    for text in (
-        "httproute_routes[0].rules[0].backends[0] is the Service httproute-test/wep, which is not there",
-        "httproute_routes[0].rules[1].backends[0].port 81 is not one of the Service httproute-test/web, which has 80",
-        "httproute_routes[1].hostnames[0] nowhere.example is taken by no listener of its gateways",
-        "httproute_routes[2].gateways[0] is the Gateway httproute-test/lob, which is not there",
-        "httproute_routes[3].gateways[0].listener https is not there: the Gateway httproute-test/lab has http",
-    ):
-        assert text in said
-    said = run(routed.cluster, [*ROUTES, {**WEB, "name": "other", "hostnames": ["web_1.k8s.local"]}], "--check", rc=2)
-    assert "httproute_routes[6].hostnames[0] web_1.k8s.local is not a host name" in said
-    assert routed.cluster.objects("httproute", "-A") == before
-    routed.served("web.k8s.local", "web")
-
-
 def test_why_a_route_does_not_work(routed: Client) -> None:
     """A Service whose protocol nobody speaks, and a Gateway that nobody serves."""
     protocol = '[{"op": "%s", "path": "/spec/ports/0/appProtocol"%s}]'
@@ -253,23 +230,3 @@ def test_why_a_route_does_not_work(routed: Client) -> None:
     assert "at the Gateway httproute-test/idle: no controller has said anything of it" in said
     assert "see that one for the GatewayClass nobody is installed and runs" in said
     routed.served("web.k8s.local", "web")
-
-
-def test_what_is_declared_no_more_goes_and_what_is_not_ours_stays(routed: Client) -> None:
-    by_hand = json.dumps(
-        {
-            "apiVersion": "gateway.networking.k8s.io/v1",
-            "kind": "HTTPRoute",
-            "metadata": {"name": "by-hand", "namespace": HERE},
-            "spec": {"parentRefs": [{"name": "lab"}], "hostnames": ["by-hand.k8s.local"]},
-        }
-    )
-    routed.cluster.kubectl("apply", "-f", "-", stdin=by_hand)
-    try:
-        assert changed(run(routed.cluster, [WEB]))
-        assert names(routed.cluster) == ["httproute/by-hand", "httproute/web"]
-        said = run(routed.cluster, [WEB, {**WEB, "name": "by-hand"}], rc=2)
-        assert "httproute_routes[1] is the HTTPRoute httproute-test/by-hand, which is there and is not of this" in said
-        routed.served("web.k8s.local", "web")
-    finally:
-        routed.cluster.kubectl("delete", "-f", "-", stdin=by_hand)
