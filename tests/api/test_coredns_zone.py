@@ -149,6 +149,15 @@ def test_in_the_clusters_own_coredns_from_nothing_to_nothing(lab: Lab) -> None:
     assert (lab.names(), lab.corefile()) == ([], COREFILE)
 
 
+@pytest.mark.parametrize("mode", ["cluster", "deployment"])
+def test_an_unchanged_zone_is_read_and_not_even_tried(lab: Lab, mode: str) -> None:
+    lab({"mode": mode})
+    with lab.api.record() as asked:
+        (again,) = lab({"mode": mode})
+    assert not again["changed"]
+    assert [one for one in asked if one.agent == "homelab.loadbalancer" and one.verb not in ("get", "list")] == []
+
+
 def test_as_a_deployment_of_its_own_and_back(lab: Lab) -> None:
     own = {"mode": "deployment", "load_balancer": True}
     first, made, again, back = lab({}, own, own, {"load_balancer": True})

@@ -169,6 +169,21 @@ def test_from_nothing_to_nothing(lab: Lab) -> None:
     assert lab.names() == []
 
 
+def test_an_unchanged_declaration_is_read_and_not_even_tried(lab: Lab) -> None:
+    rules = [
+        {"backends": ["web"], "headers": {"X-Canary": "yes"}, "request_headers": {"set": {"A": "b"}}},
+        {"paths": ["/a"], "methods": ["GET"], "redirect": {"hostname": "other.example", "prefix": "/"}},
+        {"paths": ["/b"], "rewrite": {"path": "/c"}, "backends": [{"service": "web", "weight": 2}], "timeout": 5},
+    ]
+    routes = {"routes": [lab.route("web", rules=rules), lab.route("plain")]}
+    with lab.controller():
+        lab(routes)
+        with lab.api.record() as asked:
+            (again,) = lab(routes)
+    assert not again["changed"]
+    assert [one for one in asked if one.verb not in ("get", "list")] == []
+
+
 def test_undeclared_routes_of_others_stay(lab: Lab) -> None:
     path = "%s/namespaces/%s/httproutes/by-hand" % (API, lab.namespace)
     spec = {"parentRefs": [{"name": "main"}], "hostnames": ["by-hand.k8s.local"]}

@@ -59,6 +59,18 @@ def test_a_route_that_the_cluster_can_serve() -> None:
     assert (made.refusals, made.unmet, made.notes, made.look) == ([], [], [], [])
 
 
+def test_an_object_has_what_the_api_server_would_add() -> None:
+    rules = [{"backends": ["web"]}, {"methods": ["GET"], "paths": ["/a"], "redirect": {"scheme": "https"}}]
+    (made,) = applied(plan([route(rules=rules)], cluster()))
+    gateway_ref = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "main", "namespace": "default"}
+    assert made["spec"]["parentRefs"] == [gateway_ref]
+    first, second = made["spec"]["rules"]
+    assert first["matches"] == [{"path": {"type": "PathPrefix", "value": "/"}}]
+    assert first["backendRefs"] == [{"group": "", "kind": "Service", "name": "web", "port": 80, "weight": 1}]
+    assert second["matches"] == [{"path": {"type": "PathPrefix", "value": "/a"}, "method": "GET"}]
+    assert "backendRefs" not in second
+
+
 def test_services_of_other_namespaces_are_granted() -> None:
     backends = [{"service": name, "namespace": "shop"} for name in ("new", "old")]
     rules = [{"backends": [backends[0], "web"]}, {"paths": ["/old"], "backends": backends}]

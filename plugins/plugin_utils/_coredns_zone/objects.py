@@ -81,12 +81,13 @@ def cluster_dns(config: Mapping[str, Any], text: str, checksum: int | None) -> l
     """
     template = {"metadata": {"annotations": {CHECKSUM: "%08x" % (checksum or 0)}}}
     metadata = {"name": CLUSTER_DNS, "namespace": NAMESPACE}
+    # What somebody else writes in the meantime is not overwritten.
+    version = {"resourceVersion": config["metadata"]["resourceVersion"]} if config["data"]["Corefile"] != text else {}
     return [
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            # What somebody else writes in the meantime is not overwritten.
-            "metadata": {**metadata, "resourceVersion": config["metadata"]["resourceVersion"]},
+            "metadata": {**metadata, **version},
             "data": {"Corefile": text},
         },
         {

@@ -13,6 +13,8 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.in
 GROUP = "gateway.networking.k8s.io"
 VERSIONS = {"ReferenceGrant": GROUP + "/v1beta1", "HTTPRoute": GROUP + "/v1"}
 
+_ALL_PATHS = {"path": {"type": "PathPrefix", "value": "/"}}
+
 Key = Tuple[str, str, str]  # kind, namespace (empty where there is none) and name
 
 
@@ -53,7 +55,19 @@ def _grants(routes: Sequence[Route], labels: Mapping[str, str]) -> list[tuple[st
 
 
 def _route(route: Route, labels: Mapping[str, str]) -> dict[str, Any]:
-    return {**_object("HTTPRoute", route.namespace, route.name, labels), "spec": route_spec(route)}
+    return {**_object("HTTPRoute", route.namespace, route.name, labels), "spec": with_defaults(route_spec(route))}
+
+
+def with_defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec of an HTTPRoute as the API server keeps it, so that an unchanged one is known without asking it."""
+    made = {**spec, "parentRefs": [{"group": GROUP, "kind": "Gateway", **ref} for ref in spec["parentRefs"]]}
+    made["rules"] = []
+    for rule in spec["rules"]:
+        more = {"matches": [{**_ALL_PATHS, **match} for match in rule.get("matches") or [{}]]}
+        if "backendRefs" in rule:
+            more["backendRefs"] = [{"group": "", "kind": "Service", **ref} for ref in rule["backendRefs"]]
+        made["rules"].append({**rule, **more})
+    return made
 
 
 def _object(kind: str, namespace: str, name: str, labels: Mapping[str, str]) -> dict[str, Any]:
