@@ -116,7 +116,7 @@ def planned(given: dict[str, Any], applied: str | None = None, **kinds: Any) -> 
     return plan(given, [{"kind": kind, "api_found": True, "resources": found} for kind, found in asked.items()])
 
 
-def test_the_manifest_stays_but_for_labels_and_what_its_controller_writes() -> None:
+def test_the_manifest_is_applied_with_labels_and_without_what_its_controller_writes() -> None:
     made = planned(options()).steps[0]
     assert isinstance(made, Apply)
     found = by_name(made.objects)
@@ -200,7 +200,7 @@ def test_another_manifest_than_expected_is_refused() -> None:
     )
 
 
-def test_an_upgrade_removes_what_is_in_the_manifest_no_more() -> None:
+def test_an_upgrade_removes_objects_that_the_new_manifest_lacks() -> None:
     before = planned(options([*MANIFEST, EXTRA]))
     assert [type(step) for step in before.steps] == [Apply, Rollout, Accepted]
     after = planned(options(), record(before))
@@ -265,48 +265,7 @@ def test_a_damaged_record_is_refused(text: str) -> None:
             planned(options(state=state), text)
 
 
-KUBEADM = """\
-apiVersion: kubeproxy.config.k8s.io/v1alpha1
-ipvs:
-  excludeCIDRs: null
-  strictARP: false
-  syncPeriod: 0s
-kind: KubeProxyConfiguration
-mode: %s
-"""
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        KUBEADM % "ipvs",
-        "mode: ipvs\n",
-        "mode: ipvs\nipvs:\n  syncPeriod: 0s\nkind: K\n",
-        "mode: ipvs\nipvs: {}\nkind: K",
-        "mode: ipvs\nipvs:\nkind: K\n",
-    ],
-)
-def test_strict_arp_is_set_and_all_else_stays(config: str) -> None:
-    changed = strict_arp(config)
-    before, after = yaml.safe_load(config), yaml.safe_load(changed)
-    assert after == {**before, "ipvs": {**(before.get("ipvs") or {}), "strictARP": True}}
-    assert strict_arp(changed) == changed
-
-
-def test_only_that_line_changes() -> None:
-    before, after = KUBEADM % "ipvs", strict_arp(KUBEADM % "ipvs")
-    assert after == before.replace("strictARP: false", "strictARP: true")
-
-
-@pytest.mark.parametrize("mode", ['""', "iptables", "nftables"])
-def test_other_modes_need_none(mode: str) -> None:
-    assert strict_arp(KUBEADM % mode) == KUBEADM % mode
-
-
-@pytest.mark.parametrize("config", ["", "- a", "mode: [", "{mode: ipvs, ipvs: {strictARP: false}}"])
-def test_an_unusual_configuration_is_refused(config: str) -> None:
-    with pytest.raises(InputError, match="configuration of kube-proxy"):
-        strict_arp(config)
+KUBEADM = "kind: KubeProxyConfiguration\nmode: %s\nipvs:\n  strictARP: false\n"
 
 
 def proxy(config: str, set_at: str = "", restarted: str = "") -> dict[str, Any]:

@@ -6,55 +6,31 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Remove
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool import plan as planner
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.effects import Effects, effects
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.input import LABELS, objects
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.input import objects
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.ranges import Range, parse_range
-
-NAMESPACE = "metallb-system"
-PREFIX = "metallb_pool_"  # as the role passes it
-PEER = {"name": "r", "my_asn": 64512, "peer_asn": 64513, "address": "172.16.0.254"}
-
-
-def pool(name: str = "a", *addresses: str, **more: Any) -> dict[str, Any]:
-    return {"name": name, "addresses": list(addresses or ("172.16.0.100-172.16.0.149",)), **more}
-
-
-def declared(*pools: dict[str, Any], **more: Any) -> dict[str, Any]:
-    lists: dict[str, Any] = {"l2_advertisements": [], "bgp_advertisements": [], "bgp_peers": [], "communities": []}
-    return {**lists, "pools": list(pools), **more}
-
-
-def live(name: str, *addresses: str, ours: bool = True, kind: str = "IPAddressPool") -> dict[str, Any]:
-    labels = LABELS if ours else {}
-    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
-    return {"apiVersion": "metallb.io/v1beta1", "kind": kind, "metadata": metadata, "spec": {"addresses": addresses}}
-
-
-def node(name: str, address: str) -> dict[str, Any]:
-    addresses = [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}]
-    return {"metadata": {"name": name}, "status": {"addresses": addresses}}
-
-
-def service(name: str, *addresses: str) -> dict[str, Any]:
-    ingress = [{"ip": address} for address in addresses]
-    return {"metadata": {"name": name, "namespace": "default"}, "status": {"loadBalancer": {"ingress": ingress}}}
+from ansible_collections.homelab.loadbalancer.tests.unit.metallb_objects import (
+    NAMESPACE,
+    PEER,
+    PREFIX,
+    declared,
+    live,
+    names,
+    node,
+    pool,
+    service,
+)
 
 
 def judge(pools: dict[str, Any], cluster: dict[str, Any], **more: Any) -> Effects:
     return effects(pools, cluster, NAMESPACE, prefix=PREFIX, **more)
-
-
-def names(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    return ["%s %s" % (entry["kind"], entry["metadata"]["name"]) for entry in entries]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +186,7 @@ def test_bgp() -> None:
          "metallb_pool_bgp_advertisements[0].aggregation_length 33 is not a number from 1 to 32"),
     ],
 )  # fmt: skip
-def test_what_is_refused_by_itself(wrong: dict[str, Any], begin: str) -> None:
+def test_wrong_declarations_are_refused(wrong: dict[str, Any], begin: str) -> None:
     with pytest.raises(InputError) as caught:
         objects(wrong, NAMESPACE, PREFIX)
     assert str(caught.value).startswith(begin)
@@ -239,7 +215,7 @@ def test_a_fresh_cluster() -> None:
         ({"IPAddressPool": [live("other", "172.16.0.149/24", ours=False)]}, {}, "metallb_pool_pools[0].addresses[0] "),
     ],
 )  # fmt: skip
-def test_what_the_cluster_does_not_allow(cluster: dict[str, Any], more: dict[str, Any], begin: str) -> None:
+def test_pools_that_would_cut_off_a_host_are_refused(cluster: dict[str, Any], more: dict[str, Any], begin: str) -> None:
     (fault,) = judge(declared(pool()), cluster, **more).faults
     assert fault.startswith(begin)
 
@@ -344,7 +320,7 @@ def test_a_gateway_must_be_an_address() -> None:
         judge(declared(pool()), {}, gateways=["router"])
 
 
-def test_advertisements_name_what_is_there() -> None:
+def test_unknown_pools_and_peers_of_advertisements_are_refused() -> None:
     wanted = declared(
         pool(),
         l2_advertisements=[{"name": "l", "pools": ["a", "c", "foreign"]}],
@@ -359,7 +335,7 @@ def test_advertisements_name_what_is_there() -> None:
     ]
 
 
-def test_what_is_ours_and_declared_no_more_is_removed() -> None:
+def test_undeclared_objects_of_ours_are_removed_and_others_kept() -> None:
     cluster = {
         "IPAddressPool": [live("a", "172.16.0.100-172.16.0.149"), live("old", "10.0.0.0/30")],
         "L2Advertisement": [live("old", kind="L2Advertisement"), live("b", ours=False, kind="L2Advertisement")],
@@ -370,7 +346,7 @@ def test_what_is_ours_and_declared_no_more_is_removed() -> None:
     assert (names(made.apply), made.remove_first, made.apply_late) == (["IPAddressPool a"], [], [])
 
 
-def test_a_renamed_pool_lets_go_before_the_new_one_takes() -> None:
+def test_a_renamed_pool_is_removed_before_its_successor_is_applied() -> None:
     cluster = {"IPAddressPool": [live("old", "172.16.0.100-172.16.0.110"), live("far", "10.0.0.0/30")]}
     made = judge(declared(pool("new"), pool("else", "10.0.1.0/30")), cluster)
     assert names(made.remove_first) == ["IPAddressPool old"]
@@ -395,7 +371,7 @@ def test_a_boundary_between_two_pools_moves() -> None:
         declared(),
     ],
 )
-def test_an_address_in_use_does_not_leave_its_pool_unasked(wanted: dict[str, Any]) -> None:
+def test_a_pool_keeps_addresses_in_use_unless_moves_are_allowed(wanted: dict[str, Any]) -> None:
     cluster = {
         "IPAddressPool": [live("a", "172.16.0.100-172.16.0.149"), live("foreign", "10.9.0.0/24", ours=False)],
         "Service": [service("web", "172.16.0.100", "fd00::1"), service("else", "10.9.0.1"), service("far", "1.2.3.4")],
@@ -411,81 +387,3 @@ def test_an_address_in_use_stays_in_a_pool_that_grows() -> None:
     cluster = {"IPAddressPool": [live("a", "172.16.0.100/32")], "Service": [service("web", "172.16.0.100")]}
     made = judge(declared(pool()), cluster)
     assert (made.moves, made.faults) == ([], [])
-
-
-def options(**more: Any) -> dict[str, Any]:
-    """Those of the module, as the engine passes them."""
-    given = declared(pool(), l2_advertisements=[{"name": "l", "pools": ["a"]}])
-    access = {"state": "present", "namespace": NAMESPACE, "prefix": "", "allow_moves": False}
-    return {**given, **access, "gateways": [], "facts": [], "timeout": 120, **more}
-
-
-def answers(known: bool = True, **kinds: Any) -> list[dict[str, Any]]:
-    """What a cluster answers to the module's queries; one without MetalLB does not know its kinds."""
-    return [
-        {
-            "kind": query["kind"],
-            "api_found": known or not query.get("api_version", "").startswith("metallb.io"),
-            "resources": kinds.get(query["kind"], []),
-        }
-        for query in planner.queries(options())
-    ]
-
-
-def test_names_of_options_and_of_variables_in_messages() -> None:
-    """A module's user knows them without the prefix of the role's variables."""
-    wrong = {"pools": [pool("a", "172.16.0.9-172.16.0.1")]}
-    for prefix in ("", PREFIX):
-        with pytest.raises(InputError) as caught:
-            planner.queries(options(prefix=prefix, **wrong))
-        assert str(caught.value).startswith(prefix + "pools[0].addresses[0] 172.16.0.9-172.16.0.1 is written backwards")
-    used = answers(IPAddressPool=[live("old", "172.16.0.0/24")], Service=[service("web", "172.16.0.100")])
-    (refusal,) = planner.plan(options(), used).refusals
-    assert refusal.endswith("Keep the address in that pool of pools, or set allow_moves: true")
-
-
-def test_a_secrets_content_is_not_read() -> None:
-    (query,) = [one for one in planner.queries(options()) if one["kind"] == "Secret"]
-    assert "data" in query["hidden_fields"]
-
-
-def test_a_cluster_without_metallb_is_refused_unless_nothing_is_to_be_there() -> None:
-    (unmet,) = planner.plan(options(), answers(known=False)).unmet
-    assert unmet == (
-        "the cluster does not know IPAddressPool, L2Advertisement, BGPAdvertisement, BGPPeer, Community of metallb.io: "
-        "install MetalLB first, by the role homelab.loadbalancer.metallb"
-    )
-    made = planner.plan(options(state="absent"), answers(known=False))
-    assert (made.unmet, made.steps) == ([], [])
-
-
-def test_the_order_of_what_is_done() -> None:
-    """Pools in the way go first; what takes their addresses can only be tried then."""
-    standing = answers(IPAddressPool=[live("old", "172.16.0.100-172.16.0.110"), live("far", "10.0.0.0/30")])
-    first, apply, late, last = planner.plan(options(), standing).steps
-    assert isinstance(first, Remove) and names(first.objects) == ["IPAddressPool old"]
-    assert isinstance(apply, Apply) and names(apply.objects) == ["L2Advertisement l"]
-    assert apply.patient and not apply.late and not apply.force
-    assert isinstance(late, Apply) and names(late.objects) == ["IPAddressPool a"] and late.late
-    assert isinstance(last, Remove) and names(last.objects) == ["IPAddressPool far"]
-
-
-def test_an_absent_declaration_removes_what_is_ours_and_reads_no_entries() -> None:
-    wanted = options(state="absent", pools=[pool("a", "172.16.0.0/24")], bgp_peers=[{**PEER, "password": "x"}])
-    standing = answers(IPAddressPool=[live("a", "172.16.0.0/24"), live("b", "10.0.0.0/30", ours=False)])
-    (step,) = planner.plan(wanted, standing).steps
-    assert isinstance(step, Remove) and names(step.objects) == ["IPAddressPool a"]
-
-
-def test_services_that_lose_their_address_are_noted_and_returned_when_they_may() -> None:
-    standing = answers(IPAddressPool=[live("a", "172.16.0.0/24")], Service=[service("web", "172.16.0.9")])
-    made = planner.plan(options(allow_moves=True), standing)
-    said = "Service default/web has 172.16.0.9, which leaves the pool a"
-    assert (made.refusals, made.notes[0], made.result) == ([], said, {"moves": [said]})
-
-
-@pytest.mark.parametrize("key", ["default_ipv4", "default_ipv6"])
-def test_default_gateways_of_nodes_are_left_out_by_their_facts(key: str) -> None:
-    facts = [{}, {key: {}}, {key: {"gateway": "172.16.0.101"}}]
-    (refusal,) = planner.plan(options(facts=facts), answers()).refusals
-    assert "holds 172.16.0.101, the address of a gateway" in refusal
