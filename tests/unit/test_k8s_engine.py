@@ -216,6 +216,9 @@ def test_rehearsal_leaves_nothing_and_is_no_change() -> None:
     assert run(api, Rehearsal([thing()], "it would not work")).changes == []
     assert list(api.objects) == [api.path(DEFAULT)]
     assert run(api, Rehearsal([thing()], "it would not work"), check_mode=True).changes == []
+    api.refuse["one"] = refusal(403, "exceeded quota")
+    with pytest.raises(RefusedError, match="exceeded quota"):
+        run(api, Rehearsal([thing()], "it would not work"))
 
 
 def test_until_ends_when_nothing_is_missing_and_tells_what_was_seen() -> None:

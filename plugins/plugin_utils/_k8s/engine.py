@@ -97,6 +97,8 @@ class Engine:
             return self._trials.remove(step)
         if isinstance(step, Patch):
             return [self._trials.patch(step)]
+        if isinstance(step, Rehearsal) and not self._check_mode:
+            return self._trials.apply(Apply(step.objects))
         return []
 
     def _try_patiently(self, step: Apply) -> list[Trial]:
