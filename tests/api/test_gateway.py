@@ -149,6 +149,18 @@ def test_lifecycle(lab: Lab) -> None:
     assert lab.api.get("/api/v1/namespaces/" + name) is None
 
 
+def test_unchanged_run_tries_nothing(lab: Lab) -> None:
+    manifest = lab.folder / "kinds.yaml"
+    manifest.write_text(yaml.safe_dump_all(kind for kind in lab.api.kinds if "gateway" in kind["metadata"]["name"]))
+    call = {"manage_crds": True, "crds": [{"source": str(manifest)}]}
+    with lab.controller():
+        lab.run(call)
+        (again,) = lab.run(call)
+    assert again["changes"] == []
+    assert {one.verb for one in lab.asked} <= {"get", "list"}
+    assert len(lab.asked) <= 15
+
+
 def test_undeclared_object_is_on_record_until_it_is_gone(lab: Lab) -> None:
     path = lab.path + "/old"
     with lab.controller():

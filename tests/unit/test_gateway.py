@@ -309,6 +309,8 @@ def test_what_is_read() -> None:
     assert "data" in asked[-1]["hidden_fields"]
     secrets = [query["name"] for query in queries(given(gateways=[PUBLIC])) if query["kind"] == "Secret"]
     assert secrets == ["agent-tls", "server-tls"]
+    kind = obj("CustomResourceDefinition", "kind", version="apiextensions.k8s.io/v1")
+    assert queries(given(gateways=[PUBLIC], crd_objects=[kind]))[-1]["kind"] == "CustomResourceDefinition"
     assert [query["kind"] for query in queries(given(state="absent"))] == ["ConfigMap"]
     kinds = [query["kind"] for query in queries(given(state="absent", remove_crds=True))]
     assert {"CustomResourceDefinition", "HTTPRoute", "GRPCRoute"} < set(kinds)

@@ -117,7 +117,9 @@ def traefik_objects(
                 "externalTrafficPolicy": "Local",
                 **({"ipFamilyPolicy": "RequireDualStack"} if len(addresses) > 1 else {}),
                 "selector": _SELECTOR,
-                "ports": [{"name": "port%d" % port, "port": port, "targetPort": port} for port in ports],
+                "ports": [
+                    {"name": "port%d" % port, "port": port, "protocol": "TCP", "targetPort": port} for port in ports
+                ],
             },
         ),
     ]
@@ -156,7 +158,8 @@ def _deployment(
         "image": "docker.io/library/traefik:v" + version,
         "imagePullPolicy": "IfNotPresent",
         "args": _arguments(ports, gateway_class, namespace),
-        "ports": [{"containerPort": port} for port in ports],
+        # What the API server would fill in, here as well: the engine knows then without trying that nothing changes.
+        "ports": [{"containerPort": port, "protocol": "TCP"} for port in ports],
         "readinessProbe": {**ping, "periodSeconds": 1},
         "livenessProbe": {**ping, "periodSeconds": 10},
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},

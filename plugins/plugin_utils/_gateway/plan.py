@@ -85,7 +85,9 @@ def queries(options: Mapping[str, Any]) -> list[Query]:
         {"kind": "Secret", "namespace": namespace, "name": name, "hidden_fields": ["data", "metadata.managedFields"]}
         for namespace, name in _needed_secrets(gateways, asked)
     ]
-    return [record, {"kind": "Namespace", "name": asked.namespace}, *secrets]
+    # By one request; of several kinds the engine would read each alone.
+    kinds = [_BROUGHT] if options["crd_objects"] else []
+    return [record, {"kind": "Namespace", "name": asked.namespace}, *secrets, *kinds]
 
 
 def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
