@@ -86,8 +86,8 @@ def queries(options: Mapping[str, Any]) -> list[Query]:
         for namespace, name in _needed_secrets(gateways, asked)
     ]
     # By one request; of several kinds the engine would read each alone.
-    kinds = [_BROUGHT] if options["crd_objects"] else []
-    return [record, {"kind": "Namespace", "name": asked.namespace}, *secrets, *kinds]
+    own_kinds: list[Query] = [_BROUGHT] if options["crd_objects"] else []
+    return [record, {"kind": "Namespace", "name": asked.namespace}, *secrets, *own_kinds]
 
 
 def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
