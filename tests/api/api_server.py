@@ -173,7 +173,8 @@ class ApiServer:
         """Namespaces come to their end from now on, and what belongs to a deleted object goes with it."""
         wanted = "--controllers=namespace-controller,garbage-collector-controller"
         options = ["--kubeconfig=%s" % self.kubeconfig, "--leader-elect=false", "--secure-port=0"]
-        self._start("kube-controller-manager", wanted, *options)
+        # It asks for the objects of each kind before a namespace ends: by default 20 requests in a second.
+        self._start("kube-controller-manager", wanted, *options, "--kube-api-qps=1000", "--kube-api-burst=2000")
 
     def _is_ready(self) -> bool:
         names = {process.poll(): process.args for process in self._processes}
@@ -245,7 +246,7 @@ class ApiServer:
         header["User-Agent"] = "tests"
         try:
             answer = self._send(method, path, body, header)
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+        except (OSError, http.client.HTTPException):
             self._kept.connection = None  # it was idle for too long
             answer = self._send(method, path, body, header)
         status, kind, data = answer
