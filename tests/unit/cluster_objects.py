@@ -134,9 +134,13 @@ NO_METALLB: dict[str, Any] = {
 }
 
 
+def usual(**options: Any) -> dict[str, Any]:
+    """The options of the module external_access, by default as the role gives them."""
+    given = {"http_ports": [80, 8080], "http_path": "/", "http_host": "", "urls": (), "zone": "", "ca": ""}
+    return {**given, "memberlist_port": 7946, "prefix": "external_access_", **options}
+
+
 def external_access_view(objects: dict[str, Any], services: Sequence[str] = (), **options: Any) -> dict[str, Any]:
     """What the module external_access returns of objects by their kinds; `refused`, why it refuses to."""
-    usual = {"http_ports": [80, 8080], "http_path": "/", "http_host": "", "urls": (), "zone": "", "ca": ""}
-    given = {**usual, "memberlist_port": 7946, "prefix": "external_access_", "services": services, **options}
-    found, refused = view(given, objects)
+    found, refused = view(usual(services=services, **options), objects)
     return {**found, "refused": refused}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access import plan as planner
 from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import (
     EXCLUDED,
     NO_METALLB,
@@ -27,6 +28,7 @@ from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import 
     route,
     service,
     thing,
+    usual,
     workload,
 )
 
@@ -358,3 +360,27 @@ def test_urls_that_cannot_be_asked(url: str) -> None:
     assert said.endswith(" is not a URL that can be asked: write it as http://NAME[:PORT][/PATH], or with https")
     assert said.isprintable()
     assert view["urls"] == ["http://web/"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "urls", "asked"),
+    [
+        ({}, (), False),
+        ({"HTTPRoute": [route("web.k8s.local")]}, ("http://web.k8s.local/",), False),
+        ({"Service": [service("web")]}, (), True),  # it has no address
+        ({"ServiceL2Status": []}, (), True),  # nobody announces it
+        ({"EndpointSlice": []}, (), True),
+        ({"HTTPRoute": [route("web.k8s.local")], "EndpointSlice": []}, ("http://web.k8s.local/",), True),
+    ],
+)
+def test_reasons_are_read_where_something_needs_one(kinds: dict[str, Any], urls: tuple[str, ...], asked: bool) -> None:
+    options = {"services": (), "metallb_namespace": "metallb-system", **usual(urls=urls)}
+    objects = cluster(**kinds)
+
+    def answers(queries: Any) -> list[dict[str, Any]]:
+        return [{"kind": one["kind"], "resources": objects.get(one["kind"], [])} for one in queries]
+
+    found = answers(planner.queries(options))
+    made = planner.plan(options, found)
+    assert bool(made.look) is asked
+    assert not planner.plan(options, [*found, *answers(planner.REASONS)]).look

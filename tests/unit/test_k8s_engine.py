@@ -231,6 +231,19 @@ def test_until_ends_when_nothing_is_missing_and_tells_what_was_seen() -> None:
     assert len(run(FakeApi(), forever, check_mode=True).seen) == 1
 
 
+def test_until_looks_first_at_what_the_plan_was_made_of() -> None:
+    api = FakeApi(DEFAULT)
+    queries = [{"kind": "Node"}]
+    until = Until(queries, lambda answers: [], "not all work:")
+    server = Server(api)
+    server.read(queries)
+    asked = len(api.asked)
+    Engine(server, False, print).run(Plan([until]))
+    assert api.asked[asked:] == []
+    Engine(server, False, print).run(Plan([Apply([thing()]), until]))
+    assert "/api/v1/nodes" in api.asked[-1]
+
+
 def test_accepted_waits_for_the_api_server_to_accept_an_object() -> None:
     api = FakeApi(DEFAULT)
     run(api, Accepted(thing(), "no pool was accepted.", "Look at the webhook"))

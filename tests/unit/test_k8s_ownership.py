@@ -37,9 +37,16 @@ PORTS: dict[str, Any] = {"f:spec": {"f:ports": {".": {}, PORT: PORT_FIELDS, PORT
 SET: dict[str, Any] = {"f:items": {'v:"a"': {}, 'v:"b"': {}}}
 
 
+# A port that is declared without its protocol is owned without it, too.
+BARE: dict[str, Any] = {"f:spec": {"f:ports": {".": {}, PORT: {".": {}, "f:name": {}, "f:port": {}}}}}
+
+
 @pytest.mark.parametrize(
     ("found", "wanted", "same"),
     [
+        (live(BARE, spec={"ports": [HTTP]}), declared(spec={"ports": [{"name": "http", "port": 80}]}), True),
+        (live(BARE, spec={"ports": [HTTP]}), declared(spec={"ports": [HTTP]}), False),
+        (live(PORTS, spec={"ports": [HTTP, OTHER]}), declared(spec={"ports": [{"name": "http", "port": 80}]}), False),
         (live(DATA, data={"a": "1"}), declared(data={"a": "1"}), True),
         # Fields of others do not count.
         (live(DATA, data={"a": "1", "b": "2"}, status={"x": 1}), declared(data={"a": "1"}), True),

@@ -19,28 +19,46 @@ METALLB = "metallb.io/v1beta1"
 
 
 def queries(options: Mapping[str, Any]) -> list[Query]:
-    """All that tells which Services have an address, who announces it, and why not."""
+    """All that tells which Services have an address, and who announces it."""
     return [
         {"kind": "Service"},
         {"kind": "Node"},
         {"kind": "Pod", "namespace": options["metallb_namespace"]},
         {"kind": "EndpointSlice", "api_version": "discovery.k8s.io/v1"},
-        {"kind": "Event", "field_selectors": ["involvedObject.kind=Service"]},
-        {"kind": "IPAddressPool", "api_version": METALLB},
         {"kind": "L2Advertisement", "api_version": METALLB},
         {"kind": "BGPAdvertisement", "api_version": METALLB},
         {"kind": "ServiceL2Status", "api_version": METALLB},
-        # Which Services are meant to have no pods, and what is behind URLs.
-        {"kind": "Deployment", "api_version": "apps/v1"},
-        {"kind": "StatefulSet", "api_version": "apps/v1"},
+        # What is behind URLs.
         {"kind": "HTTPRoute", "api_version": "gateway.networking.k8s.io/v1"},
     ]
 
 
+# What tells why something is not as it should be, and which Services are meant to have no pods.
+REASONS: list[Query] = [
+    {"kind": "Event", "field_selectors": ["involvedObject.kind=Service"]},
+    {"kind": "IPAddressPool", "api_version": METALLB},
+    {"kind": "Deployment", "api_version": "apps/v1"},
+    {"kind": "StatefulSet", "api_version": "apps/v1"},
+]
+
+
 def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
     """Nothing is to be done; the result is what was found."""
-    cluster, refused = view(options, {answer["kind"]: list(answer["resources"]) for answer in found})
-    return Plan(refusals=refused, result={"cluster": cluster})
+    objects = {answer["kind"]: list(answer["resources"]) for answer in found}
+    asked = {str(query["kind"]) for query in REASONS} <= set(objects)
+    for query in REASONS:
+        objects.setdefault(str(query["kind"]), [])
+    cluster, refused = view(options, objects)
+    look = [] if asked or _is_sound(cluster) else REASONS
+    return Plan(refusals=refused, look=look, result={"cluster": cluster})
+
+
+def _is_sound(cluster: Mapping[str, Any]) -> bool:
+    """Whether all Services have an address that somebody announces, and all that is looked at has endpoints."""
+    services = [service for url in cluster["served"].values() for service in url["services"]]
+    return all(service["endpoints"] for service in [*services, *cluster["services"]]) and all(
+        service["addresses"] and service["announcers"] and not service["unannounced"] for service in cluster["services"]
+    )
 
 
 def view(options: Mapping[str, Any], objects: views.Objects) -> tuple[dict[str, Any], list[str]]:

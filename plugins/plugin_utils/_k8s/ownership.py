@@ -18,6 +18,8 @@ from typing import Any, Mapping
 # What every object has, and no manager owns.
 _IDENTITY = ("apiVersion", "kind")
 _NAMES = ("name", "namespace")
+# Keys of entries that the API server adds where they are not given: ports of Services and containers have both kinds.
+_KEY_DEFAULTS = {"protocol": "TCP"}
 
 
 def entry_of(thing: Mapping[str, Any], manager: str) -> Mapping[str, Any] | None:
@@ -86,7 +88,8 @@ def _position(name: str, entries: list[Any]) -> int | None:
         found = [
             index
             for index, entry in enumerate(entries)
-            if isinstance(entry, Mapping) and all(key in entry and _same(entry[key], wanted[key]) for key in wanted)
+            if isinstance(entry, Mapping)
+            and all(_same(entry.get(key, _KEY_DEFAULTS.get(key)), value) for key, value in wanted.items())
         ]
     else:
         return None

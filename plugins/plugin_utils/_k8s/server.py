@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import (
@@ -60,6 +61,8 @@ class Server:
         self.live: dict[tuple[str, str, str, str], dict[str, Any]] = {}
         # Which lists have been read whole, by version, kind and namespace.
         self.listed: set[tuple[str, str, str]] = set()
+        # The last answer to each query.
+        self._answers: dict[str, Answer] = {}
 
     def exchange(self, requests: Sequence[Request]) -> list[Response]:
         """Answers and refusals. Raises UnansweredError where there is none to one of them."""
@@ -91,7 +94,13 @@ class Server:
                 answers.append({"kind": query["kind"], "api_found": False, "resources": []})
             else:
                 answers.append(self._answer(query, kind, next(responses)))
+                self._answers[_text(query)] = answers[-1]
         return answers
+
+    def known(self, queries: Sequence[Query]) -> list[Answer] | None:
+        """The answers that have been read, where all of them have been."""
+        found = [self._answers.get(_text(query)) for query in queries]
+        return [answer for answer in found if answer is not None] if None not in found else None
 
     def everything(self, namespace: str) -> list[dict[str, Any]]:
         """All objects of a namespace but events, of all kinds, each with its metadata alone.
@@ -148,6 +157,10 @@ class Server:
             answer = self.ask(request._replace(query=more))
             objects += answer.get("items") or []
         return objects
+
+
+def _text(query: Query) -> str:
+    return json.dumps(query, sort_keys=True, default=str)
 
 
 def check(response: Response) -> Any:

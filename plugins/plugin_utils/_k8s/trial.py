@@ -141,6 +141,14 @@ class Trials:
                 trial.fault = message_of(response)
         return trials
 
+    def probe(self, one: Object) -> str:
+        """Why the API server would not take an object now; empty where it would."""
+        trial = Trial(plain(one), self._server.discovery.find(one["apiVersion"], one["kind"]))
+        if not trial.kind:
+            return "the cluster does not know %s of %s" % (one["kind"], one["apiVersion"])
+        response = self._server.exchange([applying(trial, self._manager, False, dry=True)])[0]
+        return "" if 200 <= response.status < 300 else message_of(response)
+
     def patch(self, step: Patch) -> Trial:
         """What a patch would do."""
         target = step.target
