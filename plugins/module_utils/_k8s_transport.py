@@ -136,7 +136,7 @@ class Transport:
         """An answer, and after how many seconds to ask again when the API server is overloaded."""
         url = self._configuration.host.rstrip("/") + request.path
         if request.query:
-            url += "?" + urlencode([(key, value) for key, value in request.query])
+            url += "?" + urlencode([(pair[0], pair[1]) for pair in request.query])
         body = None if request.body is None else json.dumps(request.body).encode()
         more = {"Accept": request.accept, **({"Content-Type": request.content_type} if body is not None else {})}
         try:
