@@ -38,7 +38,7 @@ READ_TIMEOUT = 70.0
 # An overloaded API server (API Priority and Fairness) answers 429 and says after how many seconds to try again.
 _BUSY_TRIES = 10
 _BUSY_SECONDS = 5.0
-# A connection that breaks is tried anew: each request here may be made twice.
+# A connection that breaks is tried anew, unless the request must not be made twice.
 _BROKEN_TRIES = 3
 _BROKEN_SECONDS = 0.2
 
@@ -59,13 +59,14 @@ class Request(NamedTuple):
     body: Any = None  # sent as JSON
     content_type: str = "application/json"
     accept: str = "application/json"
+    repeatable: bool = True  # when the connection broke, and the API server may have done it
 
 
 class Response(NamedTuple):
     """One answer, or why there is none."""
 
     status: int  # of HTTP; 0 without an answer
-    body: Any  # JSON as it is read, or text
+    body: Any  # as JSON has it where that was accepted, else text
     failure: str = ""  # UNREACHABLE, SILENT or BROKEN
     cause: str = ""  # in the operating system's words
 
@@ -126,7 +127,7 @@ class Transport:
             if response.status == 429 and after is not None and busy < _BUSY_TRIES:
                 busy += 1
                 time.sleep(after)
-            elif response.failure == BROKEN and broken < _BROKEN_TRIES:
+            elif response.failure == BROKEN and request.repeatable and broken < _BROKEN_TRIES:
                 broken += 1
                 time.sleep(_BROKEN_SECONDS * broken)
             else:
@@ -145,7 +146,7 @@ class Transport:
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             return _failed(error), None
-        return Response(answer.status, _parsed(answer.data)), _retry_after(answer)
+        return Response(answer.status, _parsed(answer, request.accept)), _retry_after(answer)
 
 
 def configuration(kubeconfig: Any, context: str) -> Any:
@@ -194,11 +195,13 @@ def _from_environment(found: Any) -> None:
         found.api_key = {"authorization": "Bearer " + os.environ["K8S_AUTH_API_KEY"]}
 
 
-def _parsed(data: bytes) -> Any:
+def _parsed(answer: Any, accept: str) -> Any:
+    """JSON where it was accepted, or is the reason of a refusal; otherwise text, which may be that of a container."""
+    text = answer.data.decode("utf-8", "replace")
     try:
-        return json.loads(data)
+        return json.loads(text) if "json" in accept or answer.status >= 400 else text
     except ValueError:
-        return data.decode("utf-8", "replace")
+        return text
 
 
 def _retry_after(answer: Any) -> float | None:

@@ -219,7 +219,8 @@ class Manager:
         return {**self.definition, **kind, "metadata": metadata}
 
     def send(self, method: str, path: str, body: Any, content_type: str = "application/json") -> dict[str, Any]:
-        thing: dict[str, Any] = self.server.ask(Request(method, path, self.query, body, content_type))
+        request = Request(method, path, self.query, body, content_type, repeatable=False)
+        thing: dict[str, Any] = self.server.ask(request)
         return thing
 
 
