@@ -60,7 +60,7 @@ options:
         default: []
       hidden_fields:
         description:
-          - Fields that are left out, for instance C(data) of a Secret.
+          - Fields that are left out, for instance C(data) of a Secret, or C(data[tls.key]) of it.
         type: list
         elements: str
         default: [metadata.managedFields]

@@ -299,8 +299,8 @@ def test_no_answer_ends_the_task(response: Response, said: str) -> None:
 
 
 def test_hidden_fields_are_left_out() -> None:
-    secret = thing("Secret", data={"a": "b"}, spec=[{"x": {"y": 1, "z": 2}}])
+    secret = thing("Secret", data={"a": "b"}, metadata_={"tls.key": "x"}, spec=[{"x": {"y": 1, "z": 2}}])
     found = Server(FakeApi(secret)).read(
-        [{"kind": "Secret", "hidden_fields": ["data", "spec.x.y", "metadata.uid", "no"]}]
+        [{"kind": "Secret", "hidden_fields": ["data", "spec.x.y", "metadata.uid", "metadata_[tls.key]", "no"]}]
     )
-    assert found[0]["resources"] == [thing("Secret", spec=[{"x": {"z": 2}}])]
+    assert found[0]["resources"] == [thing("Secret", metadata_={}, spec=[{"x": {"z": 2}}])]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import (
@@ -24,6 +25,7 @@ _OF_OTHERS = ("metrics.k8s.io",)
 # Objects of one answer. Kubernetes' own clients ask for as many.
 _PAGE = 500
 _HIDDEN = ("metadata.managedFields",)
+_FIELD = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
 
 
 class RefusalError(Exception):
@@ -192,9 +194,9 @@ def key_of(thing: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 
 def without(thing: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
-    """A copy of an object without some of its fields, which are dotted paths."""
+    """A copy of an object without some of its fields: dotted paths, with names that have dots in brackets."""
     for path in paths:
-        thing = _cut(thing, path.split("."))
+        thing = _cut(thing, [field.strip("[]") for field in _FIELD.findall(path)])
     return thing
 
 
