@@ -41,7 +41,7 @@ options:
     type: list
     elements: str
     default: []
-    version_added: 0.2.0
+    version_added: 0.1.0
   allow_listening_ports:
     description:
       - Ports as C(PORT/PROTOCOL) that services may take from programs of the node. Others are refused when a program
@@ -49,7 +49,7 @@ options:
     type: list
     elements: str
     default: []
-    version_added: 0.2.0
+    version_added: 0.1.0
   prefix:
     description:
       - What the names of all owned chains begin with. At most 8 characters. On a Kubernetes node V(KUBE-) is

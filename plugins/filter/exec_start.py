@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: exec_start
 short_description: A command for a systemd unit
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:

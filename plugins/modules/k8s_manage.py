@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_manage
 short_description: Creates, replaces, patches, deletes or reads one object of a Kubernetes cluster
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Does one thing with one object, and nothing else where that cannot be done. V(create) fails when the object is there
     already, V(replace), V(patch) and V(read) when it is not. M(kubernetes.core.k8s) changes an object that was to be

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: metallb
 short_description: MetalLB in a Kubernetes cluster
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Installs MetalLB, upgrades it, or removes it, by its own manifest, and waits until its webhook accepts a pool, which
     takes longer than its pods. M(homelab.loadbalancer.metallb_pool) declares which addresses it gives.

@@ -83,7 +83,7 @@ options:
     type: str
     choices: [all, removals, additions]
     default: all
-    version_added: 0.2.0
+    version_added: 0.1.0
   metric:
     description:
       - What marks an address as added by this module. C(ip address show) lists it as C(metric).
