@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.backends import (
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.backends import (
     ready_endpoints,
     slices_of,
 )
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.metallb import full_name
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.view import announcers, node_view
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.events import in_order
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.events import in_order
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.metallb import full_name
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.services import announcers, node_view
 
 Object = Dict[str, Any]
 Objects = Mapping[str, List[Object]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.claims import (
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.claims import (
     claims_of,
     explained,
     waiting,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.nodes import hindrances
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.nodes import hindrances
 
 
 def node(name: str, status: str = "True", **spec: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.rollout import (
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.rollout import (
     MAX_LENGTH,
     awaited,
     explain,

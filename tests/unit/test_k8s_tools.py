@@ -25,8 +25,8 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact i
 )
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources as sources
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.discovery import Kind
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.events import in_order
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.times import Moment, parse_time
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.events import in_order
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.times import Moment, parse_time
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import manage
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.kinds import choose, unknown_kind
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.listing import listing, query_of

@@ -9,8 +9,8 @@ from typing import Any, Callable, Sequence
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.claims import GRACE
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.wait import UnfinishedError, wait_for_rollout
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.claims import GRACE
 
 Thing = dict[str, Any]  # an object of the API
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "unbound claims"}

@@ -60,7 +60,7 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model im
     Rollout,
     Step,
 )
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.rollout import addresses_of
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.rollout import addresses_of
 
 # The head of a server block, such as `a.example:53, ZONE {`.
 _SERVER = r"(?mi)^(?:[^\s{}#,]+[ \t,]+)*(?:dns://)?%s\.?(?::\d+)?[ \t]*[{,]"

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports import read_target
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.backends import Objects, behind
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.causes import Around, why_closed
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.checks import (
     Check,
@@ -24,7 +23,8 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_acc
     around_of,
     node_of,
 )
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.metallb import full_name, one_line
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.backends import Objects, behind
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.metallb import full_name, one_line
 
 _PORTS = {"http": 80, "https": 443}
 

@@ -15,11 +15,11 @@ from typing import Any, Callable, Iterable, List, Mapping, Optional, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.metallb import full_name
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.view import view
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s import claims, rollout
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Answer, Object, Query
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.nodes import Hindrance, hindrances
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain import claims, rollout
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.metallb import full_name
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.nodes import Hindrance, hindrances
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.services import view
 
 Read = Callable[[Sequence[Query]], Sequence[Answer]]
 # The last lines of a container: its namespace, pod and name, and how many lines.

@@ -15,7 +15,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors impor
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Response
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import RefusalError, Server, check
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.times import Moment, parse_time
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.times import Moment, parse_time
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.kinds import (
     TEXTS,
     refuse_missing_namespace,

@@ -13,7 +13,7 @@ import re
 from typing import Any, Dict, List, Mapping
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.events import last_seen
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.events import last_seen
 
 Object = Dict[str, Any]
 Objects = Mapping[str, List[Object]]

@@ -12,13 +12,13 @@ import re
 from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import is_ready
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.backends import (
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.backends import (
     ready_endpoints,
     slices_of,
     stopped,
     target_ports,
 )
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.metallb import (
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.metallb import (
     EXCLUDED,
     annotation,
     events_of,
@@ -27,7 +27,7 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_acc
     why_pending,
     why_unannounced,
 )
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.nodes import remedy_of, why_not_ready
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.nodes import remedy_of, why_not_ready
 
 Object = Dict[str, Any]
 Objects = Mapping[str, List[Object]]
