@@ -52,9 +52,14 @@ def api(root: Path) -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def namespace(api: ApiServer) -> str:
-    """A namespace of a test's own. It stays, because without controllers it would never come to its end."""
-    return api.new_namespace()
+def namespace(api: ApiServer) -> Iterator[str]:
+    """A namespace of a test's own.
+
+    It stays, because without controllers it would never come to its end. Its Services go: roles look at all of them.
+    """
+    name = api.new_namespace()
+    yield name
+    api.ask("DELETE", "/api/v1/namespaces/%s/services" % name)
 
 
 @pytest.fixture(scope="session")
