@@ -167,7 +167,9 @@ def configuration(kubeconfig: Any, context: str) -> Any:
             _from_environment(found)
         else:
             _from_surroundings(found)
-    except (ConfigException, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (TypeError, AttributeError, KeyError) as error:
+        raise AccessError("its text is not that of a kubeconfig") from error
+    except (ConfigException, OSError, ValueError) as error:
         raise AccessError(" ".join(str(error).split()) or type(error).__name__) from error
     return found
 

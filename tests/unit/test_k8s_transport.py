@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.server
 import threading
+from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
@@ -125,6 +126,13 @@ def test_closed_port_is_named_by_the_operating_systems_words() -> None:
 def test_unusable_kubeconfig_is_an_error(given: Any) -> None:
     with pytest.raises(AccessError):
         Transport(given or {"kind": "Config"})
+
+
+def test_file_that_is_no_kubeconfig_is_named_without_pythons_words(tmp_path: Path) -> None:
+    for text in ("127.0.0.1 localhost", "[1]", "a: b"):
+        (tmp_path / "config").write_text(text)
+        with pytest.raises(AccessError, match=r"its text is not that of a kubeconfig|Invalid kube-config"):
+            Transport(str(tmp_path / "config"))
 
 
 def test_environment_names_an_api_server(monkeypatch: pytest.MonkeyPatch) -> None:
