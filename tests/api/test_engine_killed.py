@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from typing import Any, Callable
 
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.access import Access
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import Engine
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Patch, Plan, Remove
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import Server
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
 from ansible_collections.homelab.loadbalancer.tests.api.objects import (
@@ -23,8 +27,17 @@ from ansible_collections.homelab.loadbalancer.tests.api.objects import (
 )
 from ansible_collections.homelab.loadbalancer.tests.api.stub import DROP, Fault, Proxy
 
+# Not forks of this process: the proxy has threads, of whose locks a fork would inherit those that are held.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__])
 POINTS = 30
 POINTS_OF_KINDS = 4
+
+
+def carry_out(network: str, kubeconfig: str, plan: Plan) -> None:
+    """What the process does that is killed."""
+    access = Access(kubeconfig, "", None, "", namespace=network)
+    Engine(Server(access.exchange), False, print).run(plan)
 
 
 def is_killed(api: ApiServer, proxy: Proxy, plan: Plan, skip: int) -> bool:
@@ -32,25 +45,20 @@ def is_killed(api: ApiServer, proxy: Proxy, plan: Plan, skip: int) -> bool:
 
     The API server carries every other such request out.
     """
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            Cluster(api, proxy.kubeconfig).run(plan)
-            code = 0
-        finally:
-            os._exit(code)
+    arguments = ("/run/netns/" + api.name, str(proxy.kubeconfig), plan)
+    child = PROCESSES.Process(target=carry_out, args=arguments)
 
     def kill() -> str:
-        os.kill(child, signal.SIGKILL)
+        os.kill(child.pid or 0, signal.SIGKILL)
         return DROP if skip % 2 else ""
 
     proxy.asked.clear()
     proxy.faults[:] = [Fault("", kill, times=1, skip=skip)]
-    status = os.waitpid(child, 0)[1]
+    child.start()
+    child.join()
     proxy.faults.clear()
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
+    assert child.exitcode in (0, -signal.SIGKILL)
+    return child.exitcode != 0
 
 
 def kill_and_complete(
