@@ -25,6 +25,7 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model im
     Plan,
     Rehearsal,
     Remove,
+    Rollout,
     Until,
 )
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import (
@@ -242,6 +243,44 @@ def test_until_looks_first_at_what_the_plan_was_made_of() -> None:
     assert api.asked[asked:] == []
     Engine(server, False, print).run(Plan([Apply([thing()]), until]))
     assert "/api/v1/nodes" in api.asked[-1]
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_failure_is_explained_by_objects_as_they_are_then(changed: bool) -> None:
+    """A Service that loses its address says so, though it had one when it was read or applied."""
+    status = {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}}
+    service = thing("Service", "web", spec={"type": "LoadBalancer", "loadBalancerIP": "10.9.9.9"})
+    api = FakeApi(DEFAULT, thing("Service", "web", spec={"type": "LoadBalancer"}, status=status))
+    if not changed:
+        run(api, Apply([service]))
+        api.objects[api.path(service)]["status"] = status
+
+    def missing(answers: Any) -> list[str]:
+        api.objects[api.path(service)].pop("status", None)
+        return ["it has no address"]
+
+    until = Until([{"kind": "Node"}], missing, "not all work:", explain=[service])
+    with pytest.raises(FailedError, match="Service default/web: no load balancer has given it an address"):
+        run(api, Apply([service]), until)
+
+
+def test_address_of_a_service_that_was_changed_is_awaited_anew() -> None:
+    old = {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}}
+    service = thing("Service", "web", spec={"type": "LoadBalancer", "loadBalancerIP": "10.9.9.9"})
+
+    class Controlled(FakeApi):
+        """Its controller gives an address as soon as somebody reads the changed Service."""
+
+        def get(self, request: Request, dry: bool) -> Response:
+            one = self.objects.get(self.path(service))
+            if one and "loadBalancerIP" in one["spec"]:
+                one["status"] = {"loadBalancer": {"ingress": [{"ip": "10.9.9.9"}]}}
+            return super().get(request, dry)
+
+    api = Controlled(DEFAULT, thing("Service", "web", spec={"type": "LoadBalancer"}, status=old))
+    found = run(api, Apply([service]), Rollout([service], addresses=True))
+    assert found.addresses == {"default/web": ["10.9.9.9"]}
+    assert run(api, Apply([service]), Rollout([service], addresses=True)).addresses == found.addresses
 
 
 def test_accepted_waits_for_the_api_server_to_accept_an_object() -> None:

@@ -236,8 +236,11 @@ class Engine:
         elif isinstance(step, Accepted):
             self._accepted(step, outcome)
 
-    def _rollout(self, objects: Iterable[Any], addresses: bool, timeout: float, outcome: Outcome) -> None:
-        known = [self._server.live.get(trials.key_of(one)) for one in objects]
+    def _rollout(
+        self, objects: Iterable[Any], addresses: bool, timeout: float, outcome: Outcome, anew: bool = False
+    ) -> None:
+        """Wait for a rollout. The objects as they were read last are the first look, unless they are read `anew`."""
+        known = [] if anew else [self._known(one, outcome) for one in objects]
         try:
             outcome.addresses.update(
                 wait_for_rollout(
@@ -252,6 +255,12 @@ class Engine:
             )
         except UnfinishedError as error:
             raise FailedError(str(error), outcome, error.unfinished) from None
+
+    def _known(self, one: Any, outcome: Outcome) -> dict[str, Any] | None:
+        """An object as it was read last. A Service that was changed has its former addresses in it."""
+        if one["kind"] == "Service" and "update " + name_of(one) in outcome.changes:
+            return None
+        return self._server.live.get(trials.key_of(one))
 
     def _rehearse(self, step: Rehearsal) -> None:
         """Apply, wait and remove. No change is left, and none is told of."""
@@ -281,7 +290,7 @@ class Engine:
             time.sleep(INTERVAL)
         lines = [step.failure, *missing]
         try:
-            self._rollout(step.explain, True, 0, outcome)
+            self._rollout(step.explain, True, 0, outcome, anew=True)
         except FailedError as error:
             lines.append(str(error))
         raise FailedError("\n".join(lines), outcome)
