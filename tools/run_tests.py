@@ -44,7 +44,6 @@ class Part(NamedTuple):
     limit -- seconds after which it is ended and counts as failed
     beside -- it runs in a second row, beside the parts that are not so
     movable -- the second row takes it, as the last one of the first, when it has nothing else to do
-    start_by -- the seconds of a run of CI after which it leaves the part out, for it would not end in CI's time
     """
 
     name: str
@@ -54,7 +53,6 @@ class Part(NamedTuple):
     limit: float = 300
     beside: bool = False
     movable: bool = False
-    start_by: float = 0
 
 
 # What has run so far: seconds and name.
@@ -120,7 +118,6 @@ SLOW = (
         root=True,
         limit=4200,
         beside=True,
-        start_by=1900,
     ),
 )
 
@@ -167,9 +164,6 @@ def run(part: Part, output: IO[str] | None = None) -> Counts:
 
     A part that counts none is one test, and one that fails without a failed test adds one.
     """
-    if part.start_by and os.environ.get("CI") == "true" and time.monotonic() - STARTED > part.start_by:
-        print("%s is left out: it is too late for it. `make test` runs it." % part.name, file=output, flush=True)
-        return Counts()
     if part.needs and not shutil.which(part.needs):
         hint = "get it from https://go.dev/dl" if part.needs == "go" else "`make setup PROFILE=test` installs it"
         print("%s is not installed: %s." % (part.needs, hint), file=output, flush=True)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -118,18 +117,3 @@ def test_the_second_row_takes_what_it_may_off_the_first(tmp_path: Path, monkeypa
 
 def test_an_unknown_part_is_refused() -> None:
     assert run_tests.main(["no-such-part"]) == 2
-
-
-@pytest.mark.parametrize(("ci", "begun", "last"), [("true", 100, "1"), ("true", 10, "2"), ("", 100, "2")])
-def test_ci_leaves_out_what_it_comes_to_too_late(
-    ci: str, begun: float, last: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """begun -- the seconds since the run has begun"""
-    monkeypatch.setenv("CI", ci)
-    monkeypatch.setattr(run_tests, "STARTED", time.monotonic() - begun)
-    monkeypatch.setattr(run_tests, "CHECK", ())
-    monkeypatch.setattr(run_tests, "SLOW", (Part("other", ("true",)), Part("part", ("true",), start_by=90)))
-    assert run_tests.main(["test"]) == 0
-    said = capfd.readouterr().out
-    assert said.splitlines()[-1] == last + " passed, 0 failed, 0 skipped"
-    assert ("part is left out" in said) == (last == "1")
