@@ -44,6 +44,7 @@ _BROKEN_SECONDS = 0.2
 
 # Why there is no answer.
 UNREACHABLE, SILENT, BROKEN = "unreachable", "silent", "broken"
+SKIPPED = "skipped"  # it was not made, for one before it has not succeeded
 
 
 class AccessError(Exception):
@@ -60,6 +61,7 @@ class Request(NamedTuple):
     content_type: str = "application/json"
     accept: str = "application/json"
     repeatable: bool = True  # when the connection broke, and the API server may have done it
+    then: bool = False  # after those before it, and only when all of them have succeeded
 
 
 class Response(NamedTuple):
@@ -67,7 +69,7 @@ class Response(NamedTuple):
 
     status: int  # of HTTP; 0 without an answer
     body: Any  # as JSON has it where that was accepted, else text
-    failure: str = ""  # UNREACHABLE, SILENT or BROKEN
+    failure: str = ""  # UNREACHABLE, SILENT, BROKEN or SKIPPED
     cause: str = ""  # in the operating system's words
 
 
@@ -96,7 +98,7 @@ class Transport:
         return bool(self._configuration.ssl_ca_cert == SERVICE_CERT_FILENAME)
 
     def exchange(self, requests: Sequence[Request]) -> list[Response]:
-        """The answers, in the order of the requests, which are made side by side.
+        """The answers, in the order of the requests, which are made side by side up to the next one with `then`.
 
         Where there is none to one of them, those that nobody has begun with are not made: it is their failure, too.
         """
@@ -104,8 +106,15 @@ class Transport:
         token = self._configuration.auth_settings().get("BearerToken", {}).get("value")
         if token:
             headers["Authorization"] = token
-        if len(requests) == 1:
-            return [self._answer(requests[0], headers)]
+        responses: list[Response] = []
+        for batch in _batches(requests):
+            if all(200 <= response.status < 300 for response in responses):
+                responses += self._side_by_side(batch, headers)
+            else:
+                responses += [Response(0, None, SKIPPED)] * len(batch)
+        return responses
+
+    def _side_by_side(self, requests: Sequence[Request], headers: Mapping[str, str]) -> list[Response]:
         failed: list[Response] = []
 
         def answer(request: Request) -> Response:
@@ -147,6 +156,15 @@ class Transport:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             return _failed(error), None
         return Response(answer.status, _parsed(answer, request.accept)), _retry_after(answer)
+
+
+def _batches(requests: Sequence[Request]) -> list[list[Request]]:
+    batches: list[list[Request]] = []
+    for request in requests:
+        if request.then or not batches:
+            batches.append([])
+        batches[-1].append(request)
+    return batches
 
 
 def configuration(kubeconfig: Any, context: str) -> Any:

@@ -35,8 +35,9 @@ attributes:
 options:
   requests:
     description:
-      - "The requests, each a list: method, path, parameters of the query (pairs), body, type of the body, and accepted
-        type of the answer."
+      - "The requests, each a list: method, path, parameters of the query (pairs), body, type of the body, accepted type
+        of the answer, whether it may be made twice when the connection breaks (true), and whether it is made after
+        those before it, when all of them have succeeded (false), in place of side by side."
     type: list
     elements: list
     required: true

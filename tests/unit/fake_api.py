@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Response
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import SKIPPED, Request, Response
 
 VERBS = ["create", "delete", "get", "list", "patch"]
 CRD = "CustomResourceDefinition"
@@ -54,7 +54,12 @@ class FakeApi:
         return [each for each in self.asked if not each.startswith(("GET", "dry"))]
 
     def __call__(self, requests: Sequence[Request]) -> list[Response]:
-        return [self.answer(request) for request in requests]
+        responses: list[Response] = []
+        skipped = False
+        for request in requests:
+            skipped = skipped or (request.then and any(not 200 <= response.status < 300 for response in responses))
+            responses.append(Response(0, None, SKIPPED) if skipped else self.answer(request))
+        return responses
 
     def answer(self, request: Request) -> Response:
         dry = ("dryRun", "All") in [tuple(pair) for pair in request.query]

@@ -155,6 +155,37 @@ def test_missing_kind_or_namespace_counts_as_coming_in_check_mode(declared: dict
     assert len(run(FakeApi(), Apply([declared]), check_mode=True).changes) == 1
 
 
+def test_objects_of_all_kinds_go_in_one_exchange_up_to_the_next_definition_of_kinds() -> None:
+    class Counting(FakeApi):
+        sent: list[int]
+
+        def __call__(self, requests: Any) -> list[Response]:
+            if any(request.method == "PATCH" and ("dryRun", "All") not in request.query for request in requests):
+                self.sent.append(len(requests))
+            return super().__call__(requests)
+
+    api = Counting(DEFAULT)
+    api.sent = []
+    run(api, Apply([thing(), thing("Secret"), THINGS, thing("Service"), thing("Secret", "two"), THING]))
+    assert api.sent == [3, 3]
+
+
+def test_write_that_is_refused_keeps_those_after_it_back() -> None:
+    class Late(FakeApi):
+        """Refuses what it has accepted in the trial."""
+
+        def answer(self, request: Request) -> Response:
+            if request.path.endswith("/bad") and request.method == "PATCH" and ("dryRun", "All") not in request.query:
+                return CONFLICT
+            return super().answer(request)
+
+    api = Late(DEFAULT)
+    with pytest.raises(FailedError) as caught:
+        run(api, Apply([thing(), thing("Secret", "bad"), thing("Secret", "good"), thing("Service")]))
+    assert caught.value.outcome.changes == ["create ConfigMap default/one", "create Secret default/good"]
+    assert str(caught.value).startswith("Secret default/bad: Apply failed with 1 conflict")
+
+
 def test_objects_are_removed_in_the_opposite_order_and_workloads_with_their_pods() -> None:
     deployment = thing("Deployment", version="apps/v1")
     api = FakeApi(DEFAULT, thing(), deployment)

@@ -117,6 +117,19 @@ def test_answers_are_in_the_order_of_the_requests(api: Api) -> None:
     assert sorted(api.asked) == sorted("GET %s?a=b+c" % path for path in paths)
 
 
+def test_request_in_turn_is_made_only_when_those_before_it_have_succeeded(api: Api) -> None:
+    requests = [GET, Request("GET", "/b", then=True), Request("GET", "/c"), Request("GET", "/d", then=True)]
+    api.answers = [(200, "{}", ""), (404, "{}", ""), (404, "{}", "")]
+    assert [(one.status, one.failure) for one in ask(api, *requests)] == [
+        (200, ""),
+        (404, ""),
+        (404, ""),
+        (0, "skipped"),
+    ]
+    assert api.asked[0] == "GET /version"
+    assert sorted(api.asked[1:]) == ["GET /b", "GET /c"]
+
+
 def test_closed_port_is_named_by_the_operating_systems_words() -> None:
     [response] = Transport(kubeconfig(1)).exchange([GET])
     assert (response.failure, response.cause) == ("unreachable", "Connection refused")

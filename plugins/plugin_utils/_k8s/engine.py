@@ -10,7 +10,7 @@ import time
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Response
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import SKIPPED, Request, Response
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s import trial as trials
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
     Accepted,
@@ -131,11 +131,19 @@ class Engine:
 
     def _apply(self, step: Apply, changing: list[Trial], outcome: Outcome) -> None:
         """In their order, objects of one kind that follow each other side by side. Kinds are awaited."""
-        for group in _runs(_ordered(changing)):
-            requests = [trials.applying(trial, self._manager, step.force) for trial in group]
-            self._send(group, requests, outcome)
-            if group[0].definition["kind"] == CRD:
-                self._establish(group, outcome)
+        left = _runs(_ordered(changing))
+        while left:
+            # Up to the next kinds all is sent at once: on a managed host that is one run of a module.
+            end = next((index for index, group in enumerate(left) if _are_kinds(group)), len(left) - 1) + 1
+            groups, left = left[:end], left[end:]
+            requests = [
+                trials.applying(trial, self._manager, step.force)._replace(then=trial is group[0])
+                for group in groups
+                for trial in group
+            ]
+            self._send([trial for group in groups for trial in group], requests, outcome)
+            if _are_kinds(groups[-1]):
+                self._establish(groups[-1], outcome)
 
     def _remove(self, changing: list[Trial], outcome: Outcome) -> None:
         for group in _runs(changing):
@@ -145,7 +153,7 @@ class Engine:
             self._server.discovery.forget()
 
     def _send(self, group: list[Trial], requests: Sequence[Request], outcome: Outcome) -> list[Response]:
-        """Make requests side by side. What was done is noted, also where another one is refused."""
+        """Make requests. What was done is noted, also where another one is refused."""
         responses = self._server.exchange(requests)
         deadline = time.monotonic() + _SETTLING
         # What was established a moment ago may not be known to every API server.
@@ -153,7 +161,7 @@ class Engine:
             if requests[0].method != "PATCH":
                 break
             time.sleep(INTERVAL)
-            again = [index for index, response in enumerate(responses) if trials.is_unknown(response)]
+            again = [index for index, response in enumerate(responses) if _is_left(response)]
             for index, response in zip(again, self._server.exchange([requests[index] for index in again])):
                 responses[index] = response
         faults = []
@@ -161,7 +169,7 @@ class Engine:
             if 200 <= response.status < 300:
                 _note(trial, outcome)
                 self._remember(request, response)
-            elif not (request.method == "DELETE" and response.status == 404):
+            elif response.failure != SKIPPED and not (request.method == "DELETE" and response.status == 404):
                 faults.append("%s: %s" % (name_of(trial.definition), message_of(response)))
         if faults:
             raise FailedError("\n".join(faults), outcome)
@@ -323,6 +331,15 @@ def _note(trial: Trial, outcome: Outcome) -> None:
     outcome.diff.append(
         {"before_header": name, "after_header": name, "before": trial.before or "", "after": trial.after or ""}
     )
+
+
+def _are_kinds(group: Sequence[Trial]) -> bool:
+    return bool(group[0].definition["kind"] == CRD)
+
+
+def _is_left(response: Response) -> bool:
+    """Whether a request is to be made again, or for the first time, when the API server knows its kind."""
+    return response.failure == SKIPPED or trials.is_unknown(response)
 
 
 def _ordered(found: Sequence[Trial]) -> list[Trial]:

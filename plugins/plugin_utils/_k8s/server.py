@@ -12,6 +12,7 @@ from typing import Any, Mapping, Sequence
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import (
     BROKEN,
     SILENT,
+    SKIPPED,
     Request,
     Response,
 )
@@ -72,7 +73,7 @@ class Server:
             return []
         responses = list(self._exchange(requests))
         for response in responses:
-            if response.failure or response.status == 401:
+            if response.failure not in ("", SKIPPED) or response.status == 401:
                 check(response)
         return responses
 
