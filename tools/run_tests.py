@@ -296,6 +296,8 @@ def main(names: list[str]) -> int:
     if not wanted or wanted - known:
         print("usage: tools/run_tests.py check | test | %s" % " | ".join(sorted(known)), file=sys.stderr)
         return 2
+    # Programs that are started in the background inherit that they ignore an interrupt, by which a part is ended.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     done = run_side_by_side([part for part in CHECK if part.name in wanted])
     done |= run_slow([part for part in SLOW if part.name in wanted])
     total = sum(done.values(), Counts())

@@ -44,7 +44,10 @@ def test_what_is_not_installed_is_skipped() -> None:
 
 
 def test_part_that_hangs_is_ended_and_says_in_which_test(capfd: pytest.CaptureFixture[str]) -> None:
-    forever = "import os, signal; open(os.environ['RESULTS'] + '/running', 'w').write('test_x'); signal.pause()"
+    forever = (
+        "import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "open(os.environ['RESULTS'] + '/running', 'w').write('test_x'); signal.pause()"
+    )
     assert run_tests.run(Part("part", (sys.executable, "-c", forever), limit=2)) == Counts(failed=1)
     assert "part did not end within 2 s; it was in test_x." in capfd.readouterr().out
 
