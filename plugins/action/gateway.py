@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
-
-from ansible.errors import AnsibleError
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import parse_gateways, parse_options
@@ -58,28 +55,17 @@ class ActionModule(ClusterAction):
             texts = {pair.certificate: self._certificate(pair.certificate) for pair in files}
             self._options["certificates"] = {path: text for path, text in texts.items() if text}
             return
-        kinds, others = read_manifests(manifests_of(self._options, asked), self._content)
+        kinds, others = read_manifests(manifests_of(self._options, asked), self._manifest)
         texts = {path: self._certificate(path) for pair in files for path in pair}
         self._options.update(crd_objects=kinds, manifest_objects=others, files=texts)
 
-    def _content(self, source: str) -> bytes:
+    def _manifest(self, source: str) -> bytes:
         """The content of a manifest, a URL or the path of a file."""
-        return download(source) if is_url(source) else self._file(source)
+        return download(source) if is_url(source) else self._content(source)
 
     def _certificate(self, path: str) -> str:
         """The text of a certificate or key; empty where it cannot be read, which the planner refuses."""
         try:
-            return self._file(path).decode()
-        except (InputError, UnicodeError):
+            return self._text(path)
+        except InputError:
             return ""
-
-    def _file(self, path: str) -> bytes:
-        """The content of a file, found as the lookup `file` finds it. It may be encrypted by Ansible Vault."""
-        try:
-            real = self._loader.get_real_file(self._find_needle("files", path))
-            try:
-                return Path(real).read_bytes()
-            finally:
-                self._loader.cleanup_tmp_file(real)
-        except (AnsibleError, OSError) as error:
-            raise InputError("%s cannot be read: %s" % (path, getattr(error, "strerror", None) or error)) from None

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.homelab.loadbalancer.plugins.action import k8s_objects
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import identity, name_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import secret_values
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources as sources
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction
@@ -38,7 +38,7 @@ class ActionModule(ClusterAction):
         objects = self._options["definitions"]
         changes = {name: verb for verb, dummy, name in (text.partition(" ") for text in result["changes"])}
         rows = [[changes.get(name_of(one), "unchanged"), name_of(one)] for one in objects]
-        return {**result, "rows": rows, "objects": [_reference(one) for one in objects]}
+        return {**result, "rows": rows, "objects": [identity(one) for one in objects]}
 
     def _prepare(self) -> None:
         """Read the objects, and set them into their namespaces."""
@@ -58,7 +58,7 @@ class ActionModule(ClusterAction):
         """The path of a file or folder: as the shell has it, or else as Ansible looks for files."""
         path = Path(place).expanduser()
         if path.exists():
-            return str(path)
+            return str(path.absolute())
         try:
             return str(self._find_needle("files", place))
         except AnsibleError:
@@ -66,20 +66,3 @@ class ActionModule(ClusterAction):
                 "there is no file or folder %s on this machine: looked in %s, and where the play has its files"
                 % (place, Path.cwd())
             ) from None
-
-    def _content(self, path: str) -> bytes:
-        """What is in a file, which may be encrypted by Ansible Vault."""
-        try:
-            real = self._loader.get_real_file(path)
-            try:
-                return Path(real).read_bytes()
-            finally:
-                self._loader.cleanup_tmp_file(real)
-        except (AnsibleError, OSError) as error:
-            raise InputError("%s cannot be read: %s" % (path, getattr(error, "strerror", None) or error)) from None
-
-
-def _reference(one: dict[str, Any]) -> dict[str, Any]:
-    """What tells an object from others, and no more of it."""
-    metadata = {key: one["metadata"][key] for key in ("name", "namespace") if one["metadata"].get(key)}
-    return {"apiVersion": one["apiVersion"], "kind": one["kind"], "metadata": metadata}

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import parse_definitions
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGER, parse_definitions
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import MANAGER
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
     Answer,
     Apply,

@@ -10,7 +10,8 @@ class ModuleDocFragment:
     """Used as `extends_documentation_fragment: homelab.loadbalancer.kubernetes` or `...kubernetes.reading`.
 
     DOCUMENTATION -- the options by which all of them find the API server
-    APPLYING -- what those share that apply lists of objects
+    DECLARING -- the attributes of those that bring a cluster to what is declared
+    APPLYING -- the options of those that apply lists of objects
     READING -- the attributes of those that only read
     """
 
@@ -76,7 +77,8 @@ options:
         default: homelab.loadbalancer
 """
 
-    APPLYING = r"""
+    DECLARING = r"""
+options: {}
 attributes:
   check_mode:
     support: full
@@ -89,6 +91,9 @@ attributes:
       - The values of Secrets are never shown.
   idempotent:
     support: full
+"""
+
+    APPLYING = r"""
 options:
   state:
     description:

@@ -72,7 +72,12 @@ def has_labels(obj: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return all(found.get(key) == value for key, value in labels.items())
 
 
+def identity(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells an object from others, and no more of it: enough to remove it."""
+    metadata = {key: obj["metadata"][key] for key in ("name", "namespace") if obj["metadata"].get(key)}
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
+
+
 def reference(version: str, kind: str, obj: Mapping[str, Any]) -> dict[str, Any]:
-    """An object of a namespace, down to what it takes to remove it."""
-    metadata = {key: obj["metadata"][key] for key in ("name", "namespace")}
-    return {"apiVersion": version, "kind": kind, "metadata": metadata}
+    """The identity of an object out of a list, which does not say of which kind it is."""
+    return identity({**obj, "apiVersion": version, "kind": kind})

@@ -22,15 +22,7 @@ author:
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
   - homelab.loadbalancer.kubernetes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - It changes nothing.
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
+  - homelab.loadbalancer.kubernetes.reading
 options:
   services:
     description:

@@ -22,6 +22,7 @@ author:
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
   - homelab.loadbalancer.kubernetes
+  - homelab.loadbalancer.kubernetes.declaring
   - homelab.loadbalancer.kubernetes.applying
 options:
   definitions:

@@ -22,15 +22,7 @@ author:
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
   - homelab.loadbalancer.kubernetes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - An object whose namespace or kind is not there yet cannot be tried. It counts as one that would be created.
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - homelab.loadbalancer.kubernetes.declaring
 options:
   state:
     description:

@@ -21,13 +21,7 @@ author:
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
   - homelab.loadbalancer.kubernetes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - homelab.loadbalancer.kubernetes.declaring
 options:
   state:
     description:

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGER
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.access import Access
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import MANAGER, Engine
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import Engine, make_plan
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Outcome, Plan, Planner
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import Server
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer
@@ -48,16 +49,10 @@ class Cluster:
         """What a role's module returns. `options` are all of them, with their defaults. Raises InputError for refusals,
         and what the engine raises."""
         server = self.server()
-        found: Sequence[Any] = server.read(planner.queries(options))
-        plan = planner.plan(options, found)
-        while plan.look:
-            found = [*found, *server.read(plan.look)]
-            plan = planner.plan(options, found)
-        refusals = [*plan.refusals, *([] if check_mode else plan.unmet)]
-        if refusals:
-            raise InputError("\n".join(refusals))
+        plan = make_plan(server, planner, options)
+        refused = plan.refused(check_mode)
+        if refused:
+            raise InputError("\n".join(refused))
         outcome = Engine(server, check_mode, self.warnings.append).run(plan)
-        more = plan.result(outcome) if callable(plan.result) else plan.result
-        notes = [*plan.notes, *(plan.unmet if check_mode else [])]
-        told = {"changed": bool(outcome.changes), "changes": outcome.changes, "diff": outcome.diff, "notes": notes}
-        return {**told, **more}
+        told = {"changed": bool(outcome.changes), "changes": outcome.changes, "diff": outcome.diff}
+        return {**told, "notes": plan.noted(check_mode), **plan.results(outcome)}

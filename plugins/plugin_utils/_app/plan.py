@@ -13,6 +13,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects 
     MANAGED_BY,
     MANAGER,
     PART_OF,
+    identity,
     parse_definitions,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import value_or
@@ -81,7 +82,7 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
     removes = options["remove_undeclared"] or not present
     if todo.remove and removes:
         steps.append(Remove(todo.remove))
-    undeclared = [] if removes else [_reference(entry) for entry in todo.remove]
+    undeclared = [] if removes else [identity(entry) for entry in todo.remove]
     return Plan(
         steps=steps,
         notes=_notes(todo, options["prefix"]),
@@ -122,9 +123,3 @@ def _app_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def _notes(todo: Difference, prefix: str) -> list[str]:
     advice = "These hold data, so they are kept. %sdelete_data: true removes them." % prefix
     return [*todo.kept, *([advice] if todo.kept else []), *todo.shared]
-
-
-def _reference(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells an object from others, and no more of it."""
-    metadata = {key: entry["metadata"][key] for key in ("name", "namespace") if entry["metadata"].get(key)}
-    return {"apiVersion": entry["apiVersion"], "kind": entry["kind"], "metadata": metadata}

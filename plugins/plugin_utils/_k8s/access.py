@@ -22,7 +22,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transpor
     Transport,
 )
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _eks as eks
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import UnansweredError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import UnansweredError, UnusableError
 
 _CLONE_NEWNET = 0x40000000
 # Runs `k8s_request` on the host of the task and returns its result; `msg` says why it failed.
@@ -74,15 +74,15 @@ class Access:
                 try:
                     self._transport = Transport(*given)
                 except AccessError as error:
-                    raise UnansweredError(self._unusable(str(error))) from None
+                    raise self._unusable(str(error)) from None
                 self._server, self._in_pod = self._transport.server, self._transport.in_pod
             return self._transport.exchange(requests)
 
     def explained(self, error: UnansweredError) -> str:
         """Why there is no answer, with what the user can do."""
         said = str(error)
-        if said.startswith("no kubeconfig: "):
-            return said[len("no kubeconfig: ") :]
+        if isinstance(error, UnusableError):
+            return said
         server, whose, refused, unreachable = self._parties()
         if error.status == 401:
             return "the API server %s refuses the credentials of %s (401 Unauthorized): %s" % (server, whose, refused)
@@ -120,10 +120,10 @@ class Access:
     def _named(self) -> str:
         return str(self._kubeconfig or os.environ.get("K8S_AUTH_KUBECONFIG") or "~/.kube/config")
 
-    def _unusable(self, why: str) -> str:
-        return (
-            "no kubeconfig: %s is no kubeconfig that can be used (%s): name one on this host in k8s_kubeconfig, and "
-            "one of its contexts in k8s_context" % (self._named, why)
+    def _unusable(self, why: str) -> UnusableError:
+        return UnusableError(
+            "%s is no kubeconfig that can be used (%s): name one on this host in k8s_kubeconfig, and one of its "
+            "contexts in k8s_context" % (self._named, why)
         )
 
     def _credentials(self) -> tuple[Any, str]:
@@ -138,7 +138,7 @@ class Access:
     def _on_host(self, run: RunModule, given: tuple[Any, str], requests: Sequence[Request]) -> list[Response]:
         returned = run({"requests": [list(one) for one in requests], "kubeconfig": given[0], "context": given[1]})
         if returned.get("unusable"):
-            raise UnansweredError(self._unusable(str(returned["unusable"])))
+            raise self._unusable(str(returned["unusable"]))
         self._server, self._in_pod = returned["server"], returned["in_pod"]
         return [Response(*one) for one in returned["responses"]]
 

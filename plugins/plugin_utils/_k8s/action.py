@@ -21,17 +21,18 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_access, _k8s_transport
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGER
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import scrub, secret_values
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable, printable_diff
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _eks as eks
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.access import Access
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import (
-    MANAGER,
     Engine,
     FailedError,
     RefusedError,
+    make_plan,
 )
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Outcome, Plan, Planner
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Outcome, Planner
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import (
     RefusalError,
     Server,
@@ -145,6 +146,25 @@ class ApiAction(ActionBase):
         value = self._vars.get(name)
         return value and self._templar.template(value)
 
+    def _content(self, path: str) -> bytes:
+        """What is in a file of the control node, found as the lookup `file` finds it. Vault may have encrypted it."""
+        try:
+            real = self._loader.get_real_file(self._find_needle("files", path))
+            try:
+                with open(real, "rb") as file:
+                    return file.read()
+            finally:
+                self._loader.cleanup_tmp_file(real)
+        except (AnsibleError, OSError) as error:
+            raise InputError("%s cannot be read: %s" % (path, getattr(error, "strerror", None) or error)) from None
+
+    def _text(self, path: str) -> str:
+        """The text of a file of the control node."""
+        try:
+            return self._content(path).decode()
+        except UnicodeError as error:
+            raise InputError("%s cannot be read: %s" % (path, error)) from None
+
     def _said(self, text: str) -> str:
         """A message that holds no secret, and that a terminal only shows."""
         return printable(scrub(self._access.scrubbed(text) if "_access" in self.__dict__ else text, self._secrets))
@@ -160,12 +180,12 @@ class ClusterAction(ApiAction):
     def _work(self) -> dict[str, Any]:
         self._begin(self.ARGUMENTS)
         self._prepare()
-        plan = self._planned()
+        plan = make_plan(self._server, self.PLANNER, self._options)
         check_mode = bool(self._task.check_mode)
-        refusals = [*plan.refusals, *([] if check_mode else plan.unmet)]
-        if refusals:
-            raise AnsibleActionFail(self._said("\n".join(refusals)))
-        notes = [printable(note) for note in [*plan.notes, *(plan.unmet if check_mode else [])]]
+        refused = plan.refused(check_mode)
+        if refused:
+            raise AnsibleActionFail(self._said("\n".join(refused)))
+        notes = [printable(note) for note in plan.noted(check_mode)]
         engine = Engine(self._server, check_mode, self._display.warning, self._options.get("field_manager", MANAGER))
         self._secrets += secret_values([one for step in plan.steps for one in getattr(step, "objects", ())])
         try:
@@ -180,31 +200,10 @@ class ClusterAction(ApiAction):
                 "msg": self._said(_with_changes(str(error), error.outcome)),
                 "unfinished": error.unfinished,
             }
-        more = plan.result(outcome) if callable(plan.result) else plan.result
-        return {**_returned(outcome), "notes": notes, **more}
+        return {**_returned(outcome), "notes": notes, **plan.results(outcome)}
 
     def _prepare(self) -> None:
         """Read what the options name on the control node, such as files, into the options."""
-
-    def _planned(self) -> Plan:
-        found = self._server.read(self.PLANNER.queries(self._options))
-        plan = self.PLANNER.plan(self._options, found)
-        while plan.look:
-            found = [*found, *self._server.read(plan.look)]
-            plan = self.PLANNER.plan(self._options, found)
-        return plan
-
-    def _text(self, path: str) -> str:
-        """The text of a file of the control node, found as the lookup `file` finds it; it may be encrypted by Vault."""
-        try:
-            real = self._loader.get_real_file(self._find_needle("files", path))
-            try:
-                with open(real, encoding="utf-8") as file:
-                    return file.read()
-            finally:
-                self._loader.cleanup_tmp_file(real)
-        except (AnsibleError, OSError, UnicodeError) as error:
-            raise InputError("%s cannot be read: %s" % (path, getattr(error, "strerror", None) or error)) from None
 
 
 def _returned(outcome: Outcome) -> dict[str, Any]:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import CHANGED, HIDDEN, redact
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import BOOKKEEPING
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import redact, redacted_pair
 
-# What the API server keeps for itself: no part of a declaration.
-BOOKKEEPING = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 # By which of these the entries of a list are told apart, where all of them have it.
 _NAMES = ("name", "containerPort", "port", "key", "type", "ip")
-_SECRETS = ("data", "stringData")
 
 
 def shown(thing: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,17 +23,7 @@ def shown(thing: Mapping[str, Any]) -> dict[str, Any]:
 def shown_pair(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The parts of an object that differ before and after."""
     kind = str(after.get("kind") or before.get("kind"))
-    old, new = _plain(before), _plain(after)
-    values = {
-        field: {key: value for key, value in (new.get(field) or {}).items() if (old.get(field) or {}).get(key) != value}
-        for field in _SECRETS
-        if kind == "Secret"
-    }
-    old, new = redact(old, kind), redact(new, kind)
-    for field, changed in values.items():
-        if isinstance(new.get(field), dict) and isinstance(old.get(field), dict):
-            new[field].update({key: CHANGED for key in changed if key in old[field]})
-            new[field].update({key: HIDDEN for key in changed if key not in old[field]})
+    old, new = redacted_pair(_plain(before), _plain(after), kind)
     left, right = _parts(old, new)
     return left or {}, right or {}
 

@@ -9,7 +9,7 @@ import itertools
 import time
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGER, name_of
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import SKIPPED, Request, Response
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s import trial as trials
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
@@ -18,6 +18,7 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model im
     Outcome,
     Patch,
     Plan,
+    Planner,
     Rehearsal,
     Remove,
     Rollout,
@@ -27,7 +28,6 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server i
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.trial import CRD, Trial, Trials
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.wait import UnfinishedError, wait_for_rollout
 
-MANAGER = "homelab.loadbalancer"
 INTERVAL = 0.5  # seconds between looks
 _WEBHOOK_INTERVAL = 2.0
 # Seconds for which an API server may not know a kind that another one has established.
@@ -51,12 +51,22 @@ class FailedError(Exception):
         self.unfinished = list(unfinished)
 
 
+def make_plan(server: Server, planner: Planner, options: Mapping[str, Any]) -> Plan:
+    """The plan of a module, after as many reads as it asks for."""
+    found = server.read(planner.queries(options))
+    plan = planner.plan(options, found)
+    while plan.look:
+        found = [*found, *server.read(plan.look)]
+        plan = planner.plan(options, found)
+    return plan
+
+
 class Engine:
     """Carries out plans on one API server.
 
     check_mode -- try, and change nothing
-    log -- the last lines of a container: (namespace, pod, container, how many)
     warn -- tells the user something while it waits
+    manager -- the field manager
     """
 
     def __init__(
@@ -127,6 +137,8 @@ class Engine:
             self._remove(changing, outcome)
         elif isinstance(step, Patch):
             self._send(changing, [trials.patching(step, trial.kind) for trial in changing if trial.kind], outcome)
+        elif isinstance(step, Rehearsal):
+            self._rehearse(step, changing)
         self._wait(step, outcome)
 
     def _apply(self, step: Apply, changing: list[Trial], outcome: Outcome) -> None:
@@ -184,7 +196,7 @@ class Engine:
         self._server.discovery.forget()
         self._poll(
             [trial.request.path for trial in kinds],
-            lambda response: _has_condition(response.body, "Established"),
+            lambda path, response: _has_condition(response.body, "Established"),
             lambda paths: "%s: the API server has not established it after %g s" % (", ".join(paths), self._timeout),
             outcome,
         )
@@ -204,15 +216,14 @@ class Engine:
         def said(left: Sequence[str]) -> str:
             return "\n".join(_still_there(names[path], last.get(path), self._timeout) for path in left)
 
-        self._poll(paths, is_gone, said, outcome, with_path=True)
+        self._poll(paths, is_gone, said, outcome)
 
     def _poll(
         self,
         paths: Sequence[str],
-        is_done: Callable[..., bool],
+        is_done: Callable[[str, Response], bool],
         said: Callable[[Sequence[str]], str],
         outcome: Outcome,
-        with_path: bool = False,
     ) -> None:
         """Read objects until each is done."""
         left = list(paths)
@@ -220,11 +231,7 @@ class Engine:
         pause = 0.05
         while True:
             responses = self._server.exchange([Request("GET", path) for path in left])
-            left = [
-                path
-                for path, response in zip(left, responses)
-                if not (is_done(path, response) if with_path else is_done(response))
-            ]
+            left = [path for path, response in zip(left, responses) if not is_done(path, response)]
             if not left:
                 return
             if time.monotonic() - start > self._timeout:
@@ -239,8 +246,6 @@ class Engine:
             return
         elif isinstance(step, Rollout):
             self._rollout(step.objects, step.addresses, self._timeout, outcome)
-        elif isinstance(step, Rehearsal):
-            self._rehearse(step)
         elif isinstance(step, Accepted):
             self._accepted(step, outcome)
 
@@ -270,12 +275,11 @@ class Engine:
             return None
         return self._server.live.get(trials.key_of(one))
 
-    def _rehearse(self, step: Rehearsal) -> None:
+    def _rehearse(self, step: Rehearsal, changing: list[Trial]) -> None:
         """Apply, wait and remove. No change is left, and none is told of."""
         outcome = Outcome()
-        found = self._trials.apply(Apply(step.objects))
         try:
-            self._apply(Apply(step.objects), [trial for trial in found if trial.verb != "keep"], outcome)
+            self._apply(Apply(step.objects), changing, outcome)
             self._rollout(step.objects, False, step.timeout, outcome)
         except FailedError as error:
             raise FailedError("%s\n%s" % (step.failure, error), Outcome(), error.unfinished) from None

@@ -133,6 +133,18 @@ class Plan:
     timeout: float = 120
     result: Mapping[str, Any] | Callable[[Outcome], Mapping[str, Any]] = field(default_factory=dict)
 
+    def refused(self, check_mode: bool) -> list[str]:
+        """Why nothing may be changed; empty where it may."""
+        return [*self.refusals, *([] if check_mode else self.unmet)]
+
+    def noted(self, check_mode: bool) -> list[str]:
+        """The sentences for the user."""
+        return [*self.notes, *(self.unmet if check_mode else [])]
+
+    def results(self, outcome: Outcome) -> Mapping[str, Any]:
+        """What the module returns besides."""
+        return self.result(outcome) if callable(self.result) else self.result
+
 
 @dataclass(frozen=True)
 class Planner:

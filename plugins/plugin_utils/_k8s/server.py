@@ -49,6 +49,10 @@ class UnansweredError(Exception):
         self.status = status
 
 
+class UnusableError(UnansweredError):
+    """There is no kubeconfig by which an API server could be asked. The message says what to do."""
+
+
 class Server:
     """Reads objects, and makes requests.
 

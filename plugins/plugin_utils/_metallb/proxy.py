@@ -10,13 +10,13 @@ them. With strictARP they do not, which MetalLB's layer 2 mode needs.
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import Any, Mapping
 
 import yaml
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Patch
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.times import Moment, parse_time
 
 KEY = "config.conf"
 # When strict ARP was set. A kube-proxy that was not restarted since then does not know of it: the run was cut off.
@@ -88,10 +88,6 @@ def _annotation(thing: Mapping[str, Any], name: str) -> str:
     return str(((thing.get("metadata") or {}).get("annotations") or {}).get(name) or "")
 
 
-def _time(text: str) -> float:
-    """Seconds since 1970 of a time as Kubernetes writes it; 0 for anything else."""
-    try:
-        # Python before 3.11 knows no Z.
-        return datetime.fromisoformat(re.sub("Z$", "+00:00", text)).timestamp()
-    except ValueError:
-        return 0
+def _time(text: str) -> Moment:
+    """A time as Kubernetes writes it; the first one of all for anything else."""
+    return parse_time(text) or Moment(0, 0)
