@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGER
@@ -56,3 +57,22 @@ class Cluster:
         outcome = Engine(server, check_mode, self.warnings.append).run(plan)
         told = {"changed": bool(outcome.changes), "changes": outcome.changes, "diff": outcome.diff}
         return {**told, "notes": plan.noted(check_mode), **plan.results(outcome)}
+
+
+def seen(api: ApiServer, namespace: str, plural: str = "configmaps") -> list[str]:
+    """The names of the objects of a namespace."""
+    listed = api.ask("GET", "/api/v1/namespaces/%s/%s" % (namespace, plural))["items"]
+    return sorted(one["metadata"]["name"] for one in listed)
+
+
+def unchanged(outcome: Outcome) -> bool:
+    return outcome.changes == [] and outcome.diff == []
+
+
+def run_all(run: Callable[[int], None]) -> None:
+    """Three at once."""
+    threads = [threading.Thread(target=run, args=(which,)) for which in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

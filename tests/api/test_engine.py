@@ -5,25 +5,20 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
-import yaml
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import FailedError, RefusedError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import RefusedError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
     Apply,
-    Outcome,
     Patch,
     Plan,
-    Planner,
     Remove,
 )
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
-from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, seen, unchanged
 from ansible_collections.homelab.loadbalancer.tests.api.objects import (
     config_map,
     deployment,
@@ -33,22 +28,8 @@ from ansible_collections.homelab.loadbalancer.tests.api.objects import (
     service,
     thing,
 )
-from ansible_collections.homelab.loadbalancer.tests.api.stub import Fault, Proxy
 from ansible_collections.homelab.loadbalancer.tests.api.webhook import policy, webhook
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
-
-MANY = 500
-
-
-def seen(api: ApiServer, namespace: str, plural: str = "configmaps") -> list[str]:
-    """The names of the objects of a namespace."""
-    listed = api.ask("GET", "/api/v1/namespaces/%s/%s" % (namespace, plural))["items"]
-    return sorted(one["metadata"]["name"] for one in listed)
-
-
-def unchanged(outcome: Outcome) -> bool:
-    return outcome.changes == [] and outcome.diff == []
-
 
 # Refusals: nothing is changed.
 
@@ -321,195 +302,3 @@ def test_values_of_secrets_are_in_no_diff(api: ApiServer, cluster: Cluster, name
         for hidden in ("correct", "battery", "Y29ycmVjd", "YmF0dGVye"):
             assert hidden not in str(done)
         assert unchanged(cluster.apply(secret(value)))
-
-
-# Several at once, and many.
-
-
-def run_all(run: Callable[[int], None]) -> None:
-    """Three at once."""
-    threads = [threading.Thread(target=run, args=(which,)) for which in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def test_two_runs_at_once_do_not_lose_objects(api: ApiServer, cluster: Cluster) -> None:
-    """Of one namespace, which both bring, and of one kind."""
-    name = api.new_namespace("n") + "-shared"
-    group = name + ".test"
-    common = [thing("v1", "Namespace", "", name), kind("gadgets", group, "Gadget")]
-    failures: list[BaseException] = []
-
-    def run(which: int) -> None:
-        own = [config_map(name, "c%d-%d" % (which, number), size=str(which)) for number in range(10)]
-        gadgets = [thing(group + "/v1", "Gadget", name, "g%d-%d" % (which, n), spec={"size": n}) for n in range(5)]
-        try:
-            Cluster(api).apply(*common, *own, *gadgets)
-        except BaseException as error:
-            failures.append(error)
-
-    run_all(run)
-    assert failures == []
-    assert len(seen(api, name)) == 30
-    assert len(api.ask("GET", "/apis/%s/v1/namespaces/%s/gadgets" % (group, name))["items"]) == 15
-
-
-def test_two_runs_at_once_on_one_object_end_in_one_of_them(api: ApiServer, cluster: Cluster, namespace: str) -> None:
-    failures: list[BaseException] = []
-
-    def run(which: int) -> None:
-        try:
-            for number in range(5):
-                Cluster(api).apply(config_map(namespace, "web", one=str(number), two=str(number)))
-        except BaseException as error:
-            failures.append(error)
-
-    run_all(run)
-    assert failures == []
-    data = api.get(path(namespace, "web"))["data"]
-    assert data["one"] == data["two"]
-
-
-def test_many_objects_take_at_most_twice_the_time_of_kubectl(api: ApiServer, cluster: Cluster, tmp_path: Any) -> None:
-    """kubectl gets a fifth of them, for it sends one after the other, and pauses after some hundreds of requests."""
-
-    def objects(namespace: str, count: int) -> list[dict[str, Any]]:
-        return [config_map(namespace, "c%03d" % number, number=str(number)) for number in range(count)]
-
-    first, second = api.new_namespace("many"), api.new_namespace("many")
-    file = tmp_path / "objects.yaml"
-    file.write_text(yaml.safe_dump_all(objects(first, MANY // 5)))
-    start = time.monotonic()
-    api.kubectl("apply", "--server-side", "-f", str(file))
-    kubectl = 5 * (time.monotonic() - start)
-    start = time.monotonic()
-    assert len(cluster.apply(*objects(second, MANY)).changes) == MANY
-    engine = time.monotonic() - start
-    assert engine < 2 * kubectl, "%.1f s, and kubectl %.1f s" % (engine, kubectl)
-    assert len(seen(api, second)) == MANY
-    with api.record() as asked:
-        assert unchanged(cluster.apply(*objects(second, MANY)))
-    assert writes(asked) == []
-
-
-# Removal.
-
-
-def labelled(namespace: str, name: str, owner: str) -> dict[str, Any]:
-    one = config_map(namespace, name)
-    return {**one, "metadata": {**one["metadata"], "labels": {"owner": owner}}}
-
-
-PRUNING = Planner(
-    lambda options: [
-        {"kind": "ConfigMap", "namespace": options["namespace"], "label_selectors": ["owner=" + options["owner"]]}
-    ],
-    lambda options, found: Plan(
-        steps=[
-            Apply([labelled(options["namespace"], name, options["owner"]) for name in options["names"]]),
-            Remove([one for one in found[0]["resources"] if one["metadata"]["name"] not in options["names"]]),
-        ]
-    ),
-)
-
-
-def test_undeclared_objects_are_pruned_and_others_kept(api: ApiServer, cluster: Cluster, namespace: str) -> None:
-    cluster.apply(config_map(namespace, "by-hand"), labelled(namespace, "other", "neighbour"))
-
-    def declared(*names: str, check_mode: bool = False) -> list[str]:
-        options = {"namespace": namespace, "owner": "us", "names": list(names)}
-        changes: list[str] = cluster.module(PRUNING, options, check_mode)["changes"]
-        return [change.replace(" ConfigMap %s/" % namespace, " ") for change in changes]
-
-    assert declared("one", "two") == ["create one", "create two"]
-    for check_mode in (True, False):
-        assert declared("two", "three", check_mode=check_mode) == ["create three", "delete one"]
-    assert declared("two", "three") == []
-    assert seen(api, namespace) == ["by-hand", "other", "three", "two"]
-    assert declared() == ["delete two", "delete three"]
-    assert declared() == []
-
-
-def test_pruning_runs_at_once_keep_each_others_objects(api: ApiServer, namespace: str) -> None:
-    failures: list[BaseException] = []
-
-    def run(which: int) -> None:
-        try:
-            for number in range(4):
-                names = ["c%d-%d" % (which, each) for each in range(number, number + 4)]
-                options = {"namespace": namespace, "owner": "run%d" % which, "names": names}
-                Cluster(api).module(PRUNING, options)
-        except BaseException as error:
-            failures.append(error)
-
-    run_all(run)
-    assert failures == []
-    assert seen(api, namespace) == sorted("c%d-%d" % (which, each) for which in range(3) for each in range(3, 7))
-
-
-def test_refused_removal_leaves_all_as_it_is(api: ApiServer, cluster: Cluster, namespace: str) -> None:
-    cluster.apply(config_map(namespace, "one"), config_map(namespace, "web"))
-    with policy(api, namespace, "oldObject.metadata.name != 'web'", "web must stay", operation="DELETE"):
-        plan = Plan(
-            steps=[
-                Apply([config_map(namespace, "new")]),
-                Remove([config_map(namespace, "one"), config_map(namespace, "web")]),
-            ]
-        )
-        with pytest.raises(RefusedError, match="web must stay"):
-            cluster.run(plan)
-    assert seen(api, namespace) == ["one", "web"]
-
-
-def test_removal_that_a_finalizer_holds_up_ends_by_the_timeout(
-    api: ApiServer, cluster: Cluster, namespace: str
-) -> None:
-    held = config_map(namespace, "one")
-    held["metadata"]["finalizers"] = ["homelab.test/hold"]
-    cluster.apply(held)
-    plan = Plan(steps=[Remove([held])], timeout=1)
-    with pytest.raises(FailedError, match=r"is still there after 1 s: its finalizers homelab.test/hold wait"):
-        cluster.run(plan)
-    api.ask("PATCH", path(namespace, "one"), {"metadata": {"finalizers": None}}, "application/merge-patch+json")
-    assert unchanged(cluster.run(plan))
-
-
-def test_write_refused_after_its_trial_tells_what_was_done(api: ApiServer, cluster: Cluster, namespace: str) -> None:
-    """As by a quota that was used up in between. The next run completes it."""
-    objects = [config_map(namespace, "one"), service(namespace, "two"), config_map(namespace, "three")]
-    with Proxy(api) as proxy:
-        proxy.faults.append(Fault("PATCH .*/services", (403, "exceeded quota"), skip=1))  # after the dry run
-        with pytest.raises(FailedError, match="Service %s/two: exceeded quota" % namespace) as caught:
-            Cluster(api, proxy.kubeconfig).apply(*objects)
-    assert caught.value.outcome.changes == ["create ConfigMap %s/one" % namespace]
-    assert seen(api, namespace) == ["one"]
-    assert len(cluster.apply(*objects).changes) == 2
-
-
-def test_removal_is_in_the_opposite_order_and_skips_what_is_not_there(
-    api: ApiServer, cluster: Cluster, namespace: str
-) -> None:
-    objects = [config_map(namespace, "one"), service(namespace, "two"), config_map(namespace, "three")]
-    cluster.apply(objects[0], objects[1])
-    plan = Plan(steps=[Remove([*objects, thing("example.test/v1", "Gadget", namespace, "four")])])
-    predicted = cluster.run(plan, check_mode=True)
-    assert predicted.changes == ["delete Service %s/two" % namespace, "delete ConfigMap %s/one" % namespace]
-    done = cluster.run(plan)
-    assert (done.changes, done.diff) == (predicted.changes, predicted.diff)
-    assert unchanged(cluster.run(plan))
-
-
-def test_namespace_and_its_content_are_removed(api: ApiServer, cluster: Cluster, controllers: None) -> None:
-    name = api.new_namespace("n") + "-own"
-    objects = [thing("v1", "Namespace", "", name), config_map(name, "one"), deployment(name, "web")]
-    cluster.apply(*objects)
-    done = cluster.run(Plan(steps=[Remove(objects)]))
-    assert done.changes == [
-        "delete Deployment %s/web" % name,
-        "delete ConfigMap %s/one" % name,
-        "delete Namespace " + name,
-    ]
-    assert api.get("/api/v1/namespaces/" + name) is None
-    assert unchanged(cluster.run(Plan(steps=[Remove(objects)])))

@@ -1,0 +1,106 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs plays on an API server of the tests, as its user does."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Sequence
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT
+
+
+class Plays:
+    """What an API server of the tests inherits."""
+
+    name: str  # of the network namespace
+    folder: Path
+    kubeconfig: Path
+    _numbers: itertools.count[int]
+
+    def play(
+        self,
+        tasks: Sequence[Mapping[str, Any]],
+        *options: str,
+        host: str = "operator",
+        rc: int | None = 0,
+        kubeconfig: Path | None = None,
+        **variables: Any,
+    ) -> Completed:
+        """Run tasks by ansible-playbook, with k8s_kubeconfig set.
+
+        host -- "operator", whose connection leads into the namespace, or "node", a managed host there
+        rc -- the exit code that it must have; None: any
+        """
+        playbook = [play_of(host, tasks)]
+        return self.run_playbook(playbook, *options, rc=rc, kubeconfig=kubeconfig, **variables)
+
+    def run_playbook(
+        self,
+        playbook: Sequence[Mapping[str, Any]],
+        *options: str,
+        rc: int | None = 0,
+        kubeconfig: Path | None = None,
+        **variables: Any,
+    ) -> Completed:
+        """Run whole plays, whose hosts are "operator" and "node"."""
+        with self._plays(playbook, options, kubeconfig, variables) as argv:
+            done = run(argv, env=ENVIRONMENT, check=False)
+        assert rc is None or done.rc == rc, done.out + done.err
+        return done
+
+    @contextlib.contextmanager
+    def started_play(self, tasks: Sequence[Mapping[str, Any]], **variables: Any) -> Iterator[subprocess.Popen[str]]:
+        """A play that runs in a process group of its own, to be killed."""
+        playbook = [play_of("operator", tasks)]
+        environment = {**os.environ, **ENVIRONMENT}
+        with self._plays(playbook, (), None, variables) as argv, subprocess.Popen(
+            argv,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            yield process
+
+    @contextlib.contextmanager
+    def _plays(
+        self, playbook: Any, options: Sequence[str], kubeconfig: Path | None, variables: Mapping[str, Any]
+    ) -> Iterator[list[str]]:
+        """The command line that runs a playbook."""
+        folder = self.folder / ("play-%d" % next(self._numbers))
+        folder.mkdir()
+        values = {"k8s_kubeconfig": str(kubeconfig or self.kubeconfig), **variables}
+        for name, content in (("inventory", self.inventory()), ("play", playbook), ("variables", values)):
+            (folder / (name + ".json")).write_text(json.dumps(content))
+        program = str(Path(sys.executable).parent / "ansible-playbook")
+        files = ["-i", "%s/inventory.json" % folder, "-e", "@%s/variables.json" % folder, "%s/play.json" % folder]
+        try:
+            yield [program, *files, *options]
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def inventory(self) -> dict[str, Any]:
+        """The operator's own machine and a managed host, both in the namespace."""
+        host = {
+            "ansible_connection": "homelab.loadbalancer.netns",
+            "ansible_netns_name": self.name,
+            "ansible_python_interpreter": sys.executable,
+        }
+        return {"all": {"hosts": {"operator": host, "node": host}}}
+
+
+def play_of(host: str, tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A play. A task with an environment of its own asks the API server by a module, also where it could do without."""
+    surroundings = {"environment": {"HOMELAB_TESTS": host}} if host == "node" else {}
+    return {"hosts": host, "gather_facts": False, **surroundings, "tasks": list(tasks)}
