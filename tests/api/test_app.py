@@ -170,7 +170,7 @@ def test_a_namespace_with_objects_of_others_stays(apps: Apps) -> None:
     assert "delete Namespace " + apps.namespace not in gone["changes"]
 
 
-def test_what_the_api_server_refuses_leaves_all_objects_unchanged(apps: Apps) -> None:
+def test_refused_object_leaves_all_others_unchanged(apps: Apps) -> None:
     node_port: dict[str, Any] = {"service_type": "NodePort", "ports": [{"port": 80, "node_port": 30911}]}
     first, taken, missing, predicted = apps(
         {"name": "first", **node_port},

@@ -249,9 +249,7 @@ def test_edit_of_a_declared_value_is_taken_back_and_other_edits_stay(
     assert unchanged(cluster.apply(ours))
 
 
-def test_field_that_is_declared_no_longer_is_removed_unless_others_have_it(
-    api: ApiServer, cluster: Cluster, namespace: str
-) -> None:
+def test_undeclared_field_is_removed_unless_others_own_it(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     cluster.apply(config_map(namespace, "web", one="1", two="2", three="3"))
     api.apply(path(namespace, "web"), config_map(namespace, "web", two="2", four="4"), manager="neighbour")
     less = config_map(namespace, "web", one="1")

@@ -201,7 +201,7 @@ def test_undeclared_routes_of_others_stay(lab: Lab) -> None:
     assert removed["changed"] and lab.names() == ["httproute/by-hand"]
 
 
-def test_what_the_cluster_lacks_is_refused_and_in_check_mode_noted(lab: Lab) -> None:
+def test_missing_gateways_and_services_are_refused_and_noted_in_check_mode(lab: Lab) -> None:
     wrong = [
         lab.route("lost", "wep", {"service": "web", "port": 81}),
         lab.route("none", gateways=["lob"]),
@@ -228,7 +228,7 @@ def test_what_the_cluster_lacks_is_refused_and_in_check_mode_noted(lab: Lab) -> 
     assert undefined["msg"].startswith("routes is not defined, or null: declare the routes")
 
 
-def test_what_the_api_server_refuses_leaves_all_others_unapplied(lab: Lab) -> None:
+def test_refused_route_leaves_all_others_unapplied(lab: Lab) -> None:
     # Sixteen rules are allowed, which only the API server counts.
     many = lab.route("many", rules=[{"paths": ["/%d" % at], "backends": ["web"]} for at in range(17)])
     with lab.api.record() as asked:

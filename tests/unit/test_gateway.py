@@ -236,7 +236,7 @@ def names(objects: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(entry["kind"], entry["metadata"]["name"]) for entry in objects]
 
 
-def test_what_is_declared_no_more_goes_and_is_on_record_until_then() -> None:
+def test_undeclared_objects_are_on_record_until_they_are_removed() -> None:
     before = planned([PUBLIC, {**PUBLIC, "name": "old"}], **TRAEFIK)
     now = planned([PUBLIC], **TRAEFIK, found=[recorded(before)])
     assert names(going(now)) == [("Gateway", "old")]

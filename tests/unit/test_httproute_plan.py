@@ -84,7 +84,7 @@ def test_services_of_other_namespaces_are_granted() -> None:
     assert made.unmet == []
 
 
-def test_what_is_declared_no_more_is_removed_and_nothing_else() -> None:
+def test_undeclared_routes_removed_others_kept() -> None:
     def live(name: str, labels: dict[str, str]) -> dict[str, Any]:
         return thing(name, metadata={"labels": labels})
 

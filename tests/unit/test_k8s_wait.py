@@ -202,7 +202,7 @@ def test_a_workload_seen_incomplete_is_asked_for_with_its_pods(cluster: Any) -> 
     assert there.looks == [["Deployment", "Pod", "Node"]]
 
 
-def test_what_waits_in_vain_ends_the_waiting_at_once(cluster: Any) -> None:
+def test_hopeless_workload_ends_the_wait_at_once(cluster: Any) -> None:
     there = cluster(workload(False), pod(MISSING), replica_set("web"), event("no such image"))
     error = there.failure()
     assert there.now == 0
@@ -235,7 +235,7 @@ def test_pods_of_an_earlier_revision_do_not_end_the_waiting(cluster: Any) -> Non
         (service(), {}, 0),
     ],
 )
-def test_what_waits_in_vain_does_not_end_the_waiting_for_others(
+def test_hopeless_workload_does_not_end_the_wait_for_others(
     cluster: Any, other: Thing, changes: dict[int, list[Thing]], seconds: int
 ) -> None:
     there = cluster(workload(False, "broken"), other, pod(MISSING, "broken"), replica_set("broken"), changes=changes)

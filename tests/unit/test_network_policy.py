@@ -248,7 +248,7 @@ def test_who_enforces_them(cluster: dict[str, Any], message: str) -> None:
     assert made.result == {"enforcement": said}
 
 
-def test_nothing_is_said_of_enforcement_where_no_policy_is_declared() -> None:
+def test_enforcement_is_noted_only_with_declared_policies() -> None:
     assert plan([]).notes == []
 
 
