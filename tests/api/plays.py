@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
@@ -25,7 +25,6 @@ class Plays:
     name: str  # of the network namespace
     folder: Path
     kubeconfig: Path
-    _numbers: itertools.count[int]
 
     def play(
         self,
@@ -78,8 +77,7 @@ class Plays:
         self, playbook: Any, options: Sequence[str], kubeconfig: Path | None, variables: Mapping[str, Any]
     ) -> Iterator[list[str]]:
         """The command line that runs a playbook."""
-        folder = self.folder / ("play-%d" % next(self._numbers))
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="play-", dir=self.folder))
         values = {"k8s_kubeconfig": str(kubeconfig or self.kubeconfig), **variables}
         for name, content in (("inventory", self.inventory()), ("play", playbook), ("variables", values)):
             (folder / (name + ".json")).write_text(json.dumps(content))
