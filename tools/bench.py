@@ -29,9 +29,9 @@ import rich.table
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".collections"))
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _iptables_layout  # noqa: E402
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import boot_text  # noqa: E402
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_services  # noqa: E402
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import layout as iptables_layout  # noqa: E402
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.plan import boot_text  # noqa: E402
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.model import parse_services  # noqa: E402
 
 ROUNDS = 5
 START = "Ansible's own start (a task that does nothing)"
@@ -177,7 +177,7 @@ class Bench:
 
     def measure(self) -> dict[str, list[float]]:
         """Seconds of each way in each round. Rounds go through all of them in turn: a slow moment hits all alike."""
-        wanted = _iptables_layout.layout(parse_services(self.declared), "ipv4", _iptables_layout.Options())
+        wanted = iptables_layout.layout(parse_services(self.declared), "ipv4", iptables_layout.Options())
         text = boot_text(wanted)
         rules = sum(len(chain) for table in wanted.values() for chain in table.chains.values())
         restore = "%s-restore of the same %d rules" % (self.command, rules)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+MODULE = "ansible_collections.homelab.loadbalancer.plugins.modules.ipvs"
 ROUNDS = 3
 START, RESTORE, SAVE = "module, nothing declared", "ipvsadm -R", "ipvsadm -Sn"
 COLD, SAME, ONE = "module, cold", "module, unchanged", "module, one weight changed"
@@ -75,7 +76,7 @@ def timed(argv: list[str], stdin: str = "") -> float:
 
 def module(inside: list[str], **options: Any) -> float:
     arguments = {"ANSIBLE_MODULE_ARGS": {"_ansible_diff": False, **options}}
-    return timed([*inside, sys.executable, str(ROOT / "plugins/modules/ipvs.py")], json.dumps(arguments))
+    return timed([*inside, sys.executable, "-m", MODULE], json.dumps(arguments))
 
 
 def one_round(number: int, files: list[str], text: str) -> dict[str, float]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list, value_or
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import OPTIONS
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.plan import plan, queries
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Planner
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.values import parse_list, value_or
+from ..plugin_utils._app.input import OPTIONS
+from ..plugin_utils._app.plan import plan, queries
+from ..plugin_utils._k8s.action import ClusterAction
+from ..plugin_utils._k8s.model import Planner
 
 
 class ActionModule(ClusterAction):

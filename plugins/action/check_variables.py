@@ -10,16 +10,16 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _variables as variables
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.printable import printable
+from ..module_utils._common.values import parse_list
+from ..plugin_utils._variables import check as variables
 
 # ansible-core loads the action plugin of a task before it forks, so all tasks of a run share what is read here.
 variables.options_of_roles()
 
 
-class ActionModule(ActionBase):
+class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core carries no types
     """Looks at the names of all variables, and at those values of the role's options that are texts or numbers."""
 
     _supports_check_mode = True

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.plan import plan, queries
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction, Planner
+from ..plugin_utils._external_access.plan import plan, queries
+from ..plugin_utils._k8s.action import ClusterAction
+from ..plugin_utils._k8s.model import Planner
 
 TEXTS = {"type": "list", "elements": "str", "default": []}
 

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import parse_gateways, parse_options
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.manifests import (
-    manifests_of,
-    read_manifests,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.plan import plan, queries
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.tls import files_of
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Planner
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_sources import download, is_url
+from ..module_utils._common.errors import InputError
+from ..plugin_utils._gateway.input import parse_gateways, parse_options
+from ..plugin_utils._gateway.manifests import manifests_of, read_manifests
+from ..plugin_utils._gateway.plan import plan, queries
+from ..plugin_utils._gateway.tls import files_of
+from ..plugin_utils._k8s.action import ClusterAction
+from ..plugin_utils._k8s.model import Planner
+from ..plugin_utils._k8s.sources import download, is_url
 
 _DEFAULT = [{"name": "public", "listeners": [{"name": "http", "protocol": "HTTP", "port": 80, "from": "all"}]}]
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.plan import plan, queries
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction, Planner
+from ..plugin_utils._httproute.plan import plan, queries
+from ..plugin_utils._k8s.action import ClusterAction
+from ..plugin_utils._k8s.model import Planner
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 from ansible.errors import AnsibleError
 
-from ansible_collections.homelab.loadbalancer.plugins.action import k8s_objects
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import identity, name_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import secret_values
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources as sources
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.gate import refuse_writing
+from ..module_utils._common.errors import InputError
+from ..plugin_utils._common.objects import identity, name_of
+from ..plugin_utils._common.redact import secret_values
+from ..plugin_utils._k8s import sources
+from ..plugin_utils._k8s.action import ClusterAction
+from ..plugin_utils._k8s_tools.gate import refuse_writing
+from . import k8s_objects
 
 
 class ActionModule(ClusterAction):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ApiAction
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.listing import ARGUMENTS, list_objects
+from ..plugin_utils._k8s.action import ApiAction
+from ..plugin_utils._k8s_tools.listing import ARGUMENTS, list_objects
 
 
 class ActionModule(ApiAction):

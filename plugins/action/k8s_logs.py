@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ApiAction
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.logs import ARGUMENTS, read_logs
+from ..plugin_utils._k8s.action import ApiAction
+from ..plugin_utils._k8s_tools.logs import ARGUMENTS, read_logs
 
 
 class ActionModule(ApiAction):

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import leaves
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable_diff
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ApiAction
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.trial import plain
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_sources import load_documents
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import manage
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.gate import refuse_writing
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.printable import printable_diff
+from ..plugin_utils._common.redact import leaves
+from ..plugin_utils._k8s.action import ApiAction
+from ..plugin_utils._k8s.sources import load_documents
+from ..plugin_utils._k8s.trial import plain
+from ..plugin_utils._k8s_tools import manage
+from ..plugin_utils._k8s_tools.gate import refuse_writing
 
 GIVEN = {"create": "definition", "replace": "definition", "patch": "patch"}
 

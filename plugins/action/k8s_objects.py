@@ -7,17 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGER, parse_definitions
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
-    Answer,
-    Apply,
-    Plan,
-    Planner,
-    Query,
-    Remove,
-    Rollout,
-)
+from ..plugin_utils._common.objects import MANAGER, parse_definitions
+from ..plugin_utils._k8s.action import ClusterAction
+from ..plugin_utils._k8s.model import Answer, Apply, Plan, Planner, Query, Remove, Rollout
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     # Not a list of mappings: Ansible would quote what is none, and a Secret may be in it.

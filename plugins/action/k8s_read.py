@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ApiAction
+from ..module_utils._common.errors import InputError
+from ..module_utils._k8s.transport import Request
+from ..plugin_utils._k8s.action import ApiAction
 
 TEXTS: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
 QUERY: dict[str, Any] = {

@@ -8,15 +8,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import parse_definitions
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
-    Answer,
-    Plan,
-    Planner,
-    Query,
-    Rollout,
-)
+from ..plugin_utils._common.objects import parse_definitions
+from ..plugin_utils._k8s.action import ClusterAction
+from ..plugin_utils._k8s.model import Answer, Plan, Planner, Query, Rollout
 
 
 def queries(options: Mapping[str, Any]) -> Sequence[Query]:

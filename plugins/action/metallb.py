@@ -8,13 +8,13 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any, ClassVar, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Planner
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_sources import download, is_url
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb.input import MODES, source, verify
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb.manifest import read
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb.plan import plan, queries
+from ..module_utils._common.errors import InputError
+from ..plugin_utils._k8s.action import ClusterAction
+from ..plugin_utils._k8s.model import Planner
+from ..plugin_utils._k8s.sources import download, is_url
+from ..plugin_utils._metallb.input import MODES, source, verify
+from ..plugin_utils._metallb.manifest import read
+from ..plugin_utils._metallb.plan import plan, queries
 
 
 class ActionModule(ClusterAction):

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.action import ClusterAction
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Planner
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.input import LISTS
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.plan import plan, queries
+from ..plugin_utils._k8s.action import ClusterAction
+from ..plugin_utils._k8s.model import Planner
+from ..plugin_utils._metallb_pool.input import LISTS
+from ..plugin_utils._metallb_pool.plan import plan, queries
 
 # What the entries of lists are is for the planner to say, which names the entry and the remedy.
 _LIST: dict[str, Any] = {"type": "list", "elements": "raw", "default": []}

@@ -112,7 +112,7 @@ def check_namespace(name: str) -> None:
         )
 
 
-class Connection(LocalConnection):
+class Connection(LocalConnection):  # type: ignore[misc] # ansible-core carries no types
     """The local connection, but for commands, which run inside of the namespace.
 
     Files are copied as by the local connection: a network namespace has no file system of its own.

@@ -68,7 +68,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 PODMAN_FAILED = (125, 255)
 
 
-class Connection(LocalConnection):
+class Connection(LocalConnection):  # type: ignore[misc] # ansible-core carries no types
     """The local connection, whose commands run in the container."""
 
     transport = "homelab.loadbalancer.podman"

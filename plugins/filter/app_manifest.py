@@ -58,9 +58,9 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import parse_app
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.objects import app_objects
+from ..module_utils._common.errors import InputError
+from ..plugin_utils._app.input import parse_app
+from ..plugin_utils._app.objects import app_objects
 
 
 def app_manifest(name: str, image: str, prefix: str = "", **options: Any) -> list[dict[str, Any]]:

@@ -75,30 +75,30 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _cluster_services
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_list
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.printable import printable
+from ..module_utils._common.values import parse_list
+from ..plugin_utils._cluster_services import plan
+from ..plugin_utils._common.objects import by_kind
 
 
 def cluster_services(
     looked_up: Sequence[Mapping[str, Any]],
     node: str = "",
     namespaces: Sequence[str] = (),
-    carry: Sequence[str] = _cluster_services.CARRY,
+    carry: Sequence[str] = plan.CARRY,
     beside: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """The declaration, and what it lacks."""
     cluster = by_kind(looked_up)
     try:
-        scope = _cluster_services.Scope(
+        scope = plan.Scope(
             node,
             tuple(parse_list(namespaces, "cluster_services_namespaces")),
             tuple(parse_list(carry, "cluster_services_carry")),
         )
-        found = _cluster_services.carried(cluster, scope)
-        _cluster_services.refuse_shared(found.services, beside)
+        found = plan.carried(cluster, scope)
+        plan.refuse_shared(found.services, beside)
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
     return {"services": found.services, "remarks": [printable(remark) for remark in found.remarks]}

@@ -43,7 +43,7 @@ _value:
 
 from typing import Callable
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._systemd import exec_start
+from ..module_utils._common.systemd import exec_start
 
 
 class FilterModule:

@@ -50,12 +50,8 @@ _value:
 
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.checks import (
-    Report,
-    judge,
-    sentence,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.urls import judge_urls
+from ..plugin_utils._external_access.checks import Report, judge, sentence
+from ..plugin_utils._external_access.urls import judge_urls
 
 
 def external_access_checks(cluster: dict[str, Any], reports: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

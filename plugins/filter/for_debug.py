@@ -39,7 +39,7 @@ from typing import Any, Callable, Sequence
 from ansible import constants
 from ansible.errors import AnsibleError
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ..module_utils._common.printable import printable
 
 
 def _printed_as_yaml() -> bool:

@@ -36,7 +36,7 @@ _value:
 
 from typing import Any, Callable
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect_cluster import inspect_cluster
+from ..plugin_utils._inspect.cluster import inspect_cluster
 
 
 class FilterModule:

@@ -54,7 +54,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect_page import page
+from ..plugin_utils._inspect.page import page
 
 
 def inspect_page(documents: Sequence[dict[str, Any]], cluster: Mapping[str, Any] | None = None) -> str:

@@ -52,7 +52,7 @@ _value:
 
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.events import in_order
+from ..plugin_utils._k8s_explain.events import in_order
 
 
 def k8s_events(events: Sequence[Mapping[str, Any]], kind: str = "", name: str = "") -> list[dict[str, Any]]:

@@ -89,10 +89,10 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import meet
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _site
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.tls import uncovered_note
+from ..module_utils._common.errors import InputError
+from ..plugin_utils._common.hostnames import meet
+from ..plugin_utils._gateway.tls import uncovered_note
+from ..plugin_utils._site import plan as site
 
 
 def site_plan(
@@ -107,7 +107,7 @@ def site_plan(
 ) -> dict[str, Any]:
     """What the roles are to declare."""
     try:
-        made = _site.plan(apps, gateways, namespace, part_of, zone=zone, broken=broken)
+        made = site.plan(apps, gateways, namespace, part_of, zone=zone, broken=broken)
     except InputError as error:
         raise AnsibleFilterError(str(error)) from error
     return made._replace(notes=[*made.notes, *_uncovered(apps, gateways, certificates or {})])._asdict()

@@ -54,7 +54,7 @@ from typing import Any, Callable, Iterator, Sequence
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ..module_utils._common.printable import printable
 
 # Where there is no terminal, as in a pipeline: a line of `kubectl get pods -o wide` has room in it.
 WIDE = 200

@@ -51,7 +51,7 @@ _value:
 import ipaddress
 from typing import Any, Callable, Dict, Iterator
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import spoken
+from ..module_utils._services.model import spoken
 
 Report = Dict[str, Any]
 

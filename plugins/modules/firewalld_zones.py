@@ -109,11 +109,11 @@ firewalld:
   sample: running
 """
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._firewalld import KINDS
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._firewalld_node import converge
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
+from ..module_utils._common.command import CommandError
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.module import Module
+from ..module_utils._firewalld.node import converge
+from ..module_utils._firewalld.plan import KINDS
 
 
 def main() -> None:

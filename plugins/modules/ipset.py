@@ -128,12 +128,11 @@ boot:
   sample: [ipset -exist -file /etc/blocklist.ipset restore]
 """
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_input import parse_prefix, parse_sets
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_run import converge
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import NodeError, NotInstalledError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
+from ..module_utils._common.command import CommandError
+from ..module_utils._common.errors import InputError, NodeError, NotInstalledError
+from ..module_utils._common.module import Module
+from ..module_utils._ipset.input import parse_prefix, parse_sets
+from ..module_utils._ipset.run import converge
 
 ARGUMENTS = {
     "sets": {"type": "list", "elements": "dict", "default": []},

@@ -140,15 +140,11 @@ boot:
 
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_prefix, parse_tables
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import Wanted, WantedTable
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import (
-    COMMON_ARGUMENTS,
-    Declaration,
-    run_module,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import find_iptables
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
+from ..module_utils._common.module import Module
+from ..module_utils._iptables.input import parse_prefix, parse_tables
+from ..module_utils._iptables.node import find_iptables
+from ..module_utils._iptables.rules import Wanted, WantedTable
+from ..module_utils._iptables.run import COMMON_ARGUMENTS, Declaration, run_module
 
 ARGUMENTS = {
     "family": {"type": "str", "choices": ["ipv4", "ipv6"], "default": "ipv4"},

@@ -120,23 +120,19 @@ boot:
 
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _node_sockets
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._conntrack import fronts_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import LAYOUTS, layout
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import (
-    COMMON_ARGUMENTS,
-    Declaration,
-    run_module,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import find_iptables
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import SERVICES_ARGUMENTS, read_services
+from ..module_utils._common.module import Module
+from ..module_utils._iptables.input import parse_options
+from ..module_utils._iptables.layout import LAYOUTS, layout
+from ..module_utils._iptables.node import find_iptables
+from ..module_utils._iptables.run import COMMON_ARGUMENTS, Declaration, run_module
+from ..module_utils._services import sockets as node_sockets
+from ..module_utils._services.conntrack import fronts_of
+from ..module_utils._services.model import SERVICES_ARGUMENTS, read_services
 
 ARGUMENTS = {
     **SERVICES_ARGUMENTS,
     "layout": {"type": "str", "choices": list(LAYOUTS), "default": "auto"},
-    **_node_sockets.ARGUMENTS,
+    **node_sockets.ARGUMENTS,
     **COMMON_ARGUMENTS,
 }
 
@@ -144,7 +140,7 @@ ARGUMENTS = {
 def declare(options: dict[str, Any]) -> list[Declaration]:
     """The wanted state of both families."""
     services, state = read_services(options), options["state"]
-    _node_sockets.refuse_taken(services, options)
+    node_sockets.refuse_taken(services, options)
     declarations = []
     for family, common in parse_options(options).items():
         # Isolation holds for both families: a barrier with a way round it is none.

@@ -183,12 +183,12 @@ addresses:
   sample: [10.254.10.128]
 """
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import ChangeError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_kernel import NoIpvsError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_run import converge
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
+from ..module_utils._common.command import CommandError
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.module import Module
+from ..module_utils._ipvs.kernel import NoIpvsError
+from ..module_utils._ipvs.plan import ChangeError
+from ..module_utils._ipvs.run import converge
 
 
 def main() -> None:

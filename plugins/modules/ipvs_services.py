@@ -141,31 +141,18 @@ boot:
 
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _node_sockets
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError, named
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import parse_options
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import Options
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_run import (
-    COMMON_ARGUMENTS,
-    with_forgotten,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import NodeError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import ChangeError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_kernel import NoIpvsError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_layout import LAYOUTS
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_services import (
-    Node,
-    Settings,
-    missing_packages,
-    refuse_left,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import (
-    SERVICES_ARGUMENTS,
-    Service,
-    read_services,
-)
+from ..module_utils._common.command import CommandError
+from ..module_utils._common.errors import InputError, NodeError, named
+from ..module_utils._common.module import Module
+from ..module_utils._iptables.input import parse_options
+from ..module_utils._iptables.layout import Options
+from ..module_utils._iptables.run import COMMON_ARGUMENTS, with_forgotten
+from ..module_utils._ipvs.kernel import NoIpvsError
+from ..module_utils._ipvs.layout import LAYOUTS
+from ..module_utils._ipvs.plan import ChangeError
+from ..module_utils._ipvs.services import Node, Settings, missing_packages, refuse_left
+from ..module_utils._services import sockets as node_sockets
+from ..module_utils._services.model import SERVICES_ARGUMENTS, Service, read_services
 
 ARGUMENTS = {
     **SERVICES_ARGUMENTS,
@@ -175,7 +162,7 @@ ARGUMENTS = {
     "drain": {"type": "int", "default": 0},
     "preserve_weights": {"type": "bool", "default": False},
     "virtual_servers": {"type": "bool", "default": True},
-    **_node_sockets.ARGUMENTS,
+    **node_sockets.ARGUMENTS,
     **COMMON_ARGUMENTS,
 }
 
@@ -197,7 +184,7 @@ def main() -> None:
     missing = missing_packages()
     try:
         declared = parse(params)
-        _node_sockets.refuse_taken(declared[0], params)
+        node_sockets.refuse_taken(declared[0], params)
         if missing and (params["state"] == "absent" or module.check_mode):
             # Something else is going to install them: all that can be known now is that the options are in order.
             if params["state"] == "absent":

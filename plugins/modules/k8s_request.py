@@ -84,13 +84,8 @@ from typing import Any
 
 from ansible.module_utils.basic import missing_required_lib
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_access import discreet_module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import (
-    MISSING,
-    AccessError,
-    Request,
-    Transport,
-)
+from ..module_utils._k8s.options import discreet_module
+from ..module_utils._k8s.transport import MISSING, AccessError, Request, Transport
 
 ARGUMENTS: dict[str, Any] = {
     "requests": {"type": "list", "elements": "list", "required": True},

@@ -202,12 +202,12 @@ vips:
   sample: [192.168.10.100, 'fd00:10::100']
 """
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_kernel import NoIpvsError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived import SCHEDULERS, parse
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived_node import converge
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
+from ..module_utils._common.command import CommandError
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.module import Module
+from ..module_utils._ipvs.kernel import NoIpvsError
+from ..module_utils._keepalived.node import converge
+from ..module_utils._keepalived.plan import SCHEDULERS, parse
 
 HEALTH_CHECK = {
     "type": {"type": "str", "choices": ["tcp", "http", "https"], "default": "tcp"},

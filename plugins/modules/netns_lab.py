@@ -78,13 +78,13 @@ namespaces:
 
 import os
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_apply import apply
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_model import parse_lab
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_plan import plan, sysctls_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state import read
+from ..module_utils._common.command import CommandError
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.module import Module
+from ..module_utils._netns.apply import apply
+from ..module_utils._netns.model import parse_lab
+from ..module_utils._netns.node import read
+from ..module_utils._netns.plan import plan, sysctls_of
 
 
 def main() -> None:

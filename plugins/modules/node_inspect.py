@@ -216,8 +216,8 @@ report:
 
 import os
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _inspect_node
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
+from ..module_utils._common.module import Module
+from ..module_utils._inspect import node as inspect_node
 
 
 def main() -> None:
@@ -234,7 +234,7 @@ def main() -> None:
     if os.geteuid() != 0:
         module.fail_json(msg="looking into network namespaces needs root on the node (become: true)")
     try:
-        report = _inspect_node.inspect(options["timeout"], options["namespaces"])
+        report = inspect_node.inspect(options["timeout"], options["namespaces"])
     except OSError as error:
         module.fail_json(msg="the node cannot be looked at: %s" % error)
     module.exit_json(changed=False, report=report)

@@ -97,11 +97,11 @@ networks:
   sample: [172.16.0.0/24]
 """
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _probe_owners
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_within
+from ..module_utils._common.command import CommandError
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.module import Module
+from ..module_utils._common.values import check_within
+from ..module_utils._probe import owners as probe_owners
 
 
 def main() -> None:
@@ -114,7 +114,7 @@ def main() -> None:
     )
     try:
         check_within(module.params["seconds"], 0.1, 3600, "seconds")
-        seen = _probe_owners.look(module.params["addresses"], module.params["seconds"], "addresses")
+        seen = probe_owners.look(module.params["addresses"], module.params["seconds"], "addresses")
     except (InputError, CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **seen)

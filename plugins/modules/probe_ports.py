@@ -181,11 +181,13 @@ networks:
 import ssl
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _probe_owners, _probe_ports, _probe_tls
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_within
+from ..module_utils._common.command import CommandError
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.module import Module
+from ..module_utils._common.values import check_within
+from ..module_utils._probe import owners as probe_owners
+from ..module_utils._probe import ports as probe_ports
+from ..module_utils._probe import tls as probe_tls
 
 
 def main() -> None:
@@ -214,18 +216,18 @@ def main() -> None:
     try:
         check_within(options["timeout"], 0.1, 3600, "timeout")
         check_within(options["wait"], 0, 86400, "wait")
-        targets = [_probe_ports.read_target(raw, "targets[%d]" % at) for at, raw in enumerate(options["targets"])]
-        _probe_tls.trusting(options["ca"])
+        targets = [probe_ports.read_target(raw, "targets[%d]" % at) for at, raw in enumerate(options["targets"])]
+        probe_tls.trusting(options["ca"])
     except ssl.SSLError as error:
         module.fail_json(msg="ca has no certificates in PEM (%s)" % error.reason)
     except InputError as error:
         module.fail_json(msg=str(error))
     targets = [target._replace(ca=options["ca"]) for target in targets]
-    answers = _probe_ports.ask_all(targets, options["timeout"], options["wait"])
-    seen: dict[str, Any] = {"answers": [_probe_ports.report(*pair) for pair in zip(targets, answers)]}
+    answers = probe_ports.ask_all(targets, options["timeout"], options["wait"])
+    seen: dict[str, Any] = {"answers": [probe_ports.report(*pair) for pair in zip(targets, answers)]}
     if options["owners"] is not None:
         try:
-            seen.update(_probe_owners.look(options["owners"], 1, "owners"))
+            seen.update(probe_owners.look(options["owners"], 1, "owners"))
         except (InputError, CommandError, OSError) as error:
             module.fail_json(msg=str(error), **seen)
     module.exit_json(changed=False, **seen)

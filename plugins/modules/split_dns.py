@@ -108,10 +108,11 @@ answer:
   sample: [172.16.0.100     STREAM web.k8s.local]
 """
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _split_dns, _split_dns_node
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
+from ..module_utils._common.command import CommandError
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.module import Module
+from ..module_utils._split_dns import node as split_dns_node
+from ..module_utils._split_dns import plan as split_dns
 
 SERVER = {"address": {"type": "str", "required": True}, "port": {"type": "int", "default": 53}}
 
@@ -122,7 +123,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "zone": {"type": "str", "required": True},
             "servers": {"type": "list", "elements": "dict", "default": [], "options": SERVER},
-            "resolver": {"type": "str", "choices": ["auto", *_split_dns.RESOLVERS], "default": "auto"},
+            "resolver": {"type": "str", "choices": ["auto", *split_dns.RESOLVERS], "default": "auto"},
             "verify_name": {"type": "str", "default": ""},
             "prefix": {"type": "str", "default": ""},
         },
@@ -130,14 +131,14 @@ def main() -> None:
     )
     options, answer = module.params, []
     try:
-        made = _split_dns.plan(options, _split_dns_node.read_client())
-        edits = _split_dns_node.edits_of(made)
+        made = split_dns.plan(options, split_dns_node.read_client())
+        edits = split_dns_node.edits_of(made)
         if not module.check_mode:
-            _split_dns_node.apply(edits, made.restart)
+            split_dns_node.apply(edits, made.restart)
             if options["state"] == "present" and options["verify_name"]:
-                answer = _split_dns_node.look_up(made.resolver, options["verify_name"])
+                answer = split_dns_node.look_up(made.resolver, options["verify_name"])
                 if not answer:
-                    raise InputError(_split_dns.not_found(options["verify_name"], made, options["servers"]))
+                    raise InputError(split_dns.not_found(options["verify_name"], made, options["servers"]))
     except PermissionError as error:
         module.fail_json(msg="changing the resolver needs root on this host (become: true): %s" % error)
     except (InputError, CommandError, OSError) as error:

@@ -64,9 +64,10 @@ before:
   sample: {net.ipv4.ip_forward: '0'}
 """
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files, _sysctls
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError, named
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
+from ..module_utils._common import files
+from ..module_utils._common.errors import InputError, named
+from ..module_utils._common.module import Module
+from ..module_utils._sysctls import node as sysctls
 
 
 def main() -> None:
@@ -78,20 +79,20 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    want = {str(name): _sysctls.normal(value) for name, value in module.params["values"].items()}
+    want = {str(name): sysctls.normal(value) for name, value in module.params["values"].items()}
     path = module.params["save_to"]
     result = {}
     try:
-        have = _sysctls.read(list(want))
-        kept = [_files.edit(path, _sysctls.show(_sysctls.ordered(want)))] if path else []
-        after = _sysctls.predicted(have, want) if module.check_mode else _sysctls.write(have, want)
+        have = sysctls.read(list(want))
+        kept = [files.edit(path, sysctls.show(sysctls.ordered(want)))] if path else []
+        after = sysctls.predicted(have, want) if module.check_mode else sysctls.write(have, want)
         result = {"changed": have != after or any(file.changed for file in kept), "before": have}
         if not module.check_mode:
             for file in kept:
                 file.write()
         if module._diff:
-            values = {"before": _sysctls.show(have), "after": _sysctls.show(after)}
-            result["diff"] = _files.with_files(values, kept)
+            values = {"before": sysctls.show(have), "after": sysctls.show(after)}
+            result["diff"] = files.with_files(values, kept)
     except (InputError, OSError) as error:
         module.fail_json(msg=named(error, module.params["variables"]))
     module.exit_json(**result)

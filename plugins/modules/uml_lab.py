@@ -101,12 +101,12 @@ addresses:
 
 import os
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_model import parse_nodes
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_node import apply, preflight, read, wait
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_plan import plan
+from ..module_utils._common.command import CommandError
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.module import Module
+from ..module_utils._uml.model import parse_nodes
+from ..module_utils._uml.node import apply, preflight, read, wait
+from ..module_utils._uml.plan import plan
 
 
 def main() -> None:

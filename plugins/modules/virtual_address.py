@@ -183,15 +183,12 @@ batch:
     - address replace fd00:10::100/128 dev eth0 metric 27746 nodad noprefixroute preferred_lft 0
 """
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError, named
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Want
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_entries import (
-    parse_addresses,
-    parse_metric,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_node import ApplyError, converge
+from ..module_utils._common.command import CommandError
+from ..module_utils._common.errors import InputError, named
+from ..module_utils._common.module import Module
+from ..module_utils._virtual_address.input import parse_addresses, parse_metric
+from ..module_utils._virtual_address.node import ApplyError, converge
+from ..module_utils._virtual_address.plan import Want
 
 
 def main() -> None:

@@ -90,12 +90,12 @@ addresses:
   sample: [192.168.10.2/24, 'fe80::1/64']
 """
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _vrrp
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_within
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_node import read_state
+from ..module_utils._common.command import CommandError
+from ..module_utils._common.errors import InputError
+from ..module_utils._common.module import Module
+from ..module_utils._common.values import check_within
+from ..module_utils._keepalived import vrrp
+from ..module_utils._virtual_address.node import read_state
 
 
 def main() -> None:
@@ -118,7 +118,7 @@ def main() -> None:
         if options["interface"] not in links:
             module.fail_json(msg="interface %s does not exist" % options["interface"])
         wanted = [options[name] for name in ("interface", "seconds", "router_id", "families", "limit")]
-        adverts = _vrrp.listen(*wanted)
+        adverts = vrrp.listen(*wanted)
         addresses = read_state(options["interface"]).links[options["interface"]].addresses
     except PermissionError as error:
         module.fail_json(msg="listening for VRRP needs root on the node (become: true): %s" % error)
@@ -126,7 +126,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=False,
-        adverts=[_vrrp.report(advert) for advert in adverts],
+        adverts=[vrrp.report(advert) for advert in adverts],
         addresses=[str(address) for address in addresses],
     )
 

@@ -28,7 +28,7 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 import yaml
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
 from ansible_collections.homelab.loadbalancer.tests.api.plays import Plays
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import CLONE_NEWNET, REPOSITORY, wait_for
 from ansible_collections.homelab.loadbalancer.tests.unit.certificates import pair

@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGER
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._common.objects import MANAGER
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.access import Access
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import Engine, make_plan
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Outcome, Plan, Planner

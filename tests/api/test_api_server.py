@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, remove_remains, writes
 from ansible_collections.homelab.loadbalancer.tests.api.stub import DROP, HANG, LOSE, Fault, Proxy
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import REPOSITORY, wait_for

@@ -13,7 +13,7 @@ from typing import Any, Iterator
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.action import coredns_zone as action
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import FailedError, RefusedError
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, Refused, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster

@@ -11,12 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import RefusedError
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
-    Apply,
-    Patch,
-    Plan,
-    Remove,
-)
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Patch, Plan, Remove
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, seen, unchanged
 from ansible_collections.homelab.loadbalancer.tests.api.objects import (

@@ -12,12 +12,7 @@ import yaml
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, run_all, seen, unchanged
-from ansible_collections.homelab.loadbalancer.tests.api.objects import (
-    config_map,
-    kind,
-    path,
-    thing,
-)
+from ansible_collections.homelab.loadbalancer.tests.api.objects import config_map, kind, path, thing
 
 MANY = 500
 

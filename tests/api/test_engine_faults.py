@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_transport
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s import transport as k8s_transport
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import RefusedError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Plan, Remove
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import UnansweredError
@@ -31,7 +31,7 @@ def both(namespace: str) -> list[dict[str, Any]]:
 def test_api_server_that_hangs_ends_by_a_timeout(
     cluster: Cluster, proxy: Proxy, namespace: str, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_k8s_transport.Transport.__init__, "__defaults__", ("", "", 1.0))
+    monkeypatch.setattr(k8s_transport.Transport.__init__, "__defaults__", ("", "", 1.0))
     proxy.faults.append(Fault(pattern, HANG))
     start = time.monotonic()
     with pytest.raises(UnansweredError) as caught:
@@ -67,7 +67,7 @@ def test_deletion_whose_answer_is_lost_is_complete(
 def test_many_requests_to_an_api_server_that_hangs_end_as_soon_as_one(
     cluster: Cluster, proxy: Proxy, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_k8s_transport.Transport.__init__, "__defaults__", ("", "", 2.0))
+    monkeypatch.setattr(k8s_transport.Transport.__init__, "__defaults__", ("", "", 2.0))
     proxy.faults.append(Fault("PATCH", HANG))
     start = time.monotonic()
     with pytest.raises(UnansweredError):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.objects import config_map, path, service, thing
 from ansible_collections.homelab.loadbalancer.tests.api.stub import DROP, Fault, Proxy

@@ -10,21 +10,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import FailedError, RefusedError
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
-    Apply,
-    Plan,
-    Planner,
-    Remove,
-)
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Plan, Planner, Remove
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, run_all, seen, unchanged
-from ansible_collections.homelab.loadbalancer.tests.api.objects import (
-    config_map,
-    deployment,
-    path,
-    service,
-    thing,
-)
+from ansible_collections.homelab.loadbalancer.tests.api.objects import config_map, deployment, path, service, thing
 from ansible_collections.homelab.loadbalancer.tests.api.stub import Fault, Proxy
 from ansible_collections.homelab.loadbalancer.tests.api.webhook import policy
 

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.action import httproute as action
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import FailedError, RefusedError
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import RefusalError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import listing, logs
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import manage as manager

@@ -14,7 +14,7 @@ from typing import Any, Iterator
 import pytest
 import yaml
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import FailedError, RefusedError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Planner
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb.manifest import RECORD, read

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import RefusedError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Planner
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.input import LISTS

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, ansible_playbook
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 

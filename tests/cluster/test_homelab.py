@@ -11,7 +11,7 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap, web_app
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 

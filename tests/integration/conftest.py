@@ -13,7 +13,7 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _command
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common import command
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import Lab
 from ansible_collections.homelab.loadbalancer.tests.integration.lan import Lan
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import BACKENDS, ServicesLab
@@ -28,11 +28,11 @@ def missing_piece() -> str:
         return "not root: run `make integration`, or pytest by sudo"
     for tool in TOOLS:
         try:
-            _command.run([tool, "-V"], check=False)
-        except _command.CommandError:
+            command.run([tool, "-V"], check=False)
+        except command.CommandError:
             return "%s is not installed: `make setup` installs it" % tool
     # A namespace without a name: nothing of it is left, whatever happens.
-    made = _command.run(["unshare", "--net", "true"], check=False)
+    made = command.run(["unshare", "--net", "true"], check=False)
     if made.rc != 0:
         return "no network namespace can be made here: %s" % made.err.strip()
     return ""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.vrrp_faults import vrrp_faults
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration import namespaces
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import SYSCTLS, ServicesLab

@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any, Iterator
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_apply import apply
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_model import Lab as Declared
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_plan import plan
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state import read
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.apply import apply
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.model import Lab as Declared
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.node import read
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.plan import plan
 
 # Ansible insists on UTF-8. Tables are as wide as on a wide terminal.
 ENVIRONMENT = {"ANSIBLE_NOCOLOR": "1", "COLUMNS": "160", "LC_ALL": "C.UTF-8"}

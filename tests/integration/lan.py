@@ -15,7 +15,7 @@ import subprocess
 import threading
 from typing import Any, Iterator
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
     CLONE_NEWNET,
     finish_module,

@@ -27,10 +27,11 @@ from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
 from ansible_collections.homelab.loadbalancer.tests.unit.returned_values import documented
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+COLLECTIONS = {"PYTHONPATH": str(REPOSITORY / ".collections")}
 MODULES = "ansible_collections.homelab.loadbalancer.plugins.modules."
 BACKENDS = ("nft", "legacy")
 FAMILIES = ("ipv4", "ipv6")
@@ -74,6 +75,11 @@ def module(name: str, check_mode: bool = False, diff: bool = True, **options: An
     return result
 
 
+def module_argv(name: str) -> list[str]:
+    """The command that runs a module, which reads its arguments from standard input, with COLLECTIONS around it."""
+    return [sys.executable, "-m", "ansible_collections.homelab.loadbalancer.plugins.modules." + name]
+
+
 def start_module(
     name: str, check_mode: bool = False, diff: bool = True, inside: Sequence[str] = (), **options: Any
 ) -> subprocess.Popen[str]:
@@ -83,8 +89,8 @@ def start_module(
     """
     arguments = {**options, "_ansible_check_mode": check_mode, "_ansible_diff": diff}
     process = subprocess.Popen(
-        [*inside, sys.executable, str(REPOSITORY / "plugins/modules" / (name + ".py"))],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY / ".collections")},
+        [*inside, *module_argv(name)],
+        env={**os.environ, **COLLECTIONS},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -9,18 +9,16 @@ import contextlib
 import itertools
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _netns_apply
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_model import parse_lab
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_plan import plan, sysctls_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state import read
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import REPOSITORY
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns import apply as netns_apply
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.model import parse_lab
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.node import read
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.plan import plan, sysctls_of
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import COLLECTIONS, module_argv
 
-MODULE = REPOSITORY / "plugins/modules/netns_lab.py"
 POD = "192.168.20.20"
 POD6 = "fd00:20::20"
 _numbers = itertools.count()
@@ -57,7 +55,7 @@ class Lab:
         ]
 
     def command(self) -> list[str]:
-        return [sys.executable, str(MODULE)]
+        return module_argv("netns_lab")
 
     def module(
         self, state: str = "present", check: bool = False, command: list[str] | None = None, **more: Any
@@ -74,7 +72,7 @@ class Lab:
         done = run(
             command or self.command(),
             stdin=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-            env={"PYTHONPATH": str(REPOSITORY / ".collections")},
+            env=COLLECTIONS,
             check=False,
         )
         assert done.out.strip(), done.err
@@ -86,7 +84,7 @@ class Lab:
         lab = parse_lab(self.name, self.hosts, self.servers)
         planned = plan(read(lab.name, sysctls_of(lab)), lab, state == "present")
         if not check:
-            _netns_apply.apply(planned)
+            netns_apply.apply(planned)
         return {"changed": planned.changed, "diff": {"before": planned.before, "after": planned.after}}
 
     def apply(self, state: str = "present", run: Callable[..., dict[str, Any]] | None = None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
 from ansible_collections.homelab.loadbalancer.tests.integration import namespaces
 
 TRAFFIC = Path(__file__).resolve().parent / "traffic.py"
@@ -99,11 +99,8 @@ class ServicesLab:
     def build(self, state: str) -> None:
         """The network alone: `present` or `absent`."""
         arguments = {"name": self.name, "hosts": self._hosts, "state": state}
-        module = namespaces.REPOSITORY / "plugins/modules/netns_lab.py"
-        environment = {"PYTHONPATH": str(namespaces.REPOSITORY / ".collections")}
-        done = run(
-            [sys.executable, str(module)], json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), environment, check=False
-        )
+        given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
+        done = run(namespaces.module_argv("netns_lab"), given, namespaces.COLLECTIONS, check=False)
         assert done.rc == 0, done.out + done.err
 
     def inside(self, host: str) -> list[str]:

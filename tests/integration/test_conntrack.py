@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _conntrack
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import conntrack
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
     VIP,
     VIP2,
@@ -103,7 +103,7 @@ def entries(net: ServicesLab) -> set[str]:
 
 
 def test_a_kernel_without_conntrack_netlink_is_told_once(clean: ServicesLab) -> None:
-    with mock.patch.object(_conntrack, "Netlink", side_effect=OSError(93, "Protocol not supported")):
+    with mock.patch.object(conntrack, "Netlink", side_effect=OSError(93, "Protocol not supported")):
         result = clean.apply("auto", dns(1))
     assert (result["changed"], result["conntrack_deleted"]) == (True, 0)
     said = [warning for warning in result["warnings"] if "nf_conntrack_netlink" in warning]

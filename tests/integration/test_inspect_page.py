@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.inspect_page import inspect_page
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect_html import shown
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect.html import shown
 from ansible_collections.homelab.loadbalancer.tests.unit import inspect_dom, inspect_reports
 from ansible_collections.homelab.loadbalancer.tests.unit.test_inspect_page import SAMPLES, check_tables
 

@@ -11,9 +11,9 @@ from typing import Any, Iterable, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipset_tool
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset import node as ipset_tool
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.node import Iptables
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
     BACKENDS,
     Firewall,
@@ -23,13 +23,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
     run_at_boot,
     start_module,
 )
-from ansible_collections.homelab.loadbalancer.tests.integration.sets import (
-    converge,
-    entries,
-    ipset,
-    lines,
-    sets,
-)
+from ansible_collections.homelab.loadbalancer.tests.integration.sets import converge, entries, ipset, lines, sets
 
 FOREIGN = """\
 create KUBE-CLUSTER-IP hash:ip,port family inet counters
@@ -210,7 +204,7 @@ def test_a_node_without_ipset(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(argv: list[str], *rest: Any, **more: Any) -> Completed:
         return run(["no-such-" + argv[0], *argv[1:]], *rest, **more)
 
-    monkeypatch.setattr(_ipset_tool, "run", missing)
+    monkeypatch.setattr(ipset_tool, "run", missing)
     assert module("ipset", sets=[A])["msg"] == "ipset is not installed: install the package ipset"
     predicted = sets(check_mode=True, sets=[A])
     assert predicted["changed"]
@@ -258,7 +252,7 @@ def test_what_fails_half_way_is_taken_back(case: str, monkeypatch: pytest.Monkey
     ipset("restore", FOREIGN)
     sets(prefix="LB-", sets=[A, B, L])
     before = lines(counters=True)
-    restore = _ipset_tool.restore
+    restore = ipset_tool.restore
     failed: list[str] = []
 
     def instead(text: Iterable[str]) -> Completed:
@@ -272,7 +266,7 @@ def test_what_fails_half_way_is_taken_back(case: str, monkeypatch: pytest.Monkey
         failed.append("refused")
         return restore([*text[:last], "add nowhere 10.0.0.1"])
 
-    monkeypatch.setattr(_ipset_tool, "restore", instead)
+    monkeypatch.setattr(ipset_tool, "restore", instead)
     more = {"name": "LB-C", "type": "hash:ip", "entries": ["10.0.0.9"]}
     result = module("ipset", prefix="LB-", sets=[{**A, "comment": True, "entries": ["10.0.0.1"]}, more])
     assert "nothing was changed: The set with the given name does not exist" in result["msg"], result

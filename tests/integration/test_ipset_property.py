@@ -15,10 +15,10 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipset_tool
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset import make_plan
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_input import parse_sets
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset import node as ipset_tool
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset.input import parse_sets
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset.plan import make_plan
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import fresh_network
 from ansible_collections.homelab.loadbalancer.tests.integration.sets import converge, entries, ipset, lines
 
@@ -100,7 +100,7 @@ def foreign() -> None:
 def interrupt(step: dict[str, Any]) -> None:
     """Leave the node as a run does that was killed after so many lines."""
     plan = make_plan(parse_sets(step["sets"], present=True), "LB-")
-    _ipset_tool.restore(plan.edits.lines[: step["cut"]])
+    ipset_tool.restore(plan.edits.lines[: step["cut"]])
 
 
 def take_step(step: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import fresh_network, module
 from ansible_collections.homelab.loadbalancer.tests.integration.sets import TYPES, every_type, lines
 

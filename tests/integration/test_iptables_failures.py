@@ -13,10 +13,11 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _iptables, _iptables_run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import Ruleset, WantedTable
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool import Iptables, LockError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import plan as iptables
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import run as iptables_run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.node import Iptables, LockError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.rules import Ruleset, WantedTable
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
     BACKENDS,
     Firewall,
@@ -221,7 +222,7 @@ class Meddler:
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, locks: bool, bars_the_way_back: bool = False) -> None:
-        self.restore, self.undo = Iptables.restore, _iptables.undo
+        self.restore, self.undo = Iptables.restore, iptables.undo
         self.going_back = 0
         self.locks, self.bars_the_way_back = locks, bars_the_way_back
 
@@ -229,7 +230,7 @@ class Meddler:
             return self.instead(tool, text, lock_file)
 
         monkeypatch.setattr(Iptables, "restore", instead)
-        monkeypatch.setattr(_iptables, "undo", self.go_back)
+        monkeypatch.setattr(iptables, "undo", self.go_back)
 
     def go_back(self, *arguments: Any) -> None:
         self.going_back += 1
@@ -308,14 +309,14 @@ def test_when_the_second_family_fails_the_first_is_put_back(
     for before in (True, False):
         declared = {"nat": WantedTable({"LB-X": ["-j ACCEPT"]}, {})}
         tools = [Iptables(family, firewall.backend) for family in ("ipv4", "ipv6")]
-        saves = [_iptables_run.Declaration(tool, "LB-", declared) for tool in tools]
-        _iptables_run.converge(saves if before else [d._replace(wanted={}) for d in saves], False, False)
+        saves = [iptables_run.Declaration(tool, "LB-", declared) for tool in tools]
+        iptables_run.converge(saves if before else [d._replace(wanted={}) for d in saves], False, False)
         saved = [state(Firewall(firewall.backend, family)) for family in ("ipv4", "ipv6")]
         with monkeypatch.context() as patch:
             patch.setattr(Iptables, "restore", broken)
             wanted = [d._replace(wanted={} if before else declared) for d in saves]
             with pytest.raises(OSError, match="no more memory"):
-                _iptables_run.converge(wanted, False, False)
+                iptables_run.converge(wanted, False, False)
         assert [state(Firewall(firewall.backend, family)) for family in ("ipv4", "ipv6")] == saved
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import endpoint_chain
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.layout import endpoint_chain
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.model import parse_services
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
     CLIENT,
     CLIENT6,

@@ -11,16 +11,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import boot_text
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import Options, layout
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import parse_save
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.layout import Options, layout
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.plan import boot_text
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.rules import parse_save
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.model import parse_services
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import Firewall, fresh_network
-from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
-    BACKENDS,
-    ServicesLab,
-    endpoints,
-)
+from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import BACKENDS, ServicesLab, endpoints
 
 MANY = 10000
 

@@ -10,11 +10,11 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _command
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_links import Network
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_node import read_firewall
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_tools import Tools
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common import command
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect.links import Network
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect.node import read_firewall
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect.tools import Tools
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
     Firewall,
     fresh_network,
@@ -127,12 +127,12 @@ def test_the_other_backends_table_that_cannot_be_shown_is_told() -> None:
 
 @pytest.fixture
 def without_iptables(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_what_is_there(argv: list[str], *arguments: Any, **options: Any) -> _command.Completed:
+    def run_what_is_there(argv: list[str], *arguments: Any, **options: Any) -> command.Completed:
         if "tables" in argv[0]:
-            raise _command.CommandError(_command.Completed(tuple(argv), 127, "", "not installed on this node"))
+            raise command.CommandError(command.Completed(tuple(argv), 127, "", "not installed on this node"))
         return run(argv, *arguments, **options)
 
-    name = "ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_tool.run"
+    name = "ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.node.run"
     monkeypatch.setattr(name, run_what_is_there)
 
 

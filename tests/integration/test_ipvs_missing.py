@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipvs_kernel
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import kernel as ipvs_kernel
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import fresh_network, module
 
 
@@ -19,7 +19,7 @@ def _no_ipvs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the kernel has it: not loaded, and not to be found."""
     exists = os.path.exists
     monkeypatch.setattr(os.path, "exists", lambda path: path != "/proc/net/ip_vs" and exists(path))
-    monkeypatch.setattr(_ipvs_kernel, "_listed", lambda: None)
+    monkeypatch.setattr(ipvs_kernel, "_listed", lambda: None)
 
 
 @pytest.mark.parametrize("check_mode", [False, True])

@@ -18,9 +18,9 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Transport
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s.transport import Request, Transport
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import RefusalError, Server
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import listing, logs
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools import manage as manager

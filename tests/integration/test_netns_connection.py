@@ -12,7 +12,7 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 
 PLAYBOOK = """
 - hosts: {name}

@@ -13,9 +13,9 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _netns_apply
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state import processes
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns import apply as netns_apply
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.node import processes
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 from ansible_collections.homelab.loadbalancer.tests.integration.netns_labs import Lab, fresh_lab
 
@@ -125,5 +125,5 @@ def test_process_that_does_not_end_when_asked_is_killed() -> None:
     with stubborn:
         assert stubborn.stdout is not None
         stubborn.stdout.readline()
-        _netns_apply.end(lambda: [stubborn.pid] if stubborn.poll() is None else [], grace=0.1)
+        netns_apply.end(lambda: [stubborn.pid] if stubborn.poll() is None else [], grace=0.1)
         assert stubborn.returncode == -signal.SIGKILL

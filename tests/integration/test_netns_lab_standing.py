@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 from ansible_collections.homelab.loadbalancer.tests.integration.netns_labs import POD, POD6, Lab, fresh_lab
 

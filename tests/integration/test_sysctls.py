@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _sysctls
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._sysctls import node as sysctls
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import fresh_network, module
 
 FORWARD = "net.ipv4.ip_forward"
@@ -63,7 +63,7 @@ def test_values_that_others_move_stand_in_the_end(tmp_path: Path) -> None:
         predicted = module("sysctls", check_mode=True, values=values, save_to=str(kept))
         done = module("sysctls", values=values, save_to=str(kept))
         assert predicted == done
-        assert _sysctls.read([link % "eth1", link % "eth2"]) == {link % "eth1": "0", link % "eth2": "1"}
+        assert sysctls.read([link % "eth1", link % "eth2"]) == {link % "eth1": "0", link % "eth2": "1"}
         assert not module("sysctls", values=values, save_to=str(kept))["changed"]
         # As a boot does it: line by line.
         module("sysctls", values={FORWARD: 0})
@@ -76,10 +76,10 @@ def test_values_that_undo_each_other_are_refused_and_nothing_stays(tmp_path: Pat
         run(["ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth2"])
         module("sysctls", values={FORWARD: 0, "net.ipv4.conf.eth2.forwarding": 1})
         names = [FORWARD, "net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.eth2.forwarding"]
-        before = _sysctls.read(names)
+        before = sysctls.read(names)
         result = module("sysctls", values={FORWARD: 1, "net.ipv4.conf.all.forwarding": 0})
         assert result["msg"].startswith("values.%s 1, values.net.ipv4.conf.all.forwarding 0 do not stand" % FORWARD)
-        assert _sysctls.read(names) == before
+        assert sysctls.read(names) == before
 
 
 def test_a_value_in_another_spelling_is_not_changed_again() -> None:

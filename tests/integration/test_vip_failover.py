@@ -14,7 +14,7 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipvs_kernel
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import kernel as ipvs_kernel
 from ansible_collections.homelab.loadbalancer.tests.integration.failover_lab import (
     DIRECTORS,
     INTERVAL,
@@ -239,8 +239,8 @@ def test_a_wrong_interface_is_refused(lab: FailoverLab) -> None:
 
 def test_health_checks_need_ipvs(lab: FailoverLab) -> None:
     try:
-        _ipvs_kernel.require()
-    except _ipvs_kernel.NoIpvsError:
+        ipvs_kernel.require()
+    except ipvs_kernel.NoIpvsError:
         refused = lab.configure("director1", health_check={"type": "tcp"})
         assert refused["failed"]
         assert " has no IPVS. It is in its module `ip_vs`" in refused["msg"]
@@ -253,7 +253,7 @@ def test_health_checks_need_ipvs(lab: FailoverLab) -> None:
 def test_keepalived_takes_every_kind_of_configuration(
     lab: FailoverLab, kind: str, interval: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_ipvs_kernel, "require", lambda: None)
+    monkeypatch.setattr(ipvs_kernel, "require", lambda: None)
     services = [
         {**service(VIP, protocol), "protocol": protocol, "session_affinity": {"timeout": 60}}
         for protocol in ("tcp", "udp", "sctp")

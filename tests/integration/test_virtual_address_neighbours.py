@@ -12,7 +12,10 @@ import time
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._neighbor import probe_frame, read_claim
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address.neighbor import (
+    probe_frame,
+    read_claim,
+)
 from ansible_collections.homelab.loadbalancer.tests.integration.lan import MACS, V4, V6, Lan
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import finish_module, wait_for
 

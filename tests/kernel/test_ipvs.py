@@ -14,12 +14,14 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipvs_boot, _ipvs_netlink
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import boot as ipvs_boot
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import netlink as ipvs_netlink
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
-    REPOSITORY,
+    COLLECTIONS,
     fresh_network,
     module,
+    module_argv,
     start_module,
 )
 from ansible_collections.homelab.loadbalancer.tests.kernel.virtual_servers import (
@@ -119,17 +121,17 @@ def test_a_change_is_made_in_place() -> None:
     """The kernel keeps the counters of what is not made anew."""
     ipvs(virtual_servers=[{**WEB, "real_servers": [ONE, TWO]}])
     sent: list[int] = []
-    send = _ipvs_netlink.Ipvs.send
+    send = ipvs_netlink.Ipvs.send
 
     def listen(kernel: Any, changes: Any) -> Any:
         sent.extend(change.command for change in changes)
         return send(kernel, changes)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_ipvs_netlink.Ipvs, "send", listen)
+        patch.setattr(ipvs_netlink.Ipvs, "send", listen)
         ipvs(virtual_servers=[{**WEB, "scheduler": "wlc", "real_servers": [{**ONE, "weight": 4}, THREE]}])
     assert sent == [
-        _ipvs_netlink.NEW_DEST, _ipvs_netlink.SET_SERVICE, _ipvs_netlink.SET_DEST, _ipvs_netlink.DEL_DEST,
+        ipvs_netlink.NEW_DEST, ipvs_netlink.SET_SERVICE, ipvs_netlink.SET_DEST, ipvs_netlink.DEL_DEST,
     ]  # fmt: skip
 
 
@@ -199,8 +201,8 @@ def test_the_file_of_a_boot(tmp_path: Path) -> None:
         if spoil == ["-C"]:
             load(FOREIGN)
         run(
-            [sys.executable, "-m", _ipvs_boot.__name__, str(file)],
-            env={"PYTHONPATH": str(REPOSITORY / ".collections")},
+            [sys.executable, "-m", ipvs_boot.__name__, str(file)],
+            env=COLLECTIONS,
         )
         assert exact() == state
     assert not ipvs(**options)["changed"]
@@ -213,7 +215,7 @@ def test_a_file_of_a_boot_that_is_none(tmp_path: Path, monkeypatch: pytest.Monke
     file.write_text("-A -t 10.1.0.1:80\n")
     monkeypatch.setattr(sys, "argv", ["boot", str(file)])
     with pytest.raises(SystemExit, match=r"ipvs\.rules: line 1 `-A -t 10.1.0.1:80` is not one of ipvsadm -Sn"):
-        _ipvs_boot.main()
+        ipvs_boot.main()
 
 
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
@@ -251,9 +253,9 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path) -> None:
 
 def test_not_root() -> None:
     done = run(
-        ["setpriv", "--bounding-set=-net_admin", sys.executable, str(REPOSITORY / "plugins/modules/ipvs.py")],
+        ["setpriv", "--bounding-set=-net_admin", *module_argv("ipvs")],
         json.dumps({"ANSIBLE_MODULE_ARGS": {"virtual_servers": [WEB]}}),
-        {"PYTHONPATH": str(REPOSITORY / ".collections")},
+        COLLECTIONS,
         check=False,
     )
     assert json.loads(done.out)["msg"].startswith("IPVS needs root on the node (become: true)")

@@ -10,13 +10,13 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_input import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs.input import (
     Scope,
     parse_scope,
     parse_virtual_servers,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import parse, render
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs.model import parse, render
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import fresh_network
 from ansible_collections.homelab.loadbalancer.tests.kernel.virtual_servers import converge, exact
 

@@ -15,8 +15,8 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipvs
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import plan as ipvs
 from ansible_collections.homelab.loadbalancer.tests.integration import namespaces
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
     CLIENT,
@@ -277,7 +277,7 @@ def test_a_refusal_half_way_takes_all_of_it_back(lab: IpvsLab) -> None:
     before = lab.everything()
     # Somebody makes one of the virtual servers between reading and writing.
     with lab.entered("router"):
-        real = _ipvs.read
+        real = ipvs.read
         try:
 
             def meddle(ours: Any) -> Any:
@@ -285,12 +285,12 @@ def test_a_refusal_half_way_takes_all_of_it_back(lab: IpvsLab) -> None:
                 run(["ipvsadm", "-A", "-t", VIP2 + ":80", "-s", "rr"])
                 return found
 
-            _ipvs.read = meddle
+            ipvs.read = meddle
             result = namespaces.module(
                 "ipvs_services", services=[service(1), {**service(2, name="two"), "address": VIP2}], backend="legacy"
             )
         finally:
-            _ipvs.read = real
+            ipvs.read = real
     assert result["failed"]
     assert "somebody else added it meanwhile" in result["msg"]
     lab.run("router", "ipvsadm", "-D", "-t", VIP2 + ":80", check=False)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipvs, _ipvs_model
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import model as ipvs_model
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import plan as _ipvs
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import module
 
 
@@ -25,7 +26,7 @@ def load(text: str) -> None:
 
 def exact() -> str:
     """All there is, with the thresholds that ipvsadm leaves out."""
-    return _ipvs_model.render(_ipvs.read(lambda front: True).values())
+    return ipvs_model.render(_ipvs.read(lambda front: True).values())
 
 
 def ipvs(check_mode: bool = False, **options: Any) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed, run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state import processes
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_model import parse_nodes
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_node import apply, read
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_plan import plan
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.node import processes
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml.model import parse_nodes
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml.node import apply, read
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml.plan import plan
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, ansible_playbook
 
 FOLDER = "/var/lib/homelab-loadbalancer/"

@@ -10,7 +10,7 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, changes, diff_of
 from ansible_collections.homelab.loadbalancer.tests.nodes.nodes_lab import NodesLab
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import changes
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import diff_of as lines_of
 from ansible_collections.homelab.loadbalancer.tests.nodes.nodes_lab import NodesLab

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources, _site
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import input as _app
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import volumes as _app_volumes
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone import input as dns_zone
@@ -15,8 +14,10 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._endpoints im
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway import input as _gateway
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute import input as routes
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute import values as routes_values
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s import sources as k8s_sources
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool import input as _metallb_pool
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._network_policy import input as _network_policy
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._site import plan as site
 from ansible_collections.homelab.loadbalancer.tests.unit.models import BOOL, LIST, MAP, NONE, TEXT, ZERO, Model
 
 ROUTE = {"name": "web", "gateways": ["public"], "rules": [{"backends": ["web"]}]}
@@ -110,10 +111,10 @@ CLUSTER_MODELS = {
         _app_volumes.KEYS,
     ),
     "site's application": Model(
-        lambda entry: _site.plan([entry], [{"name": "public"}], "gateway", "site"),
+        lambda entry: site.plan([entry], [{"name": "public"}], "gateway", "site"),
         {"name": "web", "image": "web"},
         {"hostnames": (LIST,), "http_port": NONE, "labels": (MAP,)},
-        _site._OWN,
+        site._OWN,
     ),
     "gateway": Model(
         lambda entry: _gateway.parse_gateways([entry], "traefik", "gateway"),
@@ -279,6 +280,6 @@ CLUSTER_MODELS = {
         _keys(_metallb_pool.PEER_FIELDS, *_metallb_pool.EXTRA_KEYS),
     ),
     "manifest": Model(
-        lambda entry: _k8s_sources.parse_sources([entry], "", "src"), {"src": "a.yml"}, {"checksum": NONE}
+        lambda entry: k8s_sources.parse_sources([entry], "", "src"), {"src": "a.yml"}, {"checksum": NONE}
     ),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import SKIPPED, Request, Response
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s.transport import SKIPPED, Request, Response
 
 VERBS = ["create", "delete", "get", "list", "patch"]
 CRD = "CustomResourceDefinition"

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import (
-    _ipset_input,
-    _iptables_input,
-    _ipvs_input,
-    _netns_model,
-    _services,
-    _split_dns,
-    _uml_model,
-)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset import input as ipset_input
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import input as iptables_input
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import input as ipvs_input
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns import model as netns_model
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import model as services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._split_dns import plan as split_dns
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml import model as uml_model
 
 FALSY: tuple[Any, ...] = ("", False, 0, {}, [])
 TEXT, BOOL, ZERO, MAP, LIST = FALSY
@@ -48,46 +46,46 @@ POOLS: dict[str, Any] = {
     "bgp_peers": [],
     "communities": [],
 }
-CLIENT = _split_dns.parse_client({"system": "Linux", "active": "systemd-resolved", "systemd": "255"})
-NODE = {"name": "a", "links": [{"name": _uml_model.MANAGEMENT, "vlan": 1, "addresses": ["172.31.0.11/24"]}]}
+CLIENT = split_dns.parse_client({"system": "Linux", "active": "systemd-resolved", "systemd": "255"})
+NODE = {"name": "a", "links": [{"name": uml_model.MANAGEMENT, "vlan": 1, "addresses": ["172.31.0.11/24"]}]}
 
 
 def _tables(jump: dict[str, Any]) -> Any:
     tables = {"filter": {"chains": {"LB-A": []}, "jumps": {"INPUT": [jump]}}}
-    return _iptables_input.parse_tables(tables, "LB-")
+    return iptables_input.parse_tables(tables, "LB-")
 
 
 HOST_MODELS = {
     "service": Model(
-        lambda entry: _services.parse_services([entry]),
+        lambda entry: services.parse_services([entry]),
         SERVICE,
         {"protocol": NONE, "session_affinity": (MAP,), "source_ranges": (LIST,), "node_port": NONE},
-        _services.SERVICE_KEYS,
+        services.SERVICE_KEYS,
     ),
     "service's endpoint": Model(
-        lambda entry: _services.parse_services([{**SERVICE, "endpoints": [entry]}]),
+        lambda entry: services.parse_services([{**SERVICE, "endpoints": [entry]}]),
         {"address": "192.0.2.2"},
         {"port": NONE, "weight": NONE},
-        _services.ENDPOINT_KEYS,
+        services.ENDPOINT_KEYS,
     ),
     "session affinity": Model(
-        lambda entry: _services.parse_services([{**SERVICE, "session_affinity": entry}]), {}, {"timeout": NONE}
+        lambda entry: services.parse_services([{**SERVICE, "session_affinity": entry}]), {}, {"timeout": NONE}
     ),
     "set": Model(
-        lambda entry: _ipset_input.parse_sets([entry], True),
+        lambda entry: ipset_input.parse_sets([entry], True),
         {"name": "a", "type": "hash:ip"},
         {
             "family": NONE,
             "entries": (LIST,),
             "entries_file": NONE,
             "append": (BOOL,),
-            **dict.fromkeys(_ipset_input.FLAGS, (BOOL,)),
-            **dict.fromkeys((*_ipset_input.NUMBERS, *_ipset_input.TEXTS), (ZERO,)),
+            **dict.fromkeys(ipset_input.FLAGS, (BOOL,)),
+            **dict.fromkeys((*ipset_input.NUMBERS, *ipset_input.TEXTS), (ZERO,)),
         },
-        (*_ipset_input.OWN_KEYS, *_ipset_input.FLAGS, *_ipset_input.NUMBERS, *_ipset_input.TEXTS),
+        (*ipset_input.OWN_KEYS, *ipset_input.FLAGS, *ipset_input.NUMBERS, *ipset_input.TEXTS),
     ),
     "virtual server": Model(
-        lambda entry: _ipvs_input.parse_virtual_servers([entry], _ipvs_input.Scope()),
+        lambda entry: ipvs_input.parse_virtual_servers([entry], ipvs_input.Scope()),
         VIRTUAL,
         {
             "protocol": NONE,
@@ -101,49 +99,49 @@ HOST_MODELS = {
             "persistence_engine": (TEXT,),
             "real_servers": (LIST,),
         },
-        _ipvs_input.VIRTUAL_KEYS,
+        ipvs_input.VIRTUAL_KEYS,
     ),
     "virtual server of a mark": Model(
-        lambda entry: _ipvs_input.parse_virtual_servers([entry], _ipvs_input.Scope()),
+        lambda entry: ipvs_input.parse_virtual_servers([entry], ipvs_input.Scope()),
         {"mark": 1},
         {"family": NONE},
     ),
     "real server": Model(
-        lambda entry: _ipvs_input.parse_virtual_servers([{**VIRTUAL, "real_servers": [entry]}], _ipvs_input.Scope()),
+        lambda entry: ipvs_input.parse_virtual_servers([{**VIRTUAL, "real_servers": [entry]}], ipvs_input.Scope()),
         {"address": "192.0.2.2"},
         {"port": NONE, "forward": NONE, "weight": (ZERO,), "upper_threshold": (ZERO,), "lower_threshold": (ZERO,)},
-        _ipvs_input.REAL_KEYS,
+        ipvs_input.REAL_KEYS,
     ),
     "jump": Model(_tables, {"rule": "-j LB-A"}, {"position": NONE, "before": NONE, "after": NONE}),
     "table": Model(
-        lambda entry: _iptables_input.parse_tables({"filter": entry}, "LB-"), {}, {"chains": (MAP,), "jumps": (MAP,)}
+        lambda entry: iptables_input.parse_tables({"filter": entry}, "LB-"), {}, {"chains": (MAP,), "jumps": (MAP,)}
     ),
     "chain": Model(
-        lambda entry: _iptables_input.parse_tables({"filter": {"chains": entry}}, "LB-"),
+        lambda entry: iptables_input.parse_tables({"filter": {"chains": entry}}, "LB-"),
         {"LB-A": []},
         {"LB-A": (LIST,)},
     ),
     "DNS server": Model(
-        lambda entry: _split_dns.plan(
+        lambda entry: split_dns.plan(
             {"zone": "k8s.local", "servers": [entry], "resolver": "auto", "state": "present", "prefix": ""}, CLIENT
         ),
         {"address": "192.0.2.1"},
         {"port": NONE},
     ),
     "lab's host": Model(
-        lambda entry: _netns_model.parse_lab("lab", [entry], []),
+        lambda entry: netns_model.parse_lab("lab", [entry], []),
         {"name": "a"},
         {"links": (LIST,), "gateways": (LIST,), "routes": (LIST,), "sysctls": (MAP,)},
     ),
     "lab's link": Model(
-        lambda entry: _netns_model.parse_lab("lab", [{"name": "a", "links": [entry]}], []),
+        lambda entry: netns_model.parse_lab("lab", [{"name": "a", "links": [entry]}], []),
         {"name": "eth0", "vlan": 1},
         {"addresses": (LIST,), "mtu": NONE},
     ),
     "lab's server": Model(
-        lambda entry: _netns_model.parse_lab("lab", [{"name": "a"}], [entry]),
+        lambda entry: netns_model.parse_lab("lab", [{"name": "a"}], [entry]),
         {"host": "a", "text": "a"},
         {"port": NONE, "protocol": NONE},
     ),
-    "lab's node": Model(lambda entry: _uml_model.parse_nodes("lab", "/a", "/a/b", [entry], []), NODE, {"memory": NONE}),
+    "lab's node": Model(lambda entry: uml_model.parse_nodes("lab", "/a", "/a/b", [entry], []), NODE, {"memory": NONE}),
 }

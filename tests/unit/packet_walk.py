@@ -13,7 +13,7 @@ import functools
 import ipaddress
 from typing import Callable, Dict, Iterator, NamedTuple
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import Chains, WantedTable
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.rules import Chains, WantedTable
 
 
 class Packet(NamedTuple):

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.homelab.loadbalancer.plugins.action.app import ActionModule
 from ansible_collections.homelab.loadbalancer.plugins.filter.app_manifest import app_manifest
 from ansible_collections.homelab.loadbalancer.plugins.filter.site_plan import site_plan
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app import plan as planner
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
     Apply,

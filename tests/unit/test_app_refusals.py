@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.app_manifest import app_manifest
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import IMAGE, QUANTITY
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s.values import IMAGE, QUANTITY
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import OPTIONS
 
 IMAGE_NAME = "registry.example.org/team/web:1.2"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.cluster_services import cluster_services
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.model import parse_services
 
 NODES = ("worker1", "worker2")
 VIP = "10.96.0.7"

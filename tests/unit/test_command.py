@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, ask
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import CommandError, ask
 
 # As iproute2 6.1: what it lists while others change it may lack some, it says so and exits with 0.
 LISTS = """#!/bin/sh

@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from pyroute2.netlink.nfnetlink.nfctsocket import nfct_msg  # type: ignore[import-untyped]
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _conntrack
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._conntrack import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.fronts import fronts_in
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.layout import Options, layout
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.rules import Table
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import conntrack
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.conntrack import (
     Entry,
     decode,
     deletion,
-    fronts_in,
     fronts_of,
     question,
     stale,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import Options, layout
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import Table
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.model import parse_services
 
 VIP, NODE = ("192.168.10.100", 53), ("192.168.10.1", 30053)
 POD, OLD, DOCKER = ("192.168.20.20", 5353), ("192.168.20.29", 5353), ("172.17.0.2", 53)
@@ -169,5 +169,5 @@ def test_the_kernel_is_asked_for_one_family_and_protocol() -> None:
 
 
 def test_nothing_is_asked_where_no_service_is_of_udp(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(_conntrack, "Netlink")
-    assert _conntrack.forget_stale("ipv4", set(), {}, False) == (0, "")
+    monkeypatch.delattr(conntrack, "Netlink")
+    assert conntrack.forget_stale("ipv4", set(), {}, False) == (0, "")

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Sequence
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER, name_of
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._common.objects import MANAGED_BY, MANAGER, name_of
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone import plan as planner
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
     Apply,

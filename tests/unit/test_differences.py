@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.differences import differences
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _files
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common import files
 
 NAT = "*nat\n:PREROUTING ACCEPT\n:LB-X -\n"
 
@@ -30,18 +30,18 @@ def test_each_line_that_differs_is_named_with_its_table() -> None:
 
 def test_a_change_of_a_file_alone_has_a_diff(tmp_path: Path) -> None:
     path = str(tmp_path / "rules")
-    edit = _files.edit(path, "new\n")
+    edit = files.edit(path, "new\n")
     assert edit.diff() == {"before_header": path, "after_header": path, "before": "", "after": "new\n"}
     edit.write()
-    assert not _files.edit(path, "new\n").changed
+    assert not files.edit(path, "new\n").changed
     same = {"before": "x = 1\n", "after": "x = 1\n"}
-    assert _files.with_files(same, [_files.edit(path, "new\n")]) == same
-    assert _files.with_files(same, [_files.edit(path, None)]) == [same, {**edit.diff(), "before": "new\n", "after": ""}]
+    assert files.with_files(same, [files.edit(path, "new\n")]) == same
+    assert files.with_files(same, [files.edit(path, None)]) == [same, {**edit.diff(), "before": "new\n", "after": ""}]
 
 
 def test_a_file_that_is_no_text_is_told_from_another(tmp_path: Path) -> None:
     path = tmp_path / "program"
     path.write_bytes(b"\xff\x00")
-    diff = _files.edit(str(path), b"\xff\x01").diff()
+    diff = files.edit(str(path), b"\xff\x01").diff()
     assert diff["before"] != diff["after"]
     assert diff["before"].startswith("2 bytes that are no text")

@@ -29,7 +29,7 @@ def test_no_guide_has_commands_that_remove_rules(path: Path) -> None:
     assert not REMOVES_RULES.search(commands(path.read_text()))
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("plugins/*/*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", sorted(ROOT.glob("plugins/**/*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_message_advises_a_reload_without_saying_what_it_removes(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "--reload`" in node.value:

@@ -27,8 +27,8 @@ from moto import mock_aws
 
 from ansible_collections.homelab.loadbalancer.plugins.action.k8s_read import ActionModule
 from ansible_collections.homelab.loadbalancer.plugins.doc_fragments.kubernetes import ModuleDocFragment
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_access import EKS
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _eks as eks
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s.options import EKS
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s import eks
 from ansible_collections.homelab.loadbalancer.tests.unit.eks_server import signature, url_of
 
 OPTIONS = {"cluster": "lab", "region": "eu-central-1"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError, named
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError, named
 
 VARIABLES = {"isolate": "iptables_lb_isolate", "pod_cidr": "lb_pod_cidr", "values": "iptables_lb_sysctls"}
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _firewalld
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._firewalld import plan as firewalld
 from ansible_collections.homelab.loadbalancer.tests.unit.cluster_models import CLUSTER_MODELS
 from ansible_collections.homelab.loadbalancer.tests.unit.models import FALSY, HOST_MODELS, Model
 
@@ -54,8 +54,8 @@ def test_every_key_of_a_model_is_tried(name: str) -> None:
     assert set(model.known or ()) - set(model.entry) <= set(model.keys)
 
 
-@pytest.mark.parametrize("kind", _firewalld.KINDS)
+@pytest.mark.parametrize("kind", firewalld.KINDS)
 def test_an_empty_value_of_a_zone_is_refused(kind: str) -> None:
     # Ansible makes [''] of an empty text where an option is a list.
     with pytest.raises(InputError, match=r"zones\[0\]\.%s\[0\] is empty" % kind):
-        _firewalld.parse_entries([{"zone": "public", kind: [""]}], "zones")
+        firewalld.parse_entries([{"zone": "public", kind: [""]}], "zones")

@@ -10,10 +10,10 @@ from typing import Any, Sequence
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _firewalld as model
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _firewalld_node as node
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, Completed
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import CommandError, Completed
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._firewalld import node
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._firewalld import plan as model
 
 LISTING = """\
 internal

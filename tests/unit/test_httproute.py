@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import parse_hostname
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._common.hostnames import parse_hostname
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute import input as declaration
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import route_spec
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.values import (

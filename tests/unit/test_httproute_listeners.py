@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import meet
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._common.hostnames import meet
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.listeners import selects
 
 

@@ -9,7 +9,7 @@ from typing import Any, Sequence
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute import cluster as clusters
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute import plan as planner
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import parse_routes

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect_cluster import inspect_cluster
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect.cluster import inspect_cluster
 
 
 def thing(name: str, namespace: str = "shop", **more: Any) -> dict[str, Any]:

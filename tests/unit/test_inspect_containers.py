@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_containers import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect.containers import (
     Container,
     read_cri_containers,
     read_cri_images,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_firewall import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect.firewall import (
     own_ipvs,
     owner,
     read_ipsets,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_links import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect.links import (
     Far,
     Link,
     Network,
@@ -23,7 +23,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_link
     read_routes,
     report_link,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import LINK_ALIAS, METRIC
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address.plan import LINK_ALIAS, METRIC
 
 HOST, POD, OTHER_POD = 4026531840, 4026533012, 4026533100
 

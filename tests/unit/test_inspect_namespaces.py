@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_containers import Container
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_namespaces import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect.containers import Container
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect.namespaces import (
     Process,
     Scan,
     find_owners,
@@ -24,7 +24,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_name
     report,
     scan,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect_tools import Tools, loaded, utf8
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect.tools import Tools, loaded, utf8
 
 HOST = 1
 MOUNTINFO = r"""

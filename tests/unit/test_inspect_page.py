@@ -19,9 +19,9 @@ from xml.etree import ElementTree
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.inspect_page import inspect_page
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect_hosts import anchors
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect_html import shown
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect_shapes import LARGE, SMALL, cells
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect.hosts import anchors
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect.html import shown
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect.shapes import LARGE, SMALL, cells
 from ansible_collections.homelab.loadbalancer.tests.unit import inspect_dom, inspect_reports
 
 Element = ElementTree.Element

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.inspect_page import inspect_page
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect_html import element, shown
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect_shapes import SMALL, cells, fit, pack, wrap
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect.html import element, shown
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._inspect.shapes import SMALL, cells, fit, pack, wrap
 from ansible_collections.homelab.loadbalancer.tests.unit import inspect_dom, inspect_reports
 from ansible_collections.homelab.loadbalancer.tests.unit.test_inspect_page import check_tables, made, tree
 

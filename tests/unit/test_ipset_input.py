@@ -9,13 +9,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_input import (
-    Checker,
-    parse_prefix,
-    parse_sets,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_sets import Wanted, temporary
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset.input import Checker, parse_prefix, parse_sets
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset.model import Wanted, temporary
 
 OK = {"name": "LB-A", "type": "hash:ip"}
 

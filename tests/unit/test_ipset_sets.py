@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset_sets import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset.model import (
     Set,
     carry_over,
     edits,

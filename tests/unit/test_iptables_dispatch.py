@@ -12,13 +12,13 @@ from typing import Iterable
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_dispatch import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.dispatch import (
     LEAF_RULES,
     STEP,
     Entry,
     dispatch,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import Chains
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.rules import Chains
 
 CHANCE = random.Random(7)
 Key = tuple[str, str, int]

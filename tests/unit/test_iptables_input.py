@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_input import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.input import (
     parse_options,
     parse_prefix,
     parse_tables,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import Jump, WantedTable
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.rules import Jump, WantedTable
 
 OPTIONS: dict[str, Any] = {
     "prefix": "LB-",

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_layout import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.layout import (
     MANY_SERVICES,
     Options,
     endpoint_chain,
     layout,
     service_chain,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import Chains, WantedTable, target
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service, parse_services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.rules import Chains, WantedTable, target
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.model import Service, parse_services
 from ansible_collections.homelab.loadbalancer.tests.unit.packet_walk import Packet, Walk
 
 VIP, VIP6, CLIENT, POD1, POD2 = "192.168.10.100", "fd00:10::100", "192.168.10.10", "192.168.20.21", "192.168.20.22"

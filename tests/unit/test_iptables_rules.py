@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _iptables
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables_rules import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import plan as iptables
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.rules import (
     NO_TABLE,
     Jump,
     Table,
@@ -238,7 +238,7 @@ def test_a_diff_is_spelled_as_iptables_save_does() -> None:
 
 
 def plan(have: Table, want: WantedTable) -> tuple[list[str], dict[str, list[str]]]:
-    edit, then = _iptables.plan_table("filter", have, want, "LB-")
+    edit, then = iptables.plan_table("filter", have, want, "LB-")
     return edit.lines, then
 
 

@@ -11,21 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import Plan, plan
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_input import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs.input import (
     Scope,
     parse_scope,
     parse_virtual_servers,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs.model import (
     Front,
     RealServer,
     VirtualServer,
     parse,
     render,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_netlink import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs.netlink import (
     DEL_DEST,
     DEL_SERVICE,
     NEW_DEST,
@@ -34,6 +33,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_netlink
     SET_SERVICE,
     Change,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs.plan import Plan, plan
 
 WEB = {"address": "10.254.0.1", "port": 80}
 REAL = {"address": "10.244.0.2", "port": 8080}

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_drain import Route, ended
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import Front
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs.drain import Route, ended
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs.model import Front
 
 # As Linux 6.1 writes /proc/net/ip_vs_conn.
 LISTED = """\

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from pyroute2.netlink.generic.ipvs import ipvsmsg  # type: ignore[import-untyped]
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _ipvs_netlink
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_model import Front, RealServer, VirtualServer
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs_netlink import Change, Connections
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import netlink as ipvs_netlink
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs.model import Front, RealServer, VirtualServer
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs.netlink import Change, Connections
 
 FRONTS = {
     "ipv4": Front("ipv4", "tcp", "10.254.0.1", 80),
@@ -81,7 +81,7 @@ def real_attributes(real: RealServer) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
 def test_a_virtual_server_that_goes(front: Front) -> None:
-    ours = _ipvs_netlink.encode(Change(_ipvs_netlink.DEL_SERVICE, VIRTUAL._replace(front=front)))
+    ours = ipvs_netlink.encode(Change(ipvs_netlink.DEL_SERVICE, VIRTUAL._replace(front=front)))
     assert ours == reference(("SERVICE", front_attributes(front)))
 
 
@@ -96,15 +96,15 @@ def test_a_virtual_server(front: Front, one_packet: bool, timeout: int, flags: i
         ("IPVS_SVC_ATTR_NETMASK", "255.255.255.0"),
         ("IPVS_SVC_ATTR_PE_NAME", "sip"),
     ]
-    for command in (_ipvs_netlink.NEW_SERVICE, _ipvs_netlink.SET_SERVICE):
-        ours = _ipvs_netlink.encode(Change(command, virtual))
+    for command in (ipvs_netlink.NEW_SERVICE, ipvs_netlink.SET_SERVICE):
+        ours = ipvs_netlink.encode(Change(command, virtual))
         assert ours == reference(("SERVICE", front_attributes(front) + options))
 
 
 @pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
 @pytest.mark.parametrize("real", REALS, ids=lambda real: real.forward)
 def test_a_real_server(front: Front, real: RealServer) -> None:
-    ours = _ipvs_netlink.encode(Change(_ipvs_netlink.NEW_DEST, VIRTUAL._replace(front=front), real))
+    ours = ipvs_netlink.encode(Change(ipvs_netlink.NEW_DEST, VIRTUAL._replace(front=front), real))
     assert ours == reference(("SERVICE", front_attributes(front)), ("DEST", real_attributes(real)))
 
 
@@ -112,8 +112,8 @@ def test_a_real_server(front: Front, real: RealServer) -> None:
 def test_a_virtual_server_comes_back(front: Front) -> None:
     netmask = {"ipv4": "255.255.255.0", "ipv6": "64"}[front.family]
     virtual = VIRTUAL._replace(front=front, netmask=netmask)
-    data = b"before" + _ipvs_netlink.encode(Change(_ipvs_netlink.NEW_SERVICE, virtual))
-    assert _ipvs_netlink.decode_virtual(data, 6, len(data)) == virtual
+    data = b"before" + ipvs_netlink.encode(Change(ipvs_netlink.NEW_SERVICE, virtual))
+    assert ipvs_netlink.decode_virtual(data, 6, len(data)) == virtual
 
 
 @pytest.mark.parametrize("real", REALS, ids=lambda real: real.forward)
@@ -122,10 +122,10 @@ def test_a_real_server_comes_back(real: RealServer) -> None:
     # Much of what the kernel tells is of no interest here.
     extras = [("IPVS_DEST_ATTR_TUN_TYPE", 0), ("IPVS_DEST_ATTR_STATS64", {"attrs": [("IPVS_STATS_ATTR_CONNS", 5)]})]
     data = reference(("DEST", real_attributes(real) + counts + extras))
-    assert _ipvs_netlink.decode_real(data, 0, len(data), "ipv4") == (real, Connections(1, 2, 3))
+    assert ipvs_netlink.decode_real(data, 0, len(data), "ipv4") == (real, Connections(1, 2, 3))
 
 
 def test_the_family_of_an_old_kernel_is_that_of_the_virtual_server() -> None:
     counts = [("IPVS_DEST_ATTR_%s_CONNS" % name, 0) for name in ("ACTIVE", "INACT", "PERSIST")]
     data = reference(("DEST", real_attributes(REALS[2])[:-1] + counts))
-    assert _ipvs_netlink.decode_real(data, 0, len(data), "ipv4")[0] == REALS[2]
+    assert ipvs_netlink.decode_real(data, 0, len(data), "ipv4")[0] == REALS[2]

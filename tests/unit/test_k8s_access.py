@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import urllib3
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_transport as transport
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Response
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s import transport
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s.transport import Request, Response
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.access import Access
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import (
     RefusalError,

@@ -5,18 +5,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Response
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s import engine as engines
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import (
-    Engine,
-    FailedError,
-    RefusedError,
-)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s.transport import Request, Response
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import Engine, FailedError, RefusedError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
     Accepted,
     Apply,
@@ -64,8 +60,8 @@ THING = thing("Thing", version="example.org/v1")
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time passes as soon as somebody waits for it."""
     now = [0.0]
-    monkeypatch.setattr(engines.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(engines.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
 
 
 def run(api: FakeApi, *steps: Any, check_mode: bool = False, **more: Any) -> Outcome:

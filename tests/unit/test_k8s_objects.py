@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_objects as objects
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._common import objects
 
 
 def thing(kind: str = "ConfigMap", namespace: str = "default", **content: Any) -> dict[str, Any]:

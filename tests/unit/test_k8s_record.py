@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record import read_record, write_record
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._common.record import read_record, write_record
 from ansible_collections.homelab.loadbalancer.tests.unit.gateway_plans import TRAEFIK, planned, removed
 
 WHERE = "ConfigMap edge/homelab-loadbalancer-gateway"

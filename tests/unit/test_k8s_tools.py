@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_access import check_numbers
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s.options import check_numbers
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._common.redact import (
     HIDDEN,
     LAST_APPLIED,
     leaves,
@@ -23,7 +23,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact i
     scrub,
     secret_values,
 )
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _k8s_sources as sources
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s import sources
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.discovery import Kind
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.events import in_order
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.times import Moment, parse_time

@@ -12,8 +12,8 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_transport
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s import transport as k8s_transport
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s.transport import (
     AccessError,
     Request,
     Response,
@@ -57,8 +57,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    monkeypatch.setattr(_k8s_transport, "_BROKEN_SECONDS", 0.0)
-    monkeypatch.setattr(_k8s_transport, "_BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(k8s_transport, "_BROKEN_SECONDS", 0.0)
+    monkeypatch.setattr(k8s_transport, "_BUSY_SECONDS", 0.0)
     with Api() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
@@ -152,6 +152,6 @@ def test_environment_names_an_api_server(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("K8S_AUTH_HOST", "https://example.org")
     monkeypatch.setenv("K8S_AUTH_API_KEY", "t")
     monkeypatch.setenv("K8S_AUTH_VERIFY_SSL", "no")
-    found = _k8s_transport.configuration("", "")
+    found = k8s_transport.configuration("", "")
     assert (found.host, found.verify_ssl) == ("https://example.org", False)
     assert found.api_key == {"authorization": "Bearer t"}

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived.plan import (
     Files,
     for_test,
     parse,
@@ -19,7 +19,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived i
     refuse_links,
     render,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Address, Link
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address.plan import Address, Link
 
 WEB = {"name": "web", "address": "192.168.10.100", "port": 80, "endpoints": [{"address": "192.168.20.20"}]}
 WEB6 = {"name": "web6", "address": "fd00:10::100", "port": 80, "endpoints": [{"address": "fd00:20::20"}]}

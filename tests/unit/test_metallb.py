@@ -10,7 +10,7 @@ from typing import Any, Mapping, Sequence
 import pytest
 import yaml
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
     Accepted,
     Apply,

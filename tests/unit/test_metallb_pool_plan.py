@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Remove
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool import plan as planner
 from ansible_collections.homelab.loadbalancer.tests.unit.metallb_objects import (

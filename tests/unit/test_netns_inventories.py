@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_model import parse_lab
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.model import parse_lab
 
 LABS = ("lab", "lab_ja")
 

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_model import Lab, Route, parse_lab
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_plan import Plan, expected, plan, port_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.model import Lab, Route, parse_lab
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.node import (
     Have,
     LinkState,
     Namespace,
@@ -25,6 +24,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state 
     parse_links,
     parse_routes,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.plan import Plan, expected, plan, port_of
 
 LAB = parse_lab(
     "lab",

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._node_sockets import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.model import Service, parse_services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.sockets import (
     Answers,
     Socket,
     own_addresses,
     parse_sockets,
     taken,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import Service, parse_services
 
 NODE, VIP = "192.168.10.1", "192.168.10.100"
 OWN = {NODE: "eth0", "fd00:10::1": "eth0"}

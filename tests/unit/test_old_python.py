@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
-FILES = sorted([*PLUGINS.glob("module_utils/*.py"), *PLUGINS.glob("modules/*.py")])
+FILES = sorted([*PLUGINS.glob("module_utils/**/*.py"), *PLUGINS.glob("modules/*.py")])
 GENERIC = {"dict", "frozenset", "list", "set", "tuple", "type"}
 
 

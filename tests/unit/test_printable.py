@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._module import Module
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state import parse_json
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable, printable_diff
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.module import Module
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.printable import printable, printable_diff
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.node import parse_json
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 HOSTILE = "\x1b]0;owned\x07\u202e\udc80end"

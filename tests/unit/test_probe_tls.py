@@ -14,8 +14,8 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports import Answer, Target, ask, settled
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_tls import covers
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe.ports import Answer, Target, ask, settled
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe.tls import covers
 from ansible_collections.homelab.loadbalancer.tests.unit.certificates import pair
 
 

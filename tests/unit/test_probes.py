@@ -10,19 +10,23 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._neighbor import Claim, checksum, read_claim
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_owners import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe.owners import (
     networks_of,
     question_frame,
     read_way,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe.ports import (
     Answer,
     Target,
     host_header,
     settled,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import Address, Link
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address.neighbor import (
+    Claim,
+    checksum,
+    read_claim,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address.plan import Address, Link
 
 MAC = "02:00:00:00:00:03"
 LINKS = {

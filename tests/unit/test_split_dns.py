@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _split_dns_node as node
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import CommandError, Completed
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._split_dns import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import CommandError, Completed
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._split_dns import node
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._split_dns.plan import (
     RESOLVERS,
     Plan,
     not_found,

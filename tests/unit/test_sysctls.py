@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _sysctls
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._sysctls import node as sysctls
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "net/ipv4/ip_forward").write_text("0\n")
     (tmp_path / "net/ipv4/tcp_rmem").write_text("4096\t131072\t6291456\n")
     (tmp_path / "net/ipv4/conf/eth0.10/rp_filter").write_text("2\n")
-    monkeypatch.setattr(_sysctls, "ROOT", str(tmp_path))
+    monkeypatch.setattr(sysctls, "ROOT", str(tmp_path))
     return tmp_path
 
 
@@ -34,13 +34,13 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_name_leads_to_its_file(proc: Path, name: str, path: str) -> None:
-    assert _sysctls.path_of(name) == str(proc / path)
+    assert sysctls.path_of(name) == str(proc / path)
 
 
 @pytest.mark.parametrize("name", ["", "net..ipv4", "/etc/passwd", "../../etc/passwd", "net/../../x"])
 def test_a_name_cannot_lead_out_of_proc_sys(proc: Path, name: str) -> None:
     with pytest.raises(InputError, match="is not the name of a kernel parameter"):
-        _sysctls.path_of(name)
+        sysctls.path_of(name)
 
 
 @pytest.mark.parametrize(
@@ -48,17 +48,17 @@ def test_a_name_cannot_lead_out_of_proc_sys(proc: Path, name: str) -> None:
     [(1, "1"), (True, "1"), (False, "0"), ("4096 131072\t6291456", "4096 131072 6291456"), (" 2 ", "2")],
 )
 def test_values_have_one_spelling(value: object, text: str) -> None:
-    assert _sysctls.normal(value) == text
+    assert sysctls.normal(value) == text
 
 
 def test_read_says_which_one_is_not_there(proc: Path) -> None:
-    assert _sysctls.read(["net.ipv4.tcp_rmem"]) == {"net.ipv4.tcp_rmem": "4096 131072 6291456"}
+    assert sysctls.read(["net.ipv4.tcp_rmem"]) == {"net.ipv4.tcp_rmem": "4096 131072 6291456"}
     with pytest.raises(InputError, match=r"values\.net\.ipv4\.vs\.conntrack cannot be read"):
-        _sysctls.read(["net.ipv4.vs.conntrack"])
+        sysctls.read(["net.ipv4.vs.conntrack"])
 
 
 def test_a_refused_value_takes_the_earlier_ones_back(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    have = _sysctls.read(["net.ipv4.ip_forward", "net/ipv4/conf/eth0.10/rp_filter"])
+    have = sysctls.read(["net.ipv4.ip_forward", "net/ipv4/conf/eth0.10/rp_filter"])
     write = os.write
 
     def refuse(descriptor: int, data: bytes) -> int:
@@ -68,8 +68,8 @@ def test_a_refused_value_takes_the_earlier_ones_back(proc: Path, monkeypatch: py
 
     monkeypatch.setattr(os, "write", refuse)
     with pytest.raises(InputError, match="rp_filter 9 is refused by the kernel: Invalid argument"):
-        _sysctls.write(have, {"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.10/rp_filter": "9"})
-    assert _sysctls.read(list(have)) == have
+        sysctls.write(have, {"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.10/rp_filter": "9"})
+    assert sysctls.read(list(have)) == have
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_refused_value_takes_the_earlier_ones_back(proc: Path, monkeypatch: py
     ],
 )
 def test_what_is_one_value_to_the_kernel(one: str, other: str, equal: bool) -> None:
-    assert _sysctls.same(one, other) == equal
+    assert sysctls.same(one, other) == equal
 
 
 def test_those_that_set_others_are_written_first() -> None:
@@ -103,34 +103,34 @@ def test_those_that_set_others_are_written_first() -> None:
         "net.ipv6.conf.all.forwarding",
         "net.ipv4.ip_forward",
     ]
-    assert list(_sysctls.ordered(dict.fromkeys(names, "1"))) == names[::-1]
+    assert list(sysctls.ordered(dict.fromkeys(names, "1"))) == names[::-1]
 
 
 def spread(proc: Path, monkeypatch: pytest.MonkeyPatch, **follows: str) -> None:
     """As the kernel does for forwarding: what is written to one parameter is written to another as well."""
-    put = _sysctls._put
+    put = sysctls._put
 
     def write(path: str, value: str) -> None:
         put(path, value)
         if os.path.basename(path) in follows:
             put(str(proc / "net/ipv4" / follows[os.path.basename(path)]), value)
 
-    monkeypatch.setattr(_sysctls, "_put", write)
+    monkeypatch.setattr(sysctls, "_put", write)
 
 
 def test_what_another_one_moves_is_written_again(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spread(proc, monkeypatch, ip_forward="conf/eth0.10/rp_filter")
     want = {"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.10/rp_filter": "2"}
-    have = _sysctls.read(list(want))
-    assert _sysctls.write(have, want) == _sysctls.predicted(have, want) == want
-    assert _sysctls.read(list(want)) == want
+    have = sysctls.read(list(want))
+    assert sysctls.write(have, want) == sysctls.predicted(have, want) == want
+    assert sysctls.read(list(want)) == want
 
 
 def test_values_that_undo_each_other_are_refused_and_put_back(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spread(proc, monkeypatch, ip_forward="conf/eth0.10/rp_filter", rp_filter="ip_forward")
     want = {"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.10/rp_filter": "0"}
-    have = _sysctls.read(list(want))
+    have = sysctls.read(list(want))
     with pytest.raises(
         InputError, match=r"values.net.ipv4.ip_forward 1, values.net/ipv4/conf/eth0.10/rp_filter 0 do not stand"
     ):
-        _sysctls.write(have, want)
+        sysctls.write(have, want)

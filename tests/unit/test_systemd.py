@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.exec_start import FilterModule
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._systemd import exec_start
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.systemd import exec_start
 
 ARGUMENTS = {
     "-t": "-t",

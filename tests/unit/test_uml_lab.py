@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns_state import Have as Wires
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_model import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.node import Have as Wires
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml.model import (
     Nodes,
     command_of,
     files_of,
     mac_of,
     parse_nodes,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml_plan import Have, files_in_folder, plan
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml.plan import Have, files_in_folder, plan
 
 MGMT = {"name": "mgmt", "vlan": 1, "addresses": ["172.31.0.11/24"]}
 ETH0 = {"name": "eth0", "vlan": 10, "addresses": ["192.168.10.1/24", "fd00:10::1/64"]}

@@ -13,7 +13,7 @@ from typing import Any, Iterator
 import pytest
 import yaml
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _variables as variables
+from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._variables import check as variables
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())

@@ -11,8 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address.input import (
+    parse_addresses,
+    parse_metric,
+)
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address.plan import (
     LINK_ALIAS,
     Address,
     Link,
@@ -20,10 +24,6 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_addr
     State,
     Want,
     plan,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address_entries import (
-    parse_addresses,
-    parse_metric,
 )
 
 OURS = 27746

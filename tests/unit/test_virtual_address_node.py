@@ -9,10 +9,11 @@ import ipaddress
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _neighbor, _virtual_address_node
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import Completed
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import (
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import neighbor
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address import node as virtual_address_node
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_address.plan import (
     Address,
     Link,
     Plan,
@@ -26,7 +27,7 @@ V6 = ipaddress.ip_address("fd00:10::12:3456")
 
 
 def test_reads_what_ip_prints() -> None:
-    link = _virtual_address_node.read_link(
+    link = virtual_address_node.read_link(
         {
             "ifname": "eth0",
             "flags": ["BROADCAST", "UP", "LOWER_UP"],
@@ -60,7 +61,7 @@ def test_reads_what_ip_prints() -> None:
     ],
 )
 def test_which_links_have_neighbours(entry: dict[str, object], neighbours: bool, silent: str) -> None:
-    link = _virtual_address_node.read_link({"ifname": "eth0", **entry})
+    link = virtual_address_node.read_link({"ifname": "eth0", **entry})
     assert (link.has_neighbours, link.silent) == (neighbours, silent)
 
 
@@ -85,7 +86,7 @@ NOTHING = State({})
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node without links, before and after."""
-    monkeypatch.setattr(_virtual_address_node, "read_state", lambda interface: NOTHING)
+    monkeypatch.setattr(virtual_address_node, "read_state", lambda interface: NOTHING)
 
 
 def todo(*lines: str) -> Plan:
@@ -95,18 +96,18 @@ def todo(*lines: str) -> Plan:
 
 def test_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     ip = Ip("")
-    monkeypatch.setattr(_virtual_address_node, "run", ip)
-    _virtual_address_node.apply(todo("one", "two"), NOTHING)
+    monkeypatch.setattr(virtual_address_node, "run", ip)
+    virtual_address_node.apply(todo("one", "two"), NOTHING)
     assert ip.calls == [(["ip", "-batch", "-"], "one\ntwo\n")]
-    _virtual_address_node.apply(todo(), NOTHING)
+    virtual_address_node.apply(todo(), NOTHING)
     assert len(ip.calls) == 1
 
 
 def test_a_refused_line_takes_back_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     ip = Ip("Error: ipv4: Address already assigned.")
-    monkeypatch.setattr(_virtual_address_node, "run", ip)
-    with pytest.raises(_virtual_address_node.ApplyError) as refused:
-        _virtual_address_node.apply(todo("one", "two", "refused", "four"), NOTHING)
+    monkeypatch.setattr(virtual_address_node, "run", ip)
+    with pytest.raises(virtual_address_node.ApplyError) as refused:
+        virtual_address_node.apply(todo("one", "two", "refused", "four"), NOTHING)
     assert ip.calls[1] == (["ip", "-force", "-batch", "-"], "undo two\nundo more\nundo one\nundo more\n")
     assert str(refused.value) == (
         "addresses[2] x: ip refused: Error: ipv4: Address already assigned. (nothing was changed)"
@@ -114,9 +115,9 @@ def test_a_refused_line_takes_back_those_before_it(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_failure_to_take_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_virtual_address_node, "run", Ip("Error.", undo_rc=1))
-    with pytest.raises(_virtual_address_node.ApplyError, match="taking back what was done failed too: Cannot find"):
-        _virtual_address_node.apply(todo("one", "refused"), NOTHING)
+    monkeypatch.setattr(virtual_address_node, "run", Ip("Error.", undo_rc=1))
+    with pytest.raises(virtual_address_node.ApplyError, match="taking back what was done failed too: Cannot find"):
+        virtual_address_node.apply(todo("one", "refused"), NOTHING)
 
 
 def test_what_a_failure_has_left_is_read_and_said() -> None:
@@ -124,8 +125,8 @@ def test_what_a_failure_has_left_is_read_and_said() -> None:
     local = Address(ipaddress.ip_address("fe80::1"), 64)
     before = State({"a": Link("a", (one, two)), "b": Link("b", (one, two, three)), "c": Link("c"), "e": Link("e")})
     after = State({"a": Link("a", (two, one)), "b": Link("b", (one,)), "d": Link("d"), "e": Link("e", (local, three))})
-    assert _virtual_address_node.differences(before, before) == []
-    assert _virtual_address_node.differences(before, after) == [
+    assert virtual_address_node.differences(before, before) == []
+    assert virtual_address_node.differences(before, after) == [
         "a has its addresses in another order: 10.0.0.2/24, 10.0.0.1/24",
         "b has lost 10.0.0.2/24, 10.0.0.3/24",
         "the link c is gone",
@@ -141,28 +142,28 @@ def test_addresses_that_would_go_with_another_are_not_removed(monkeypatch: pytes
         raise OSError(30, "Read-only file system")
 
     ip = Ip("")
-    monkeypatch.setattr(_virtual_address_node, "run", ip)
-    monkeypatch.setattr(_virtual_address_node, "_sysctl", lambda *setting: "0")
-    monkeypatch.setattr(_virtual_address_node, "_set_sysctl", refuse)
+    monkeypatch.setattr(virtual_address_node, "run", ip)
+    monkeypatch.setattr(virtual_address_node, "_sysctl", lambda *setting: "0")
+    monkeypatch.setattr(virtual_address_node, "_set_sysctl", refuse)
     with pytest.raises(InputError, match=r"promote_secondaries is 0 and cannot be set here .Read-only file system."):
-        _virtual_address_node.apply(todo("one")._replace(promote=("eth0",)), NOTHING)
+        virtual_address_node.apply(todo("one")._replace(promote=("eth0",)), NOTHING)
     assert ip.calls == []
 
 
 def test_arp_probe_claims_nothing() -> None:
-    frame = _neighbor.probe_frame(MAC, V4)
+    frame = neighbor.probe_frame(MAC, V4)
     assert frame.hex() == ("ffffffffffff0200000000010806000108000604000102000000000100000000000000000000c0a80a64")
 
 
 def test_gratuitous_arp_in_both_forms() -> None:
-    request, reply = (frame.hex() for frame in _neighbor.announcement_frames(MAC, V4))
+    request, reply = (frame.hex() for frame in neighbor.announcement_frames(MAC, V4))
     head = "ffffffffffff0200000000010806000108000604"
     assert request == head + "0001020000000001c0a80a64000000000000c0a80a64"
     assert reply == head + "0002020000000001c0a80a64020000000001c0a80a64"
 
 
 def test_neighbor_solicitation_is_that_of_duplicate_address_detection() -> None:
-    frame = _neighbor.probe_frame(MAC, V6)
+    frame = neighbor.probe_frame(MAC, V6)
     assert frame[:14].hex() == "3333ff12345602000000000186dd"
     assert frame[14:22].hex() == "6000000000183aff"
     assert frame[22:38] == bytes(16)
@@ -174,7 +175,7 @@ def test_neighbor_solicitation_is_that_of_duplicate_address_detection() -> None:
 
 @pytest.mark.parametrize(("router", "flags"), [(False, "20000000"), (True, "a0000000")])
 def test_unsolicited_advertisement(router: bool, flags: str) -> None:
-    (frame,) = _neighbor.announcement_frames(MAC, V6, router)
+    (frame,) = neighbor.announcement_frames(MAC, V6, router)
     assert frame[:14].hex() == "33330000000102000000000186dd"
     assert frame[22:38] == V6.packed
     assert frame[58:62].hex() == flags
@@ -184,21 +185,21 @@ def test_unsolicited_advertisement(router: bool, flags: str) -> None:
 
 def good_checksum(frame: bytes) -> bool:
     body = frame[54:]
-    return _neighbor.checksum(frame[22:54] + len(body).to_bytes(4, "big") + b"\0\0\0\x3a" + body) == 0
+    return neighbor.checksum(frame[22:54] + len(body).to_bytes(4, "big") + b"\0\0\0\x3a" + body) == 0
 
 
 def test_reads_who_claims_an_address() -> None:
     """A probe of another host counts too: it is about to take the address."""
-    for frame in [_neighbor.probe_frame(MAC, V4), *_neighbor.announcement_frames(MAC, V4)]:
-        assert _neighbor.read_claim(frame + bytes(18)) == (V4, MAC)
-    for frame in [_neighbor.probe_frame(MAC, V6), *_neighbor.announcement_frames(MAC, V6)]:
-        assert _neighbor.read_claim(frame) == (V6, MAC)
+    for frame in [neighbor.probe_frame(MAC, V4), *neighbor.announcement_frames(MAC, V4)]:
+        assert neighbor.read_claim(frame + bytes(18)) == (V4, MAC)
+    for frame in [neighbor.probe_frame(MAC, V6), *neighbor.announcement_frames(MAC, V6)]:
+        assert neighbor.read_claim(frame) == (V6, MAC)
 
 
 def test_other_frames_claim_nothing() -> None:
-    arp, ndp = _neighbor.probe_frame(MAC, V4), _neighbor.probe_frame(MAC, V6)
+    arp, ndp = neighbor.probe_frame(MAC, V4), neighbor.probe_frame(MAC, V6)
     forwarded = ndp[:21] + b"\xfe" + ndp[22:]
     echo = ndp[:54] + b"\x80" + ndp[55:]
     token_ring = arp[:14] + b"\x00\x06" + arp[16:]
     for frame in [b"", arp[:30], ndp[:60], forwarded, echo, token_ring, arp[:12] + b"\x08\x00" + arp[14:]]:
-        assert _neighbor.read_claim(frame) is None
+        assert neighbor.read_claim(frame) is None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.filter.vrrp_faults import vrrp_faults
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._vrrp import Advert, read_advert
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._keepalived.vrrp import Advert, read_advert
 
 
 def ipv4(body: bytes, protocol: int = 112, options: bytes = b"") -> bytes:

@@ -7,15 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Collection, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
-    MANAGED_BY,
-    MANAGER,
-    PART_OF,
-    by_kind,
-    has_labels,
-    name_of,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.volumes import is_kept
+from .._common.objects import MANAGED_BY, MANAGER, PART_OF, by_kind, has_labels, name_of
+from .volumes import is_kept
 
 CLAIM = "PersistentVolumeClaim"
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import (
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.values import check_keys, parse_list, parse_number, value_or
+from ...module_utils._k8s.values import (
     ENVIRONMENT,
     PORT_NAME,
     parse_annotations,
@@ -28,21 +30,9 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values i
     parse_text,
     parse_texts,
 )
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import (
-    PROTOCOLS,
-    parse_address,
-    parse_network,
-    spoken,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
-    check_keys,
-    parse_list,
-    parse_number,
-    value_or,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.volumes import Volume, parse_volumes
+from ...module_utils._services.model import PROTOCOLS, parse_address, parse_network, spoken
+from .._common.objects import MANAGED_BY
+from .volumes import Volume, parse_volumes
 
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 TRAFFIC_POLICIES = ("Cluster", "Local")

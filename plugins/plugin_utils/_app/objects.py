@@ -14,16 +14,9 @@ import hashlib
 import json
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import LABEL_NAME, App, Probe
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.volumes import (
-    FS_GROUP,
-    KEEP,
-    Volume,
-    mount,
-    object_name,
-    pod_volume,
-)
+from .._common.objects import MANAGED_BY, MANAGER
+from .input import LABEL_NAME, App, Probe
+from .volumes import FS_GROUP, KEEP, Volume, mount, object_name, pod_volume
 
 ADDRESSES = "metallb.io/loadBalancerIPs"
 CHECKSUM = "homelab.loadbalancer/config-checksum"

@@ -7,28 +7,15 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import QUALIFIED, parse_pattern
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
-    MANAGED_BY,
-    MANAGER,
-    PART_OF,
-    identity,
-    parse_definitions,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import value_or
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.compare import Difference, compare
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import LABEL_NAME, OPTIONS, parse_app
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.objects import app_objects
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
-    Answer,
-    Apply,
-    Plan,
-    Query,
-    Remove,
-    Rollout,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_sources import load_documents
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.values import value_or
+from ...module_utils._k8s.values import QUALIFIED, parse_pattern
+from .._common.objects import MANAGED_BY, MANAGER, PART_OF, identity, parse_definitions
+from .._k8s.model import Answer, Apply, Plan, Query, Remove, Rollout
+from .._k8s.sources import load_documents
+from .compare import Difference, compare
+from .input import LABEL_NAME, OPTIONS, parse_app
+from .objects import app_objects
 
 # The kinds of an application's objects, in the order in which they are applied.
 _KINDS: tuple[dict[str, Any], ...] = (

@@ -11,19 +11,15 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import (
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.values import check_keys, parse_boolean, parse_list
+from ...module_utils._k8s.values import (
     parse_files,
     parse_mapping,
     parse_path,
     parse_pattern,
     parse_subdomain,
     parse_text,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
-    check_keys,
-    parse_boolean,
-    parse_list,
 )
 
 # An annotation of a claim. Only with `false` is the claim removed without being asked for.

@@ -19,8 +19,8 @@ import ipaddress
 import re
 from typing import Iterable, Iterator, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone.input import Record, Zone, in_zone
+from ...module_utils._common.errors import InputError
+from .input import Record, Zone, in_zone
 
 # The port on which the zone is served to the outside. On 53 the cluster's own CoreDNS serves pods, and answers all.
 PORT = 1053

@@ -13,9 +13,9 @@ import re
 import zlib
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import parse_address
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, parse_number
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.values import check_keys, parse_list, parse_number
+from ...module_utils._services.model import parse_address
 
 MAX_TTL = 86400  # seconds
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import copy
 from typing import Any, Mapping, Tuple
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.input import LABEL_NAME, parse_app
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._app.objects import CHECKSUM, app_objects
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone.corefile import PORT, without_block
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone.input import Outside
+from ...module_utils._common.errors import InputError
+from .._app.input import LABEL_NAME, parse_app
+from .._app.objects import CHECKSUM, app_objects
+from .._common.objects import MANAGED_BY, MANAGER
+from .corefile import PORT, without_block
+from .input import Outside
 
 NAMESPACE = "kube-system"
 CLUSTER_DNS = "coredns"  # the ConfigMap and the Deployment of the cluster's own CoreDNS

@@ -12,30 +12,13 @@ import re
 import zlib
 from typing import Any, Iterator, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
-    MANAGED_BY,
-    MANAGER,
-    by_kind,
-    has_labels,
-    name_of,
-    reference,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone.corefile import (
-    BEGIN,
-    END,
-    PORT,
-    corefile,
-    with_block,
-    without_block,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone.input import (
-    Outside,
-    in_zone,
-    parse_outside,
-    parse_zone,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone.objects import (
+from ...module_utils._common.errors import InputError
+from .._common.objects import MANAGED_BY, MANAGER, by_kind, has_labels, name_of, reference
+from .._k8s.model import Answer, Apply, Object, Outcome, Plan, Query, Rehearsal, Remove, Rollout, Step
+from .._k8s_explain.rollout import addresses_of
+from .corefile import BEGIN, END, PORT, corefile, with_block, without_block
+from .input import Outside, in_zone, parse_outside, parse_zone
+from .objects import (
     CLUSTER_DNS,
     DNS_PORT,
     NAME,
@@ -48,19 +31,6 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._coredns_zone
     restored,
     trial,
 )
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
-    Answer,
-    Apply,
-    Object,
-    Outcome,
-    Plan,
-    Query,
-    Rehearsal,
-    Remove,
-    Rollout,
-    Step,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.rollout import addresses_of
 
 # The head of a server block, such as `a.example:53, ZONE {`.
 _SERVER = r"(?mi)^(?:[^\s{}#,]+[ \t,]+)*(?:dns://)?%s\.?(?::\d+)?[ \t]*[{,]"

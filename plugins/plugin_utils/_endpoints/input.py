@@ -8,20 +8,10 @@ from __future__ import annotations
 import ipaddress
 from typing import Any, NamedTuple
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import (
-    parse_label,
-    parse_labels,
-    parse_name,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import PROTOCOLS, parse_address
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
-    check_keys,
-    parse_boolean,
-    parse_list,
-    parse_number,
-    value_or,
-)
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.values import check_keys, parse_boolean, parse_list, parse_number, value_or
+from ...module_utils._k8s.values import parse_label, parse_labels, parse_name
+from ...module_utils._services.model import PROTOCOLS, parse_address
 
 KEYS = ("name", "namespace", "addresses", "selector", "ports", "manage_service")
 PORT_KEYS = ("name", "port", "target_port", "protocol")

@@ -13,14 +13,9 @@ from __future__ import annotations
 import ipaddress
 from typing import Any, Dict, Mapping, Sequence, Tuple
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
-    MANAGED_BY,
-    MANAGER,
-    SERVICE_NAME,
-    is_ready,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import spoken
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._endpoints.input import Declared
+from ...module_utils._services.model import spoken
+from .._common.objects import MANAGED_BY, MANAGER, SERVICE_NAME, is_ready
+from .input import Declared
 
 SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 # Services of other roles have the label MANAGED_BY, too.

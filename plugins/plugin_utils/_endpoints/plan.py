@@ -7,33 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
-    SERVICE_NAME,
-    by_kind,
-    has_labels,
-    reference,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._endpoints.input import (
-    Declared,
-    Port,
-    parse_endpoints,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._endpoints.objects import (
-    LABELS,
-    SLICE_MANAGED_BY,
-    endpoints_of,
-    key_of,
-    service_of,
-    slices_of,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
-    Answer,
-    Apply,
-    Plan,
-    Query,
-    Remove,
-    Step,
-)
+from .._common.objects import SERVICE_NAME, by_kind, has_labels, reference
+from .._k8s.model import Answer, Apply, Plan, Query, Remove, Step
+from .input import Declared, Port, parse_endpoints
+from .objects import LABELS, SLICE_MANAGED_BY, endpoints_of, key_of, service_of, slices_of
 
 # By kind the objects of the cluster.
 Cluster = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any, Dict, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_networks import unusable
+from .._common.networks import unusable
 
 Object = Dict[str, Any]
 

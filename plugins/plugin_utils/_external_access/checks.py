@@ -11,12 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.causes import (
-    Around,
-    why_closed,
-    why_lost,
-    why_misplaced,
-)
+from .causes import Around, why_closed, why_lost, why_misplaced
 
 Object = Dict[str, Any]
 

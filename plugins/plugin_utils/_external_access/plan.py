@@ -7,13 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.urls import (
-    read_urls,
-    sort_urls,
-    whose,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Answer, Plan, Query
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain import services as views
+from .._k8s.model import Answer, Plan, Query
+from .._k8s_explain import services as views
+from .urls import read_urls, sort_urls, whose
 
 METALLB = "metallb.io/v1beta1"
 

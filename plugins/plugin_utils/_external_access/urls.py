@@ -13,18 +13,12 @@ import re
 from typing import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_ports import read_target
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.causes import Around, why_closed
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._external_access.checks import (
-    Check,
-    Object,
-    Report,
-    around_of,
-    node_of,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.backends import Objects, behind
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.metallb import full_name, one_line
+from ...module_utils._common.errors import InputError
+from ...module_utils._probe.ports import read_target
+from .._k8s_explain.backends import Objects, behind
+from .._k8s_explain.metallb import full_name, one_line
+from .causes import Around, why_closed
+from .checks import Check, Object, Report, around_of, node_of
 
 _PORTS = {"http": 80, "https": 443}
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 import copy
 from typing import Any, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import Gateway, Options
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.objects import (
-    namespace_object,
-    traefik_objects,
-)
+from ...module_utils._common.errors import InputError
+from .._common.objects import name_of
+from .input import Gateway, Options
+from .objects import namespace_object, traefik_objects
 
 
 def controller_objects(

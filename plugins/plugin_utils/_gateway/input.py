@@ -12,15 +12,10 @@ from __future__ import annotations
 import ipaddress
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _app_values as values
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import parse_hostname
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
-    check_keys,
-    parse_list,
-    parse_number,
-    value_or,
-)
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.values import check_keys, parse_list, parse_number, value_or
+from ...module_utils._k8s import values
+from .._common.hostnames import parse_hostname
 
 # Where Traefik answers the kubelet.
 TRAEFIK_PORT = 9000

@@ -9,12 +9,12 @@ import copy
 import hashlib
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import parse_definitions
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import Options
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.objects import LABELS
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_sources import is_url, load_documents
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.values import check_keys, parse_list
+from .._common.objects import parse_definitions
+from .._k8s.sources import is_url, load_documents
+from .input import Options
+from .objects import LABELS
 
 CRD = "CustomResourceDefinition"
 # The release of the Gateway API that each controller is made for, and the SHA-256 of its standard kinds.

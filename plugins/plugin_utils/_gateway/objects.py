@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER, PART_OF
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import TRAEFIK_PORT, Gateway
+from .._common.objects import MANAGED_BY, MANAGER, PART_OF
+from .input import TRAEFIK_PORT, Gateway
 
 LABELS = {MANAGED_BY: MANAGER, PART_OF: "gateway"}
 GATEWAY_API = "gateway.networking.k8s.io/v1"

@@ -11,36 +11,14 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind, has_labels, name_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record import (
-    read_record,
-    stale,
-    write_record,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway import status
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.controllers import controller_objects
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import (
-    Gateway,
-    Options,
-    parse_gateways,
-    parse_options,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.objects import (
-    GATEWAY_API,
-    LABELS,
-    TRAEFIK,
-    gateway_objects,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.tls import check_files
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
-    Answer,
-    Apply,
-    Plan,
-    Query,
-    Remove,
-    Step,
-    Until,
-)
+from .._common.objects import by_kind, has_labels, name_of
+from .._common.record import read_record, stale, write_record
+from .._k8s.model import Answer, Apply, Plan, Query, Remove, Step, Until
+from . import status
+from .controllers import controller_objects
+from .input import Gateway, Options, parse_gateways, parse_options
+from .objects import GATEWAY_API, LABELS, TRAEFIK, gateway_objects
+from .tls import check_files
 
 CRD = "CustomResourceDefinition"
 RECORD = "homelab-loadbalancer-gateway"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ...module_utils._common.printable import printable
 
 # Those that say, where they are true, that something is wrong.
 _BAD = ("Conflicted",)

@@ -14,9 +14,9 @@ try:
 except ImportError:
     pass  # where plugins are only looked at, as by ansible-doc; ansible-core itself does not run without it
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._probe_tls import covers
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.input import Files, Gateway, Listener
+from ...module_utils._common.errors import InputError
+from ...module_utils._probe.tls import covers
+from .input import Files, Gateway, Listener
 
 
 def files_of(gateways: Sequence[Gateway]) -> list[Files]:

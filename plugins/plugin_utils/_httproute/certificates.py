@@ -11,9 +11,9 @@ from __future__ import annotations
 import base64
 from typing import Iterator, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.tls import uncovered_note
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.cluster import Secured
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Answer, Query
+from .._gateway.tls import uncovered_note
+from .._k8s.model import Answer, Query
+from .cluster import Secured
 
 # A certificate is public. Its key is nobody's business, nor is a whole Secret that `kubectl apply` keeps there.
 HIDDEN = ["data[tls.key]", "metadata.managedFields", "metadata.annotations"]

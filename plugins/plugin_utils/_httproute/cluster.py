@@ -11,14 +11,10 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import meet
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import Backend, GatewayRef, Route
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.listeners import (
-    admits,
-    listeners_of,
-    serves_routes,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.objects import Key
+from .._common.hostnames import meet
+from .input import Backend, GatewayRef, Route
+from .listeners import admits, listeners_of, serves_routes
+from .objects import Key
 
 # The objects of the cluster by their kinds, namespaces (empty where there is none) and names.
 Cluster = Mapping[Key, Mapping[str, Any]]

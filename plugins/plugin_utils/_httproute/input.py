@@ -10,26 +10,11 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import (
-    parse_label,
-    parse_name,
-    parse_subdomain,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import parse_hostname
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
-    check_keys,
-    parse_list,
-    parse_number,
-    value_or,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.values import (
-    parse_header_changes,
-    parse_header_matches,
-    parse_methods,
-    parse_path_match,
-    parse_url_path,
-)
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.values import check_keys, parse_list, parse_number, value_or
+from ...module_utils._k8s.values import parse_label, parse_name, parse_subdomain
+from .._common.hostnames import parse_hostname
+from .values import parse_header_changes, parse_header_matches, parse_methods, parse_path_match, parse_url_path
 
 ROUTE_KEYS = ("name", "namespace", "gateways", "hostnames", "rules")
 GATEWAY_KEYS = ("name", "namespace", "listener")

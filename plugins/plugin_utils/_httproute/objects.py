@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence, Tuple
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import PART_OF
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import Backend, Route, route_spec
+from .._common.objects import PART_OF
+from .input import Backend, Route, route_spec
 
 GROUP = "gateway.networking.k8s.io"
 VERSIONS = {"ReferenceGrant": GROUP + "/v1beta1", "HTTPRoute": GROUP + "/v1"}

@@ -10,41 +10,15 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
-    MANAGED_BY,
-    MANAGER,
-    PART_OF,
-    has_labels,
-    name_of,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute import certificates
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.cluster import (
-    Cluster,
-    by_name,
-    hostnames,
-    secured,
-    unknown_features,
-    unmet,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import Route, parse_routes
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.objects import (
-    GROUP,
-    VERSIONS,
-    key_of,
-    reference,
-    wanted,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.status import pending
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
-    Answer,
-    Apply,
-    Plan,
-    Query,
-    Remove,
-    Until,
-)
+from ...module_utils._common.errors import InputError
+from ...module_utils._k8s.values import parse_label
+from .._common.objects import MANAGED_BY, MANAGER, PART_OF, has_labels, name_of
+from .._k8s.model import Answer, Apply, Plan, Query, Remove, Until
+from . import certificates
+from .cluster import Cluster, by_name, hostnames, secured, unknown_features, unmet
+from .input import Route, parse_routes
+from .objects import GROUP, VERSIONS, key_of, reference, wanted
+from .status import pending
 
 # What may be ours.
 _OURS: list[Query] = [{"api_version": version, "kind": kind} for kind, version in VERSIONS.items()]

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.cluster import Cluster
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import GatewayRef, Route
+from ...module_utils._common.printable import printable
+from .cluster import Cluster
+from .input import GatewayRef, Route
 
 CONDITIONS = ("Accepted", "ResolvedRefs")
 MAX_LENGTH = 500  # characters of a line

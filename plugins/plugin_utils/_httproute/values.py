@@ -12,13 +12,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import (
-    parse_mapping,
-    parse_pattern,
-    parse_text,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import check_keys, parse_list, value_or
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.values import check_keys, parse_list, value_or
+from ...module_utils._k8s.values import parse_mapping, parse_pattern, parse_text
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 PATH_TYPES = {"prefix": "PathPrefix", "exact": "Exact", "regex": "RegularExpression"}

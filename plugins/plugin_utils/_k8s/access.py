@@ -15,14 +15,9 @@ import json
 import os
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import (
-    AccessError,
-    Request,
-    Response,
-    Transport,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _eks as eks
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import UnansweredError, UnusableError
+from ...module_utils._k8s.transport import AccessError, Request, Response, Transport
+from . import eks
+from .server import UnansweredError, UnusableError
 
 _CLONE_NEWNET = 0x40000000
 # Runs `k8s_request` on the host of the task and returns its result; `msg` says why it failed.

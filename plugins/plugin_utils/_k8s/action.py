@@ -19,31 +19,23 @@ from ansible import constants
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils import _k8s_access, _k8s_transport
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGER
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import scrub, secret_values
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable, printable_diff
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils import _eks as eks
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.access import Access
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import (
-    Engine,
-    FailedError,
-    RefusedError,
-    make_plan,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Outcome, Planner
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import (
-    RefusalError,
-    Server,
-    UnansweredError,
-)
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.printable import printable, printable_diff
+from ...module_utils._k8s import options as k8s_access
+from ...module_utils._k8s import transport as k8s_transport
+from .._common.objects import MANAGER
+from .._common.redact import scrub, secret_values
+from . import eks
+from .access import Access
+from .engine import Engine, FailedError, RefusedError, make_plan
+from .model import Outcome, Planner
+from .server import RefusalError, Server, UnansweredError
 
 # The options by which the API server is found.
-ACCESS: dict[str, dict[str, Any]] = {**_k8s_access.ACCESS, "kubeconfig": {"type": "str", "default": ""}}
+ACCESS: dict[str, dict[str, Any]] = {**k8s_access.ACCESS, "kubeconfig": {"type": "str", "default": ""}}
 
 
-class ApiAction(ActionBase):
+class ApiAction(ActionBase):  # type: ignore[misc] # ansible-core carries no types
     """Asks the API server that the task's options name."""
 
     _supports_check_mode = True
@@ -72,7 +64,7 @@ class ApiAction(ActionBase):
             for key in ("kubeconfig", "context"):
                 access[key] = {**ACCESS[key], "default": self._variable("k8s_" + key) or ""}
         self._options = self.validate_argument_spec({**arguments, **access})[1]
-        _k8s_access.check_numbers(self._options, self._options["prefix"])
+        k8s_access.check_numbers(self._options, self._options["prefix"])
         for key in ("kubeconfig", "context"):
             if self._options["eks"] and self._options[key]:
                 raise InputError(
@@ -102,7 +94,7 @@ class ApiAction(ActionBase):
 
     def _runs_here(self) -> bool:
         """Whether this process has the same user, network and surroundings as a module of the task would have."""
-        if _k8s_transport.MISSING or any(self._task.environment or []):
+        if k8s_transport.MISSING or any(self._task.environment or []):
             return False
         if self._task.become and (os.geteuid() != 0 or self._task.become_user not in (None, "", "root")):
             return False

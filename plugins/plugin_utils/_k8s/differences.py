@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import BOOKKEEPING
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import redact, redacted_pair
+from .._common.objects import BOOKKEEPING
+from .._common.redact import redact, redacted_pair
 
 # By which of these the entries of a list are told apart, where all of them have it.
 _NAMES = ("name", "containerPort", "port", "key", "type", "ip")

@@ -17,7 +17,7 @@ import json
 import os
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Response
+from ...module_utils._k8s.transport import Request, Response
 
 _AGGREGATED = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"

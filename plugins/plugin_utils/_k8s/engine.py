@@ -9,24 +9,13 @@ import itertools
 import time
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGER, name_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import SKIPPED, Request, Response
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s import trial as trials
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
-    Accepted,
-    Apply,
-    Outcome,
-    Patch,
-    Plan,
-    Planner,
-    Rehearsal,
-    Remove,
-    Rollout,
-    Until,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import Server, message_of
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.trial import CRD, Trial, Trials
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.wait import UnfinishedError, wait_for_rollout
+from ...module_utils._k8s.transport import SKIPPED, Request, Response
+from .._common.objects import MANAGER, name_of
+from . import trial as trials
+from .model import Accepted, Apply, Outcome, Patch, Plan, Planner, Rehearsal, Remove, Rollout, Until
+from .server import Server, key_of, message_of
+from .trial import CRD, Trial, Trials
+from .wait import UnfinishedError, wait_for_rollout
 
 INTERVAL = 0.5  # seconds between looks
 _WEBHOOK_INTERVAL = 2.0
@@ -189,7 +178,7 @@ class Engine:
 
     def _remember(self, request: Request, response: Response) -> None:
         if request.method == "PATCH" and isinstance(response.body, dict) and "metadata" in response.body:
-            self._server.live[trials.key_of(response.body)] = response.body
+            self._server.live[key_of(response.body)] = response.body
 
     def _establish(self, kinds: list[Trial], outcome: Outcome) -> None:
         """Wait until the API server serves new kinds."""
@@ -273,7 +262,7 @@ class Engine:
         """An object as it was read last. A Service that was changed has its former addresses in it."""
         if one["kind"] == "Service" and "update " + name_of(one) in outcome.changes:
             return None
-        return self._server.live.get(trials.key_of(one))
+        return self._server.live.get(key_of(one))
 
     def _rehearse(self, step: Rehearsal, changing: list[Trial]) -> None:
         """Apply, wait and remove. No change is left, and none is told of."""

@@ -9,15 +9,9 @@ import json
 import re
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import (
-    BROKEN,
-    SILENT,
-    SKIPPED,
-    Request,
-    Response,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.discovery import Discovery, Exchange, Kind
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Answer, Query
+from ...module_utils._k8s.transport import BROKEN, SILENT, SKIPPED, Request, Response
+from .discovery import Discovery, Exchange, Kind
+from .model import Answer, Query
 
 # What an API server may answer in place of whole objects, and a server of an aggregated API does not know.
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"

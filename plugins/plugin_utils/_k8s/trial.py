@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Response
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.differences import shown, shown_pair
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.discovery import Kind
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Object, Patch, Remove
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.ownership import entry_of, is_applied
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import Server, key_of, message_of
+from ...module_utils._k8s.transport import Request, Response
+from .differences import shown, shown_pair
+from .discovery import Kind
+from .model import Apply, Object, Patch, Remove
+from .ownership import entry_of, is_applied
+from .server import Server, key_of, message_of
 
 CRD = "CustomResourceDefinition"
 _DRY = ("dryRun", "All")

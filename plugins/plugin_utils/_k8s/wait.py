@@ -13,13 +13,13 @@ import collections
 import time
 from typing import Any, Callable, Iterable, List, Mapping, Optional, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Answer, Object, Query
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain import claims, rollout
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.metallb import full_name
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.nodes import Hindrance, hindrances
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.services import view
+from ...module_utils._common.printable import printable
+from .._common.objects import name_of
+from .._k8s_explain import claims, rollout
+from .._k8s_explain.metallb import full_name
+from .._k8s_explain.nodes import Hindrance, hindrances
+from .._k8s_explain.services import view
+from .model import Answer, Object, Query
 
 Read = Callable[[Sequence[Query]], Sequence[Answer]]
 # The last lines of a container: its namespace, pod and name, and how many lines.

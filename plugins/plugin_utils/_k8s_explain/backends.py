@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, Iterator, List, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._hostnames import meet
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import SERVICE_NAME
+from .._common.hostnames import meet
+from .._common.objects import SERVICE_NAME
 
 Object = Dict[str, Any]
 Objects = Mapping[str, List[Object]]

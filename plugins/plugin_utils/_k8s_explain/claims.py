@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.events import last_seen
+from ...module_utils._common.printable import printable
+from .events import last_seen
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"

@@ -11,12 +11,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.times import (
-    Moment,
-    parse_time,
-    spoken_time,
-)
+from ...module_utils._common.printable import printable
+from .times import Moment, parse_time, spoken_time
 
 
 def in_order(events: Sequence[Mapping[str, Any]], kind: str = "", name: str = "") -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.events import last_seen
+from ...module_utils._common.printable import printable
+from .events import last_seen
 
 Object = Dict[str, Any]
 Objects = Mapping[str, List[Object]]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import is_ready
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
+from ...module_utils._common.printable import printable
+from .._common.objects import is_ready
 
 
 def why_not_ready(node: Mapping[str, Any]) -> str:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import name_of
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.events import last_seen
+from ...module_utils._common.printable import printable
+from .._common.objects import name_of
+from .events import last_seen
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 # How many pods, events of each object, log lines of each container, and characters of a line a report shows.

@@ -11,23 +11,10 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import is_ready
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.backends import (
-    ready_endpoints,
-    slices_of,
-    stopped,
-    target_ports,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.metallb import (
-    EXCLUDED,
-    annotation,
-    events_of,
-    full_name,
-    one_line,
-    why_pending,
-    why_unannounced,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.nodes import remedy_of, why_not_ready
+from .._common.objects import is_ready
+from .backends import ready_endpoints, slices_of, stopped, target_ports
+from .metallb import EXCLUDED, annotation, events_of, full_name, one_line, why_pending, why_unannounced
+from .nodes import remedy_of, why_not_ready
 
 Object = Dict[str, Any]
 Objects = Mapping[str, List[Object]]

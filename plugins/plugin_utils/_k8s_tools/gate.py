@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ...module_utils._common.errors import InputError
 
 CLOSED = (
     "nothing was asked of the API server, because writes to the cluster are disabled: set k8s_allow_write: true "

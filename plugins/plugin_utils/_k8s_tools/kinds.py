@@ -8,11 +8,11 @@ from __future__ import annotations
 import difflib
 from typing import Any, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import parse_label
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.discovery import Kind
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import RefusalError, Server
+from ...module_utils._common.errors import InputError
+from ...module_utils._k8s.transport import Request
+from ...module_utils._k8s.values import parse_label
+from .._k8s.discovery import Kind
+from .._k8s.server import RefusalError, Server
 
 # The option of a module that is a list of texts.
 TEXTS: dict[str, Any] = {"type": "list", "elements": "str", "default": []}

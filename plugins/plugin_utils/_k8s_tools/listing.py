@@ -10,15 +10,11 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import redact, without_managed_fields
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import Server, check
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.kinds import (
-    TEXTS,
-    find_kind,
-    refuse_missing_namespace,
-)
+from ...module_utils._common.errors import InputError
+from ...module_utils._k8s.transport import Request
+from .._common.redact import redact, without_managed_fields
+from .._k8s.server import Server, check
+from .kinds import TEXTS, find_kind, refuse_missing_namespace
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "kinds": {"type": "list", "elements": "str", "required": True},

@@ -11,15 +11,12 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request, Response
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import RefusalError, Server, check
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.times import Moment, parse_time
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.kinds import (
-    TEXTS,
-    refuse_missing_namespace,
-)
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.printable import printable
+from ...module_utils._k8s.transport import Request, Response
+from .._k8s.server import RefusalError, Server, check
+from .._k8s_explain.times import Moment, parse_time
+from .kinds import TEXTS, refuse_missing_namespace
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "names": TEXTS,

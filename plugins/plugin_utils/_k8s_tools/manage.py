@@ -8,20 +8,12 @@ from __future__ import annotations
 import time
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
-    BOOKKEEPING,
-    name_of,
-    parse_definitions,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_redact import (
-    redact,
-    redacted_pair,
-    without_managed_fields,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_transport import Request
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.server import RefusalError, Server
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_tools.kinds import find_kind
+from ...module_utils._common.errors import InputError
+from ...module_utils._k8s.transport import Request
+from .._common.objects import BOOKKEEPING, name_of, parse_definitions
+from .._common.redact import redact, redacted_pair, without_managed_fields
+from .._k8s.server import RefusalError, Server
+from .kinds import find_kind
 
 OPERATIONS = ("create", "replace", "patch", "delete", "read")
 PATCH_TYPES = {

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Mapping
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_sources import is_url
+from ...module_utils._common.errors import InputError
+from .._k8s.sources import is_url
 
 MODES = ("native", "frr")
 URL = "https://raw.githubusercontent.com/metallb/metallb/v%s/config/manifests/metallb-%s.yaml"

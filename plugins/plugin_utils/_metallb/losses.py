@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import has_labels, name_of
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.rollout import addresses_of
+from .._common.objects import has_labels, name_of
+from .._k8s_explain.rollout import addresses_of
 
 Object = Mapping[str, Any]
 # With which MetalLB marks a Service that has an address of a pool; the part before it is another one before 0.15.

@@ -10,14 +10,9 @@ from typing import Any, Iterator, Mapping, Sequence
 
 import yaml
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
-    MANAGED_BY,
-    MANAGER,
-    PART_OF,
-    parse_definitions,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record import stale, write_record
+from ...module_utils._common.errors import InputError
+from .._common.objects import MANAGED_BY, MANAGER, PART_OF, parse_definitions
+from .._common.record import stale, write_record
 
 LABELS = {MANAGED_BY: MANAGER, PART_OF: "metallb"}
 # What we applied, so that an upgrade and a removal know it whatever the manifest has become.

@@ -11,22 +11,12 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind, reference
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_record import read_record, stale
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import (
-    Accepted,
-    Answer,
-    Apply,
-    Patch,
-    Plan,
-    Query,
-    Remove,
-    Rollout,
-    Step,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb.losses import keeping, losses
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb.manifest import RECORD, RECORD_NAME, record
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb.proxy import patches
+from .._common.objects import by_kind, reference
+from .._common.record import read_record, stale
+from .._k8s.model import Accepted, Answer, Apply, Patch, Plan, Query, Remove, Rollout, Step
+from .losses import keeping, losses
+from .manifest import RECORD, RECORD_NAME, record
+from .proxy import patches
 
 NAMESPACE = "metallb-system"
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"

@@ -14,9 +14,9 @@ from typing import Any, Mapping
 
 import yaml
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Patch
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s_explain.times import Moment, parse_time
+from ...module_utils._common.errors import InputError
+from .._k8s.model import Patch
+from .._k8s_explain.times import Moment, parse_time
 
 KEY = "config.conf"
 # When strict ARP was set. A kube-proxy that was not restarted since then does not know of it: the run was cut off.

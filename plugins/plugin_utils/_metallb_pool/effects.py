@@ -14,23 +14,12 @@ from __future__ import annotations
 import ipaddress
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import has_labels, name_of, reference
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import parse_boolean
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.input import (
-    LABELS,
-    SECRET_PREFIX,
-    Pool,
-    objects,
-    parse_pools,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.networks import (
-    guessed_notes,
-    node_networks,
-    outside_notes,
-    unusable_faults,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.ranges import Range, parse_range
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.values import parse_boolean
+from .._common.objects import has_labels, name_of, reference
+from .input import LABELS, SECRET_PREFIX, Pool, objects, parse_pools
+from .networks import guessed_notes, node_networks, outside_notes, unusable_faults
+from .ranges import Range, parse_range
 
 _WHY_STAY = (
     "it would get another one, and what knows the old one, such as DNS, would be wrong. Keep the address in that pool "

@@ -14,16 +14,10 @@ import ipaddress
 import re
 from typing import Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
-    check_keys,
-    parse_boolean,
-    parse_list,
-    parse_number,
-    value_or,
-)
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.ranges import Range, parse_range
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.values import check_keys, parse_boolean, parse_list, parse_number, value_or
+from .._common.objects import MANAGED_BY, MANAGER
+from .ranges import Range, parse_range
 
 LABELS = {MANAGED_BY: MANAGER}
 LISTS = ("pools", "l2_advertisements", "bgp_advertisements", "bgp_peers", "communities")

@@ -13,9 +13,9 @@ import ipaddress
 import re
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._metallb_networks import Network, Unusable, unusable
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.input import Pool
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.ranges import Range
+from .._common.networks import Network, Unusable, unusable
+from .input import Pool
+from .ranges import Range
 
 # Links on which MetalLB does not announce (its ConfigMap metallb-excludel2), in the spelling of facts.
 _EXCLUDED = re.compile(r"docker|cbr|dummy|virbr|lxcbr|veth|lo\Z|cali|tunl|flannel|kube_ipvs|cni|nodelocaldns|lxc")

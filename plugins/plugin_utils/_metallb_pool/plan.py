@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import by_kind
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Answer, Apply, Plan, Query, Remove
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.effects import effects
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.input import LISTS, objects
+from .._common.objects import by_kind
+from .._k8s.model import Answer, Apply, Plan, Query, Remove
+from .effects import effects
+from .input import LISTS, objects
 
 _KINDS = (
     ("metallb.io/v1beta1", "IPAddressPool"),

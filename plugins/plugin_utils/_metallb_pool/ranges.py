@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any, NamedTuple
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
+from ...module_utils._common.errors import InputError
 
 
 class Range(NamedTuple):

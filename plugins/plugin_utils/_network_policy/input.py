@@ -12,23 +12,11 @@ from __future__ import annotations
 import ipaddress
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._app_values import (
-    PORT_NAME,
-    parse_label,
-    parse_labels,
-    parse_pattern,
-    parse_subdomain,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import MANAGED_BY, MANAGER
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._services import PROTOCOLS, parse_network
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._values import (
-    DIGITS,
-    check_keys,
-    parse_list,
-    parse_number,
-    value_or,
-)
+from ...module_utils._common.errors import InputError
+from ...module_utils._common.values import DIGITS, check_keys, parse_list, parse_number, value_or
+from ...module_utils._k8s.values import PORT_NAME, parse_label, parse_labels, parse_pattern, parse_subdomain
+from ...module_utils._services.model import PROTOCOLS, parse_network
+from .._common.objects import MANAGED_BY, MANAGER
 
 POLICY_KEYS = ("name", "namespace", "pods", "ingress", "egress")
 PEER_KEYS = ("pods", "namespace", "namespaces", "network", "except")

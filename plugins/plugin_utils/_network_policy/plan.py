@@ -7,16 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._k8s_objects import (
-    MANAGED_BY,
-    MANAGER,
-    by_kind,
-    has_labels,
-    reference,
-)
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._printable import printable
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Answer, Apply, Plan, Query, Remove
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._network_policy.input import key_of, objects
+from ...module_utils._common.printable import printable
+from .._common.objects import MANAGED_BY, MANAGER, by_kind, has_labels, reference
+from .._k8s.model import Answer, Apply, Plan, Query, Remove
+from .input import key_of, objects
 
 # Which DaemonSets enforce network policies, by a part of their names.
 ENFORCERS = {

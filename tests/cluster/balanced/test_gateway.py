@@ -12,7 +12,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 

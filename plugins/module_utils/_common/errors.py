@@ -1,0 +1,35 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors that the modules report: a declaration that is refused, and a node that stands in the way."""
+
+from __future__ import annotations
+
+import re
+from typing import Mapping
+
+
+class InputError(Exception):
+    """A declared value that is refused before anything changes.
+
+    Its text names the entry and what to do: `lb_services[2].address 10.0.0.300 is not an IP address`.
+    """
+
+
+class NodeError(Exception):
+    """The node, rather than the declaration, stands in the way."""
+
+
+class NotInstalledError(NodeError):
+    """The node lacks the program."""
+
+
+def named(error: Exception, variables: Mapping[str, str]) -> str:
+    """An error's text, where the option at its beginning has the name that the caller knows it by.
+
+    variables -- the variables of a role by the options that they became
+    """
+    found = re.match(r"\w+(?=[\[. :])", str(error))
+    if not found or found.group() not in variables:
+        return str(error)
+    return variables[found.group()] + str(error)[found.end() :]

@@ -1,0 +1,207 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What firewalld's zones hold, and what is to be added to or taken out of them. Pure: nothing here asks the node."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
+
+from .._common.errors import InputError
+
+# What a zone may hold, and how firewall-cmd calls one of them. A source comes last and goes first: from then on its
+# packets meet this zone and no other.
+KINDS = {"services": "service", "ports": "port", "rich_rules": "rich-rule", "sources": "source"}
+# firewalld writes hardware addresses in capitals, and does not find one that it read in small letters from a file.
+MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}\Z")
+
+# The values of each kind, and the content of each zone.
+Content = Dict[str, List[str]]
+Zones = Dict[str, Content]
+
+PORT = re.compile(r"([0-9]+)(?:-([0-9]+))?/([a-z]+)\Z")
+# What a rich rule names, and by which option firewall-cmd lists all of it. firewalld itself takes a rule with a name
+# that it does not know, and does nothing for it.
+NAMED = {
+    "service": ("--get-services", re.compile(r"\bservice\s+name=[\"']?([^\"'\s]+)")),
+    "ipset": ("--get-ipsets", re.compile(r"\bipset=[\"']?([^\"'\s]+)")),
+    "icmptype": ("--get-icmptypes", re.compile(r"\bicmp-(?:type|block)\s+name=[\"']?([^\"'\s]+)")),
+}
+
+
+class Item(NamedTuple):
+    """Something that a zone holds or is to hold."""
+
+    zone: str
+    kind: str
+    value: str
+
+
+class Entry(NamedTuple):
+    """An item as it was declared; `where` is how messages call its place."""
+
+    where: str
+    item: Item
+
+    def __str__(self) -> str:
+        return "%s %s" % (self.where, self.item.value)
+
+
+class Change(NamedTuple):
+    """An item to add to its zone or to remove from it."""
+
+    verb: str
+    item: Item
+
+    def options(self, offline: bool = False) -> tuple[str, str]:
+        """The options of firewall-cmd, or of firewall-offline-cmd, that make it."""
+        zone, kind, value = self.item
+        option = "--%s-%s" % (self.verb, KINDS[kind])
+        # That option of firewall-offline-cmd is taken by the one of an older tool.
+        if offline and option == "--remove-service":
+            option += "-from-zone"
+        return "--zone=" + zone, "%s=%s" % (option, value)
+
+    def inverse(self) -> Change:
+        """The change that takes this one back."""
+        return self._replace(verb="remove" if self.verb == "add" else "add")
+
+
+def parse_entries(zones: Sequence[Mapping[str, Any]], where: str) -> list[Entry]:
+    """The items of the module's option; `where` is how messages call it."""
+    for i, zone in enumerate(zones):
+        for kind in KINDS:
+            if "" in (zone.get(kind) or []):
+                at = "%s[%d].%s[%d]" % (where, i, kind, zone[kind].index(""))
+                raise InputError("%s is empty: write its value, or leave it out" % at)
+    return [
+        Entry(
+            "%s[%d].%s[%d]" % (where, i, kind, j),
+            Item(zone["zone"], kind, value.upper() if MAC.match(value) else value),
+        )
+        for i, zone in enumerate(zones)
+        for kind in KINDS
+        for j, value in enumerate(zone.get(kind) or [])
+    ]
+
+
+def read_zones(listing: str) -> Zones:
+    """The zones as `firewall-cmd --list-all-zones` shows them."""
+    zones: Zones = {}
+    zone: Content = {}
+    label = ""
+    for line in listing.splitlines():
+        if line.startswith("\t"):
+            # Not forward ports, which have lines of their own as well.
+            if label == "rich rules":
+                zone["rich_rules"].append(line.strip())
+        elif line.startswith(" "):
+            label, dummy, values = line.strip().partition(":")
+            if label in KINDS:
+                zone[label] = values.split()
+        elif line:
+            zone = zones.setdefault(line.split()[0], {kind: [] for kind in KINDS})
+    return zones
+
+
+def items_of(zones: Zones) -> list[Item]:
+    """All that the zones hold."""
+    return [
+        Item(zone, kind, value)
+        for zone, content in zones.items()
+        for kind, values in content.items()
+        for value in values
+    ]
+
+
+def names_used(item: Item) -> Iterator[tuple[str, str]]:
+    """The names that an item uses, each with its key in NAMED."""
+    if item.kind == "services":
+        yield "service", item.value
+    elif item.kind == "sources" and item.value.startswith("ipset:"):
+        yield "ipset", item.value[len("ipset:") :]
+    elif item.kind == "rich_rules":
+        for what, (dummy, pattern) in NAMED.items():
+            for name in pattern.findall(item.value):
+                yield what, name
+
+
+def check_zones(zones: Sequence[Mapping[str, Any]], known: set[str], where: str) -> None:
+    """Refuse zones that firewalld has not."""
+    for i, zone in enumerate(zones):
+        if zone["zone"] not in known:
+            raise InputError(
+                "%s[%d].zone %s is no zone of firewalld, which has %s; one that was just defined is "
+                "unknown until `firewall-cmd --reload`, which with firewalld 1.3 removes all rules of iptables"
+                % (where, i, zone["zone"], ", ".join(sorted(known)))
+            )
+
+
+def check_sources(entries: Sequence[Entry], have: Zones) -> None:
+    """Refuse sources that another zone has, for firewalld gives a source to one zone only."""
+    for entry in entries:
+        for zone, content in have.items():
+            if entry.item.kind == "sources" and zone != entry.item.zone and _listed(content, entry.item):
+                raise InputError(
+                    "%s is in zone %s already, and a source is in one zone only: remove it there first" % (entry, zone)
+                )
+
+
+def plan(have: Zones, want: Sequence[Item], present: bool) -> list[Change]:
+    """What to add so that all items are there, or to remove so that none is.
+
+    A port within a range that is there needs no adding. Removed is only what is listed by itself: a range that
+    somebody else opened stays whole.
+    """
+    kinds = list(KINDS)
+    changes = []
+    for item in sorted(dict.fromkeys(want), key=lambda item: kinds.index(item.kind), reverse=not present):
+        content = have[item.zone]
+        if not present:
+            changes += [Change("remove", item._replace(value=listed)) for listed in _listed(content, item)]
+        elif not any(_holds(other, item) for other in content[item.kind]):
+            changes.append(Change("add", item))
+    return changes
+
+
+def planned(have: Zones, changes: Sequence[Change]) -> Zones:
+    """The zones after the changes."""
+    after = {zone: {kind: list(values) for kind, values in content.items()} for zone, content in have.items()}
+    for verb, (zone, kind, value) in changes:
+        if verb == "add":
+            after[zone][kind].append(value)
+        else:
+            after[zone][kind].remove(value)
+    return after
+
+
+def show(zones: Zones, names: Sequence[str]) -> str:
+    """The zones of these names in the form of `firewall-cmd --list-all`."""
+    lines = []
+    for name in names:
+        content = zones[name]
+        lines.append(name)
+        lines += ["  %s: %s" % (kind, " ".join(content[kind])) for kind in ("sources", "services", "ports")]
+        lines += ["  rich rules:", *("\t" + rule for rule in content["rich_rules"])]
+    return "".join(line.rstrip() + "\n" for line in lines)
+
+
+def _listed(content: Content, item: Item) -> list[str]:
+    """How a zone lists an item, if it does."""
+    return [other for other in content[item.kind] if _same(other, item)]
+
+
+def _same(other: str, item: Item) -> bool:
+    # Somebody else may have written an address in the other case.
+    caseless = item.kind == "sources" and not other.startswith("ipset:")
+    return other == item.value or (caseless and other.lower() == item.value.lower())
+
+
+def _holds(other: str, item: Item) -> bool:
+    """Whether a listed value makes an item needless."""
+    wide, narrow = PORT.match(other), PORT.match(item.value)
+    if item.kind != "ports" or not wide or not narrow:
+        return _same(other, item)
+    (low, high), (first, last) = ((int(port[1]), int(port[2] or port[1])) for port in (wide, narrow))
+    return wide[3] == narrow[3] and low <= first and last <= high

@@ -1,0 +1,37 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring the virtual servers of a file back, as a boot does, without ipvsadm.
+
+    python3 -m ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs.boot FILE
+
+Those of the file become as the file says, also where they are there already; all others stay as they are.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .._common.errors import InputError
+from . import model as ipvs_model
+from . import plan as ipvs
+from .kernel import NoIpvsError
+
+
+def restore(path: str) -> None:
+    """Carry a file out that is written as `ipvsadm -Sn` prints."""
+    with open(path, encoding="utf-8") as file:
+        want = ipvs_model.parse(file.read())
+    fronts = {virtual.front for virtual in want}
+    ipvs.apply(ipvs.plan(ipvs.read(fronts.__contains__), want))
+
+
+def main() -> None:
+    try:
+        restore(sys.argv[1])
+    except (InputError, NoIpvsError, ipvs.ChangeError, OSError) as error:
+        raise SystemExit("%s: %s" % (sys.argv[1], error)) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait for the connections of real servers to end, and remove each real server then.
+
+The kernel remembers a TCP connection for two minutes after both sides have closed it (ip_vs_proto_tcp.c: TIME_WAIT).
+Nobody is waiting for those, so they do not count. Nor does anything new come to a real server of weight 0.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import Counter
+from typing import Callable, Iterable, Iterator, NamedTuple
+
+from .model import Front, host, spell
+from .netlink import GONE, Change, Ipvs
+
+_CONNECTIONS = "/proc/net/ip_vs_conn"
+_POLL = 0.2  # seconds between two looks
+_TIME_WAIT = 120  # seconds
+_RESENT = 2  # seconds in which the two sides may still send again what was lost
+
+
+class Route(NamedTuple):
+    """Between which virtual and which real server a connection runs."""
+
+    front: Front
+    address: str
+    port: int
+
+
+def drain(kernel: Ipvs, waiting: list[Change], limit: float, remove: Callable[[Change], None]) -> list[str]:
+    """Remove real servers as their connections end, and all of them when the limit is over.
+
+    waiting -- their removals
+    limit -- seconds
+    remove -- carries one removal out
+
+    Returns a word on each real server that went with connections left.
+    """
+    end = time.monotonic() + limit
+    cut = []
+    while waiting:
+        over = time.monotonic() >= end
+        busy = _busy(kernel, waiting)
+        done = [change for change in waiting if over or not busy[change]]
+        cut += [
+            "%s behind %s was removed with %d connections left, after %g s"
+            % (host(*change.real[:2]), spell(change.virtual.front), busy[change], limit)
+            for change in done
+            if change.real and busy[change]
+        ]
+        for change in done:
+            remove(change)
+        waiting = [change for change in waiting if not over and busy[change]]
+        if waiting:
+            time.sleep(min(_POLL, max(end - time.monotonic(), 0)))
+    return cut
+
+
+def _busy(kernel: Ipvs, waiting: list[Change]) -> dict[Change, int]:
+    """How many connections each real server has that are not over."""
+    found: dict[Change, int] = {}
+    for virtual in {change.virtual.front: change.virtual for change in waiting}.values():
+        try:
+            counts = {real[:2]: sum(counts) for real, counts in kernel.connections(virtual).items()}
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            counts = {}
+        for change in waiting:
+            if change.real and change.virtual.front == virtual.front:
+                found[change] = counts.get(change.real[:2], 0)
+    if any(found.values()):
+        # After the counts: what has vanished in between counts as there still, and is gone at the next look.
+        with open(_CONNECTIONS, encoding="ascii") as file:
+            over = Counter(ended(file))
+        for change, number in found.items():
+            if change.real:
+                found[change] = max(number - over[Route(change.virtual.front, *change.real[:2])], 0)
+    return found
+
+
+def ended(lines: Iterable[str]) -> Iterator[Route]:
+    """Where the TCP connections ran that both sides have closed, of a list as in /proc/net/ip_vs_conn."""
+    seen = set()
+    for line in lines:
+        # Protocol, client, virtual server, real server (address and port each), state, seconds until it is forgotten.
+        fields = line.split()
+        if fields[0] != "TCP" or fields[7] != "TIME_WAIT" or int(fields[8]) > _TIME_WAIT - _RESENT:
+            continue
+        # The kernel lists one twice where the list changes while it is read.
+        if tuple(fields[1:5]) not in seen:
+            seen.add(tuple(fields[1:5]))
+            address, real = _address(fields[3]), _address(fields[5])
+            front = Front("ipv6" if ":" in address else "ipv4", "tcp", address, int(fields[4], 16))
+            yield Route(front, real, int(fields[6], 16))
+
+
+def _address(packed: str) -> str:
+    """In the kernel's own spelling, as those of virtual and real servers are."""
+    family = socket.AF_INET6 if ":" in packed else socket.AF_INET
+    return socket.inet_ntop(family, bytes.fromhex(packed.replace(":", "")))

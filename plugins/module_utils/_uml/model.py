@@ -1,0 +1,246 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The declaration of a lab of user-mode Linux nodes, and what follows from it. Pure: nothing here looks at the machine.
+
+A node's kernel is a process in a network namespace that is named after the node. The links of that namespace are the
+cables that the kernel's own links are plugged in to; they have no addresses. So the wiring is a lab of network
+namespaces (see _netns_model.py), with one more host, `admin`, from which SSH reaches the nodes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import re
+from typing import Any, Mapping, NamedTuple
+
+from .._common.errors import InputError
+from .._common.systemd import word
+from .._netns import server as netns_server
+from .._netns.model import Host, Lab, Link, Server, integer, parse_lab
+
+ADMIN = "admin"
+# The link on which SSH answers.
+MANAGEMENT = "mgmt"
+MEMORY = 256
+# The namespace's own kernel stays out: the packets are the node's.
+CABLE_SYSCTLS = (("net.ipv6.conf.all.disable_ipv6", "1"), ("net.ipv6.conf.default.disable_ipv6", "1"))
+# It is part of the kernel's command line, where some characters part one thing from the next.
+PATH = re.compile(r"(/[A-Za-z0-9_.@+-]+)+")
+KERNEL = "linux.uml"
+
+
+class Node(NamedTuple):
+    """A machine with a kernel of its own. `memory` is in MiB."""
+
+    host: Host
+    memory: int
+    servers: tuple[Server, ...]
+
+    @property
+    def name(self) -> str:
+        """Its host name, and the last part of its namespace's name."""
+        return self.host.name
+
+    @property
+    def address(self) -> str:
+        """Where SSH answers."""
+        return _management(self.host).addresses[0].partition("/")[0]
+
+
+class Nodes(NamedTuple):
+    """Everything that is declared.
+
+    folder -- what the lab keeps on this machine's disk
+    image -- the disk that all nodes start from
+    wires -- the network namespaces that the kernels run in, and the one that SSH comes from
+    """
+
+    name: str
+    folder: str
+    image: str
+    nodes: tuple[Node, ...]
+    wires: Lab
+
+    @property
+    def ssh_config(self) -> str:
+        """What `ssh -F` reads."""
+        return self.folder + "/ssh_config"
+
+
+def _management(host: Host) -> Link:
+    return next(link for link in host.links if link.name == MANAGEMENT)
+
+
+def parse_nodes(name: Any, folder: str, image: str, hosts: Any, servers: Any, *, prefix: str = "") -> Nodes:
+    """Turn the declaration into Nodes.
+
+    prefix -- what the variables' names begin with in messages: `node_lab_` for `node_lab_hosts[1]`
+    """
+    for at, path in (("folder", folder), ("image", image)):
+        if path and (not PATH.fullmatch(path) or os.path.normpath(path) != path):
+            raise InputError(
+                "%s%s %s is not an absolute path of letters, digits and the characters _.@+- only: choose another"
+                % (prefix, at, path)
+            )
+    lab = parse_lab(name, hosts, servers, prefix, extra=("memory",))
+    memory = [
+        integer(entry["memory"], "%shosts[%d].memory" % (prefix, index), 96, 65536)
+        if entry.get("memory") is not None
+        else MEMORY
+        for index, entry in enumerate(hosts or [])
+    ]
+    _check(lab.hosts, prefix)
+    nodes = tuple(
+        Node(host, size, tuple(server for server in lab.servers if server.host == host.name))
+        for host, size in zip(lab.hosts, memory)
+    )
+    cables = [
+        host._replace(links=tuple(link._replace(addresses=()) for link in host.links), routes=(), sysctls=CABLE_SYSCTLS)
+        for host in lab.hosts
+    ]
+    admin = [_admin(lab.hosts, prefix)] if nodes else []
+    return Nodes(lab.name, folder, image, nodes, Lab(lab.name, (*admin, *cables), ()))
+
+
+def _check(hosts: tuple[Host, ...], prefix: str) -> None:
+    network = ""
+    for index, host in enumerate(hosts):
+        at = "%shosts[%d]" % (prefix, index)
+        if host.name == ADMIN:
+            raise InputError("%s.name %s is where SSH to the nodes comes from: choose another name" % (at, ADMIN))
+        found = [link for link in host.links if link.name == MANAGEMENT and link.addresses]
+        if not found:
+            raise InputError(
+                "%s.links has no link %s with an address, on which SSH answers: declare one as "
+                "{name: %s, vlan: 1, addresses: [172.31.0.11/24]}" % (at, MANAGEMENT, MANAGEMENT)
+            )
+        own = "VLAN %d, %s" % (found[0].vlan, ipaddress.ip_interface(found[0].addresses[0]).network)
+        network = network or own
+        if own != network:
+            raise InputError(
+                "%s: the link %s is in the network %s, but that of %s in %s: SSH reaches one network only"
+                % (at, MANAGEMENT, own, hosts[0].name, network)
+            )
+
+
+def _admin(hosts: tuple[Host, ...], prefix: str) -> Host:
+    """The host that SSH comes from: it has the last free address of the management network."""
+    link = _management(hosts[0])
+    network = ipaddress.ip_interface(link.addresses[0]).network
+    taken = {address.partition("/")[0] for host in hosts for link in host.links for address in link.addresses}
+    for number in range(2, min(network.num_addresses, 2 + 256)):
+        if str(network[-number]) not in taken:
+            address = "%s/%d" % (network[-number], network.prefixlen)
+            return Host(ADMIN, (link._replace(addresses=(address,)),), (), ())
+    raise InputError("%shosts: no address of %s is left for SSH to come from: widen it" % (prefix, network))
+
+
+def files_of(node: Node, lab: Nodes) -> dict[str, str]:
+    """The files that a node takes over at each boot, by their path in the node, without its keys."""
+    files = {
+        "etc/hostname": node.name + "\n",
+        "etc/hosts": _hosts(lab.nodes, node),
+        "run/sysctl.d/90-node.conf": "".join("%s = %s\n" % entry for entry in node.host.sysctls),
+    }
+    for link in node.host.links:
+        files["run/systemd/network/10-%s.link" % link.name] = "[Match]\nMACAddress=%s\n\n[Link]\nName=%s\n" % (
+            mac_of(node.name, link.name),
+            link.name,
+        )
+        files["run/systemd/network/10-%s.network" % link.name] = _network(node.host, link)
+    units = []
+    for server in node.servers:
+        units.append("node-server-%s-%d.service" % (server.protocol, server.port))
+        files["run/systemd/system/" + units[-1]] = _unit(server, lab.name)
+    if units:
+        # Who can log in finds them running.
+        files["run/systemd/system/ssh.service.d/node.conf"] = "[Unit]\nWants=%s\nAfter=%s\n" % (
+            " ".join(units),
+            " ".join(units),
+        )
+    return files
+
+
+def _hosts(nodes: tuple[Node, ...], own: Node) -> str:
+    lines = ["127.0.0.1 localhost", "::1 localhost", "127.0.1.1 %s" % own.name]
+    lines += ["%s %s" % (node.address, node.name) for node in nodes if node is not own]
+    return "".join(line + "\n" for line in lines)
+
+
+def _network(host: Host, link: Link) -> str:
+    lines = ["[Match]", "Name=%s" % link.name, "", "[Link]", "MTUBytes=%d" % link.mtu, ""]
+    lines += ["[Network]", "IPv6AcceptRA=no", "ConfigureWithoutCarrier=yes"]
+    for address in link.addresses:
+        # Nobody else in the lab can have it, so it is usable at once.
+        lines += ["", "[Address]", "Address=%s" % address, "DuplicateAddressDetection=none"]
+    for route in host.routes:
+        if route.dev == link.name:
+            target = {4: "0.0.0.0/0", 6: "::/0"}[route.family] if route.to == "default" else route.to
+            lines += ["", "[Route]", "Destination=%s" % target, "Gateway=%s" % route.via]
+    return "\n".join(lines) + "\n"
+
+
+def _unit(server: Server, lab: str) -> str:
+    arguments = [netns_server.MARK, lab, server.protocol, str(server.port), word(server.text)]
+    return (
+        "[Service]\nType=forking\nRestart=on-failure\nExecStart=/usr/bin/python3 -I -S /run/node/server.py %s\n"
+        % " ".join(arguments)
+    )
+
+
+def mac_of(node: str, link: str) -> str:
+    """A hardware address that is the same every time, and marked as locally administered (IEEE 802)."""
+    return "02:" + ":".join(re.findall("..", hashlib.sha256(("%s %s" % (node, link)).encode()).hexdigest()[:10]))
+
+
+def command_of(node: Node, lab: Nodes, files: Mapping[str, str]) -> tuple[str, ...]:
+    """The kernel's command line. It names all that the node was started with, so that a change of it can be seen."""
+    own = "%s/%s" % (lab.folder, node.name)
+    known = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
+    return (
+        KERNEL,
+        # Its clock ticks when idle too: what its disk answers the moment it falls asleep is not missed for long.
+        *("mem=%dM" % node.memory, "nohz=off"),
+        *("root=/dev/ubda", "rw", "ubd0=%s,%s" % (disk_of(node.name, lab), lab.image)),
+        *(
+            "vec%d:transport=raw,ifname=%s,mac=%s,depth=128,gro=1" % (at, link.name, mac_of(node.name, link.name))
+            for at, link in enumerate(node.host.links)
+        ),
+        # Its console goes to standard error, which is a file.
+        *("con0=null,fd:2", "con=null", "ssl=null"),
+        *("umid=" + node.name, "uml_dir=%s/uml/" % own),
+        # What the kernel does not know is the environment of init.
+        *("init=/usr/local/sbin/node-init", "NODE_FILES=%s/files" % own, "NODE_DECLARATION=" + known),
+    )
+
+
+def disk_of(node: str, lab: Nodes) -> str:
+    """The file with what a node wrote over the image: another image needs another one."""
+    return "%s/%s/%s.cow" % (lab.folder, node, os.path.basename(lab.image))
+
+
+def ssh_config(lab: Nodes) -> str:
+    """How to log in: `ssh -F FILE NODE`."""
+    lines = []
+    for node in lab.nodes:
+        lines += ["Host %s" % node.name, "    HostName %s" % node.address]
+    lines += [
+        "Host *",
+        "    User root",
+        "    ProxyCommand ip netns exec %s nc %%h %%p" % lab.wires.namespace(ADMIN),
+        "    IdentityFile %s/id_ed25519" % lab.folder,
+        "    IdentitiesOnly yes",
+        "    UserKnownHostsFile %s/known_hosts" % lab.folder,
+        "    StrictHostKeyChecking yes",
+        "    ControlMaster auto",
+        "    ControlPath %s/ssh-%%C" % lab.folder,
+        "    ControlPersist 60s",
+        # A node that was killed says no goodbye.
+        "    ConnectTimeout 10",
+        "    ServerAliveInterval 5",
+        "    ServerAliveCountMax 3",
+    ]
+    return "".join(line + "\n" for line in lines)
