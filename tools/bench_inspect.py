@@ -24,7 +24,7 @@ import rich.table
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".collections"))
 
-from ansible_collections.homelab.loadbalancer.tests.integration.inspected import Node  # noqa: E402
+from ansible_collections.homelab.loadbalancer.tests.integration.inspect.inspected import Node  # noqa: E402
 
 PODS = 30
 BUILD = """

@@ -31,7 +31,7 @@ import yaml
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
 from ansible_collections.homelab.loadbalancer.tests.api.plays import Plays
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import CLONE_NEWNET, REPOSITORY, wait_for
-from ansible_collections.homelab.loadbalancer.tests.unit.certificates import pair
+from ansible_collections.homelab.loadbalancer.tests.unit.gateway.certificates import pair
 
 PREFIX = "homelab-api-"  # of the network namespace and of the folder; then the process id
 PORT = 6443

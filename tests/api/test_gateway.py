@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, Asked, Refused, writes
-from ansible_collections.homelab.loadbalancer.tests.unit.certificates import pair
+from ansible_collections.homelab.loadbalancer.tests.unit.gateway.certificates import pair
 
 API = "/apis/gateway.networking.k8s.io/v1"
 VIP, HOST = "192.0.2.80", "www.example.org"

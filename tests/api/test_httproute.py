@@ -20,7 +20,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.error
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import FailedError, RefusedError
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
-from ansible_collections.homelab.loadbalancer.tests.unit.certificates import pair
+from ansible_collections.homelab.loadbalancer.tests.unit.gateway.certificates import pair
 
 API = "/apis/gateway.networking.k8s.io/v1"
 VIP = "192.0.2.80"

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """playbooks/k8s.yml on a real cluster, where it needs one: who owns a field, kubectl's columns, logs of real pods.
 
-What any API server does is in tests/integration/test_k8s_tools_api.py.
+What any API server does is in tests/integration/k8s/test_k8s_tools_api.py.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
-from ansible_collections.homelab.loadbalancer.tests.unit.returned_values import documented
+from ansible_collections.homelab.loadbalancer.tests.unit.project.returned_values import documented
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COLLECTIONS = {"PYTHONPATH": str(REPOSITORY / ".collections")}

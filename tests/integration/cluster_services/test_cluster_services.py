@@ -1,0 +1,137 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role cluster_services beside a host's own services: two declarations on one router, neither takes the other's.
+
+What the API server would say is given as a variable; all else is the role's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.tests.integration.iptables.test_lb import connect
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import Lab, ansible_playbook, changes
+
+PLAYBOOK = """
+- hosts: router
+  gather_facts: false
+  vars: %s
+  tasks:
+    - ansible.builtin.include_role: {name: homelab.loadbalancer.cluster_services, tasks_from: refuse.yml}
+      when: cluster_services_state == 'present'
+    - ansible.builtin.include_role: {name: homelab.loadbalancer.cluster_services, tasks_from: configure.yml}
+"""
+OWN, OF_CLUSTER = "192.168.10.100", "192.168.10.110"
+LABELS = {"kubernetes.io/service-name": "shop"}
+SERVICE = {
+    "metadata": {"name": "shop", "namespace": "default"},
+    "spec": {"clusterIP": "10.96.0.7", "ports": [{"port": 80, "protocol": "TCP"}], "externalIPs": [OF_CLUSTER]},
+}
+SLICE = {
+    "metadata": {"name": "shop-1", "namespace": "default", "labels": LABELS},
+    "addressType": "IPv4",
+    "ports": [{"name": "", "port": 80, "protocol": "TCP"}],
+    "endpoints": [{"addresses": ["192.168.20.20"]}],
+}
+FOUND = [{"kind": "Service", "resources": [SERVICE]}, {"kind": "EndpointSlice", "resources": [SLICE]}]
+HOST_ABSENT = {"iptables_lb_state": "absent"}
+CLUSTER_ABSENT = {"cluster_services_state": "absent"}
+
+pytestmark = pytest.mark.parametrize("lab", ["lab"], indirect=True)
+
+
+def cluster(lab: Lab, tmp_path: Path, *options: str, rc: int = 0, **variables: Any) -> str:
+    """Run the role for the router and return what was printed."""
+    playbook = tmp_path / "cluster_services.yml"
+    # A variable of the role that carries the Services would win as an extra variable, and is refused.
+    own_values = {name: variables.pop(name) for name in list(variables) if name.startswith("lb_")}
+    playbook.write_text(PLAYBOOK % json.dumps(own_values), encoding="ascii")
+    values = {
+        "vlan_lab_name": lab.name,
+        "cluster_services_state": "present",
+        "cluster_services_interface": "eth0",
+        "cluster_services_carry": ["external_ips"],
+        "__cluster_services_read": {"found": FOUND},
+        **variables,
+    }
+    return ansible_playbook(lab.inventory, os.path.relpath(playbook, "playbooks")[:-4], options, rc, values)
+
+
+def part(lab: Lab, prefix: str, metric: int) -> list[str]:
+    """The rules and addresses of one declaration."""
+    rules = "".join(lab.run("router", command) for command in ("iptables-save", "ip6tables-save"))
+    lines = re.sub(r" \[\d+:\d+\]", "", rules).splitlines()
+    addresses = lab.run("router", "ip", "-oneline", "address").splitlines()
+    return [line for line in lines if re.search(r"[ :]%s" % prefix, line)] + [
+        line for line in addresses if " metric %d " % metric in line
+    ]
+
+
+def own(lab: Lab) -> list[str]:
+    return part(lab, "LB-", 27746)
+
+
+def clusters(lab: Lab) -> list[str]:
+    return part(lab, "LBC-", 27747)
+
+
+def served(lab: Lab) -> list[str]:
+    return [vip for vip in (OWN, OF_CLUSTER) if connect(lab, "http://" + vip) == lab.text + "\n"]
+
+
+def test_neither_declaration_takes_what_is_the_others(lab: Lab, tmp_path: Path) -> None:
+    lab.playbook("lab")
+    assert changes(cluster(lab, tmp_path)) > 0
+    of_cluster = clusters(lab)
+    assert served(lab) == [OF_CLUSTER]
+    assert changes(lab.playbook("iptables_lb")) > 0
+    of_host = own(lab)
+    assert (clusters(lab), served(lab)) == (of_cluster, [OWN, OF_CLUSTER])
+    # In any order: nothing moves for the sake of the first place in a chain.
+    assert changes(cluster(lab, tmp_path)) == 0
+
+    assert changes(lab.playbook("iptables_lb", **HOST_ABSENT)) > 0
+    assert (own(lab), clusters(lab), served(lab)) == ([], of_cluster, [OF_CLUSTER])
+    lab.playbook("iptables_lb")
+    assert changes(cluster(lab, tmp_path, **CLUSTER_ABSENT)) > 0
+    assert (own(lab), clusters(lab), served(lab)) == (of_host, [], [OWN])
+
+
+def test_what_a_former_version_declared_as_one_is_taken_apart(lab: Lab, tmp_path: Path) -> None:
+    """It had the Services among the host's own, under the host's prefix and metric."""
+    shop = {"name": "default-shop", "address": OF_CLUSTER, "port": 80, "endpoints": [{"address": "192.168.20.20"}]}
+    web = {**shop, "name": "web", "address": OWN}
+    lab.playbook("lab")
+    lab.playbook("iptables_lb", lb_services=[shop])
+    assert changes(cluster(lab, tmp_path, lb_services=[])) > 0
+    assert (own(lab), served(lab)) == ([], [OF_CLUSTER])
+
+    lab.playbook("iptables_lb")
+    of_host = own(lab)
+    lab.playbook("iptables_lb", lb_services=[web, {**shop, "address": "10.96.0.7"}])
+    # By default there is no link to answer on: the role has no address then, and removes none of the host's.
+    defaults: dict[str, Any] = {"cluster_services_interface": "", "cluster_services_carry": ["cluster_ips"]}
+    assert changes(cluster(lab, tmp_path, **defaults)) > 0
+    assert (own(lab), served(lab)) == (of_host, [OWN])
+    assert [line for line in clusters(lab) if "10.96.0.7" in line]
+    assert changes(cluster(lab, tmp_path, **defaults)) == 0
+
+
+def test_what_both_declarations_would_have_is_refused(lab: Lab, tmp_path: Path) -> None:
+    shop = {"name": "mine", "address": OF_CLUSTER, "port": 80, "endpoints": []}
+    said: list[tuple[dict[str, Any], str]] = [
+        ({"lb_services": [shop]}, "lb_services[0] has %s port 80/tcp, which default-shop" % OF_CLUSTER),
+        ({"lb_chain_prefix": "LBC-"}, "choose another one for the host's own"),
+        ({"cluster_services_masquerade_mark": "0x2000"}, "or the bit below it is a mark of the host's own services"),
+    ]
+    for variables, message in said:
+        assert message in re.sub(r"\s+", " ", cluster(lab, tmp_path, rc=2, **variables)), variables
+    said_of_extra = cluster(lab, tmp_path, "-e", "lb_boot_name=homelab-loadbalancer", rc=2)
+    assert "lb_boot_name is given by -e" in re.sub(r"\s+", " ", said_of_extra)

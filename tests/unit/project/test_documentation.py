@@ -1,0 +1,36 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a reader who follows the guides and messages must not do to a machine."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md")])
+# These remove the rules of others, ours among them: see docs/iptables_lb.md.
+REMOVES_RULES = re.compile(
+    r"firewall-cmd.*--reload|restart (firewalld|nftables)|flush ruleset|iptables.* (-F|--flush)\b|netplan apply"
+)
+
+
+def commands(page: str) -> str:
+    """The blocks of commands of a page."""
+    return "\n".join(re.findall(r"^```\w*\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_guide_has_commands_that_remove_rules(path: Path) -> None:
+    assert not REMOVES_RULES.search(commands(path.read_text()))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("plugins/**/*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_message_advises_a_reload_without_saying_what_it_removes(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "--reload`" in node.value:
+            assert "removes all rules of iptables" in node.value
