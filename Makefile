@@ -29,7 +29,7 @@ PLAYBOOK := $(PLAY) -i $(INVENTORY)
 RUN_TESTS := .venv/bin/python tools/run_tests.py
 
 .PHONY: help setup demo demo-down lab nodes-up nodes-image nodes-down cluster-up cluster-images cluster-down demo-cluster check test \
-    unit api integration kernel nodes cluster sanity molecule bench reference build install clean
+    unit api integration kernel nodes cluster sanity molecule coverage bench reference build install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,10 @@ test: ## every test, in about an hour
 unit api integration kernel nodes cluster sanity molecule: ## one part of `make test` alone
 	@tools/setup test
 	@$(RUN_TESTS) $@
+
+coverage: ## which lines of the plugins the unit and integration tests run, in about half an hour
+	@tools/setup test
+	@$(AS_ROOT) tools/coverage
 
 bench: cluster-images ## measure loading times; prints ratios of one run
 	@tools/setup test
