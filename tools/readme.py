@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes the README's tables of roles, modules and plugins from their own short descriptions.
+"""Writes tables: into the README roles, modules and plugins by their own descriptions, into CONTRIBUTING the packages.
 
 .venv/bin/python tools/readme.py
 """
@@ -9,13 +9,19 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Iterator
 
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / ".collections"))
+
+from ansible_collections.homelab.loadbalancer.tests.unit.project import package_graph  # noqa: E402
+
 README = ROOT / "README.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 TABLE = re.compile(r"(?s)(?<=<!-- begin: the next table is written by tools/readme.py -->\n).*?(?=<!-- end -->)")
 _DOCUMENTATION = re.compile(r'(?s)^DOCUMENTATION = r?"""(.*?)"""', re.MULTILINE)
 
@@ -43,5 +49,11 @@ def written() -> str:
     return TABLE.sub(lambda dummy: table(), README.read_text())
 
 
+def with_packages() -> str:
+    """The guide for contributors with the packages as they are."""
+    return TABLE.sub(lambda dummy: package_graph.table(), CONTRIBUTING.read_text())
+
+
 if __name__ == "__main__":
     README.write_text(written())
+    CONTRIBUTING.write_text(with_packages())

@@ -9,7 +9,6 @@ There are no nodes: Deployments never roll out. There are no controllers, unless
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import http.client
 import itertools
@@ -29,8 +28,9 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 import yaml
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.network import enter
 from ansible_collections.homelab.loadbalancer.tests.api.plays import Plays
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import CLONE_NEWNET, REPOSITORY, wait_for
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import REPOSITORY, go_home, wait_for
 from ansible_collections.homelab.loadbalancer.tests.unit.gateway.certificates import pair
 
 PREFIX = "homelab-api-"  # of the network namespace and of the folder; then the process id
@@ -62,16 +62,6 @@ class Asked(NamedTuple):
     dry: bool
     status: int
     agent: str
-
-
-def libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def set_namespace(descriptor: int) -> None:
-    """Move this thread into a network namespace."""
-    if libc().setns(descriptor, CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
 
 
 class ApiServer(Plays):
@@ -222,14 +212,11 @@ class ApiServer(Plays):
     def entered(self) -> Iterator[None]:
         """This thread, and the threads and programs that it starts, in the namespace."""
         with open("/proc/thread-self/ns/net", encoding="ascii") as home, open("/run/netns/" + self.name) as there:
-            set_namespace(there.fileno())
+            enter(there.fileno(), self.name)
             try:
                 yield
             finally:
-                try:
-                    set_namespace(home.fileno())
-                except OSError:
-                    os.abort()  # nothing may ever run in the wrong namespace
+                go_home(home.fileno())
 
     def listen(self) -> socket.socket:
         """A socket on a free port of the namespace's loopback, for a server of a test."""

@@ -204,6 +204,11 @@ def test_nothing_changes_when_the_api_server_does_not_answer(site: Cluster, tmp_
     assert not changed(output)
 
 
+def wait_for_answers(site: Cluster) -> None:
+    """Wait until the client gets ten answers in a row."""
+    wait_for(lambda: all(fetch(site) for dummy in range(10)), "ten answers in a row", limit=90)
+
+
 def test_a_worker_is_killed(site: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     """How long the client waits is printed: for the other worker to take the address, and to leave out dead pods."""
     macs = {
@@ -221,13 +226,13 @@ def test_a_worker_is_killed(site: Cluster, capsys: pytest.CaptureFixture[str]) -
             wait_for(
                 lambda: site.kubectl("get", "node", victim, "-o", jsonpath) == "Unknown", "the node is missed", limit=90
             )
-            wait_for(lambda: all(fetch(site) for dummy in range(10)), "ten answers in a row", limit=90)
+            wait_for_answers(site)
         with capsys.disabled():
             print("%s was killed: the longest time without an answer was %.1f s" % (victim, visitor.gap))
     finally:
         site.playbook("cluster_lab")
     site.kubectl("wait", "--for=condition=Ready", "node/" + victim, "--timeout=120s")
-    wait_for(lambda: all(fetch(site) for dummy in range(10)), "ten answers in a row", limit=90)
+    wait_for_answers(site)
     # The speakers find each other again only when the run has opened their port, and the address may move then.
     wait_for(
         lambda: not changed(site.playbook("site", external_access_wait=60)), "the site is as it is declared", limit=300

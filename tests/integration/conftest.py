@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common import command
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import Lab
 from ansible_collections.homelab.loadbalancer.tests.integration.lan import Lan
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import fresh_network
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import BACKENDS, ServicesLab
 
 TOOLS = ("curl", "ip", "ip6tables", "ipset", "iptables", "iptables-legacy", "nft", "ping")
@@ -48,6 +49,13 @@ def _machine() -> None:
 def _path() -> None:
     """The virtual environment's programs first, for what is started by name (ansible-playbook)."""
     os.environ["PATH"] = "%s:%s" % (Path(sys.executable).parent, os.environ.get("PATH", ""))
+
+
+@pytest.fixture
+def fresh_node() -> Iterator[None]:
+    """The test, and the programs it starts, in a network namespace of its own."""
+    with fresh_network():
+        yield
 
 
 @pytest.fixture

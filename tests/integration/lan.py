@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import json
 import os
@@ -16,8 +15,8 @@ import threading
 from typing import Any, Iterator
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.network import enter
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
-    CLONE_NEWNET,
     finish_module,
     start_module,
 )
@@ -92,8 +91,7 @@ class Lan:
         def open_inside() -> None:
             # A namespace belongs to a thread, and a socket to the namespace it was opened in.
             with open("/run/netns/%s%s" % (self.prefix, host), encoding="ascii") as namespace:
-                if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), "setns")
+                enter(namespace.fileno(), host)
                 raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
                 raw.bind(("eth0", ETH_P_ALL))

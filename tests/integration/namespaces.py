@@ -28,6 +28,7 @@ from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.network import CLONE_NEWNET, enter
 from ansible_collections.homelab.loadbalancer.tests.unit.project.returned_values import documented
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -35,23 +36,28 @@ COLLECTIONS = {"PYTHONPATH": str(REPOSITORY / ".collections")}
 MODULES = "ansible_collections.homelab.loadbalancer.plugins.modules."
 BACKENDS = ("nft", "legacy")
 FAMILIES = ("ipv4", "ipv6")
-CLONE_NEWNET = 0x40000000
 
 T = TypeVar("T")
+
+
+def go_home(descriptor: int) -> None:
+    """Back into the machine's network namespace. Nothing may ever run in the wrong one."""
+    try:
+        enter(descriptor, "the machine's own")
+    except OSError:
+        os.abort()
 
 
 @contextlib.contextmanager
 def fresh_network() -> Iterator[None]:
     """This thread, which must be the main one, and the programs it starts, in a new network namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/thread-self/ns/net", encoding="ascii") as home:
-        if libc.unshare(CLONE_NEWNET) != 0:
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "unshare")
         try:
             yield
         finally:
-            if libc.setns(home.fileno(), CLONE_NEWNET) != 0:
-                os.abort()  # nothing may ever run in the wrong namespace
+            go_home(home.fileno())
 
 
 def module(name: str, check_mode: bool = False, diff: bool = True, **options: Any) -> dict[str, Any]:
@@ -77,11 +83,11 @@ def module(name: str, check_mode: bool = False, diff: bool = True, **options: An
 
 def module_argv(name: str) -> list[str]:
     """The command that runs a module, which reads its arguments from standard input, with COLLECTIONS around it."""
-    return [sys.executable, "-m", "ansible_collections.homelab.loadbalancer.plugins.modules." + name]
+    return [sys.executable, "-m", MODULES + name]
 
 
 def start_module(
-    name: str, check_mode: bool = False, diff: bool = True, inside: Sequence[str] = (), **options: Any
+    name: str, /, check_mode: bool = False, diff: bool = True, inside: Sequence[str] = (), **options: Any
 ) -> subprocess.Popen[str]:
     """Start a module as Ansible does, as a process of its own.
 

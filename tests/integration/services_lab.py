@@ -10,7 +10,6 @@ client --- VLAN 10 --- eth0 router eth1 --- VLAN 20 --- pod1 ... pod5
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, Iterator, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.network import enter
 from ansible_collections.homelab.loadbalancer.tests.integration import namespaces
 
 TRAFFIC = Path(__file__).resolve().parent / "traffic.py"
@@ -98,10 +98,9 @@ class ServicesLab:
 
     def build(self, state: str) -> None:
         """The network alone: `present` or `absent`."""
-        arguments = {"name": self.name, "hosts": self._hosts, "state": state}
-        given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
-        done = run(namespaces.module_argv("netns_lab"), given, namespaces.COLLECTIONS, check=False)
-        assert done.rc == 0, done.out + done.err
+        process = namespaces.start_module("netns_lab", name=self.name, hosts=self._hosts, state=state)
+        result = namespaces.finish_module(process)
+        assert process.returncode == 0, result
 
     def inside(self, host: str) -> list[str]:
         return ["ip", "netns", "exec", "%s-%s" % (self.name, host)]
@@ -112,16 +111,13 @@ class ServicesLab:
     @contextlib.contextmanager
     def entered(self, host: str) -> Iterator[None]:
         """This thread, which must be the main one, and the programs it starts, in a host's network namespace."""
-        libc = ctypes.CDLL(None, use_errno=True)
         with open("/proc/thread-self/ns/net", encoding="ascii") as home:
             with open("/run/netns/%s-%s" % (self.name, host), encoding="ascii") as there:
-                if libc.setns(there.fileno(), namespaces.CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), "setns")
+                enter(there.fileno(), host)
             try:
                 yield
             finally:
-                if libc.setns(home.fileno(), namespaces.CLONE_NEWNET) != 0:
-                    os.abort()  # nothing may ever run in the wrong namespace
+                namespaces.go_home(home.fileno())
 
     def module(self, backend: str, check_mode: bool = False, **options: Any) -> dict[str, Any]:
         """Run iptables_services on the router."""

@@ -19,9 +19,9 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import netlink as ipvs_netlink
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
     COLLECTIONS,
+    finish_module,
     fresh_network,
     module,
-    module_argv,
     start_module,
 )
 from ansible_collections.homelab.loadbalancer.tests.kernel.virtual_servers import (
@@ -200,10 +200,7 @@ def test_the_file_of_a_boot(tmp_path: Path) -> None:
             run(["ipvsadm", *spoil])
         if spoil == ["-C"]:
             load(FOREIGN)
-        run(
-            [sys.executable, "-m", ipvs_boot.__name__, str(file)],
-            env=COLLECTIONS,
-        )
+        run([sys.executable, "-m", ipvs_boot.__name__, str(file)], env=COLLECTIONS)
         assert exact() == state
     assert not ipvs(**options)["changed"]
     assert converge(state="absent", **options)["changed"]
@@ -252,10 +249,5 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path) -> None:
 
 
 def test_not_root() -> None:
-    done = run(
-        ["setpriv", "--bounding-set=-net_admin", *module_argv("ipvs")],
-        json.dumps({"ANSIBLE_MODULE_ARGS": {"virtual_servers": [WEB]}}),
-        COLLECTIONS,
-        check=False,
-    )
-    assert json.loads(done.out)["msg"].startswith("IPVS needs root on the node (become: true)")
+    process = start_module("ipvs", inside=["setpriv", "--bounding-set=-net_admin"], virtual_servers=[WEB])
+    assert finish_module(process)["msg"].startswith("IPVS needs root on the node (become: true)")

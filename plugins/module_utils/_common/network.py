@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A network namespace of our own, in which the node's tools try rules and sets out."""
+"""Network namespaces of this thread, and of the programs that it starts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,24 @@ from typing import Iterator
 
 from .errors import NodeError
 
-_CLONE_NEWNET = 0x40000000
+CLONE_NEWNET = 0x40000000
+
+
+def enter(descriptor: int, name: str) -> None:
+    """Move this thread into an open network namespace by setns(2), which Python has from 3.12 on only.
+
+    OSError with the given name when the kernel refuses.
+    """
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, "cannot enter the network namespace: %s" % os.strerror(number), name)
 
 
 @contextlib.contextmanager
 def new_network() -> Iterator[None]:
-    """An empty network namespace of our own, for this process and the programs it starts."""
-    libc = ctypes.CDLL(None, use_errno=True)
+    """An empty network namespace of our own, in which the node's tools try rules and sets out."""
     with open("/proc/self/ns/net", encoding="ascii") as home:
-        if libc.unshare(_CLONE_NEWNET) != 0:
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
             raise NodeError(
                 "rules are tried in a network namespace of their own first, and this process may not make one (%s): "
                 "become root, and in a container grant CAP_SYS_ADMIN" % os.strerror(ctypes.get_errno())
@@ -28,5 +37,4 @@ def new_network() -> Iterator[None]:
         try:
             yield
         finally:
-            if libc.setns(home.fileno(), _CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "cannot return to the node's network namespace")
+            enter(home.fileno(), "the node's own")

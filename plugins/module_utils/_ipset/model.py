@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import Collection, Dict, NamedTuple, Sequence
 
-from .._common.set_list import header, set_facts
+from .._common.set_list import set_facts, set_header
 
 TEMPORARY = "homelab-lb-new-"
 LIST = "list:set"
@@ -115,7 +115,9 @@ def _split(line: str) -> tuple[str, str]:
 
 def parse_headers(text: str) -> Sets:
     """Sets without their entries from the output of `ipset list -terse`."""
-    return {name: Set(header(facts), {}, int(facts.get("References", 0))) for name, facts in set_facts(text).items()}
+    return {
+        name: Set(set_header(facts), {}, int(facts.get("References", 0))) for name, facts in set_facts(text).items()
+    }
 
 
 def element(entry: str) -> str:

@@ -14,7 +14,7 @@ from typing import Collection, Iterator, Mapping
 from .._common.command import CommandError, Completed, run
 from .._common.errors import InputError, NodeError, NotInstalledError
 from .._common.network import new_network
-from .._common.set_list import header, set_facts
+from .._common.set_list import set_facts, set_header
 from .._nftables import table as nft_table
 from .rules import TABLES, Ruleset, parse_save, unshown, with_other_hooks
 
@@ -183,7 +183,7 @@ class Iptables:
             facts = set_facts(run(["ipset", "list", "-terse", name]).out)[name]
         except CommandError as error:
             raise InputError("the ipset %s is not on the node: %s" % (name, error)) from error
-        return "create %s %s\n" % (name, header(facts))
+        return "create %s %s\n" % (name, set_header(facts))
 
 
 class NoIptables(Iptables):

@@ -10,18 +10,17 @@ that what belongs to the lab is known without a file.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import ipaddress
 import json
 import os
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple
 
 from .._common.command import CommandError, Completed, ask, run
+from .._common.network import enter
 from . import server as netns_server
 from .model import Route
 
 RUN_DIR = "/run/netns"
-CLONE_NEWNET = 0x40000000
 READ = "address show\nroute show table all\n"
 
 
@@ -100,20 +99,17 @@ def entered(name: str) -> Iterator[None]:
 
     Unlike `ip netns exec` this leaves the mounts alone, so that a daemon keeps no copy of them for ever.
     """
-    setns = ctypes.CDLL(None, use_errno=True).setns
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         other = os.open(os.path.join(RUN_DIR, name), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if setns(other, CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "cannot enter the network namespace", name)
+            enter(other, name)
         finally:
             os.close(other)
         try:
             yield
         finally:
-            if setns(own, CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "cannot leave the network namespace", name)
+            enter(own, "the one before %s" % name)
     finally:
         os.close(own)
 

@@ -13,7 +13,7 @@ import stat
 import time
 from typing import Any, Mapping, Sequence
 
-from .._common import files as _files
+from .._common import files
 from .._common.command import CommandError, run
 from .plan import SERVICES, Client, Plan, asking, parse_client
 
@@ -39,7 +39,7 @@ def read_sections() -> dict[str, str]:
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     active = [name for name in SERVICES if _said("systemctl", "is-active", name + ".service").strip() == "active"]
     resolved = SERVICES[0] in active
-    files = [path for folder in FOLDERS for path in sorted(glob.glob(folder + "/*")) if os.path.isfile(path)]
+    paths = [path for folder in FOLDERS for path in sorted(glob.glob(folder + "/*")) if os.path.isfile(path)]
     return {
         "system": _said("uname", "-s"),
         "systemd": _found(r"^systemd (\d+)", _said("systemctl", "--version")),
@@ -50,11 +50,11 @@ def read_sections() -> dict[str, str]:
         "network-manager": _found(r"^dns=(.*)", _said("NetworkManager", "--print-config")),
         "hosts": _found(r"^hosts: *(.*)", _content("/etc/nsswitch.conf")),
         "nameservers": _found(r"^nameserver *(.*)", _content("/etc/resolv.conf")),
-        "files": "\n".join(files),
-        "ours": "\n".join(file for file in files if "# Managed by homelab.loadbalancer" in _starts(file)),
+        "files": "\n".join(paths),
+        "ours": "\n".join(file for file in paths if "# Managed by homelab.loadbalancer" in _starts(file)),
         "drop-ins": "\n".join(
             "%s:%s" % (file, line)
-            for file in files
+            for file in paths
             if file.startswith(FOLDERS[0] + "/homelab-loadbalancer-")
             for line in _content(file).splitlines()
             if line.startswith("DNS=")
@@ -66,7 +66,7 @@ class Edit:
     """A file of the plan with what becomes of it."""
 
     def __init__(self, path: str, text: str | None) -> None:
-        self.file = _files.edit(path, text)
+        self.file = files.edit(path, text)
         self.mode = stat.S_IMODE(os.stat(path).st_mode) if self.file.before is not None else MODE
 
     @property
@@ -81,7 +81,7 @@ class Edit:
         self._put(self.file.before, self.mode)
 
     def _put(self, content: bytes | None, mode: int) -> None:
-        _files.write(self.file.path, content, mode)
+        files.write(self.file.path, content, mode)
 
 
 def edits_of(made: Plan) -> list[Edit]:

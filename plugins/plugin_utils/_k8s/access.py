@@ -10,16 +10,15 @@ Elsewhere the module `k8s_request` makes them on the host, several in one go.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
+from ...module_utils._common.network import enter
 from ...module_utils._k8s.transport import AccessError, Request, Response, Transport
 from . import eks
 from .server import UnansweredError, UnusableError
 
-_CLONE_NEWNET = 0x40000000
 # Runs `k8s_request` on the host of the task and returns its result; `msg` says why it failed.
 RunModule = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -146,16 +145,11 @@ def _inside(namespace: str) -> Iterator[None]:
         return
     with open("/proc/thread-self/ns/net", "rb") as before:
         with open(namespace, "rb") as wanted:
-            _enter(wanted.fileno())
+            try:
+                enter(wanted.fileno(), namespace)
+            except OSError as error:
+                raise UnansweredError(str(error)) from error
         try:
             yield
         finally:
-            _enter(before.fileno())
-
-
-def _enter(descriptor: int) -> None:
-    """setns(2), which Python has from 3.12 on only."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(descriptor, _CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise UnansweredError("setns: %s" % os.strerror(number))
+            enter(before.fileno(), "the one before %s" % namespace)

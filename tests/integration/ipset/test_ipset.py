@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterable
 
 import pytest
 
@@ -18,12 +18,13 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
     BACKENDS,
     Firewall,
     finish_module,
-    fresh_network,
     module,
     run_at_boot,
     start_module,
 )
 from ansible_collections.homelab.loadbalancer.tests.integration.sets import converge, entries, ipset, lines, sets
+
+pytestmark = pytest.mark.usefixtures("fresh_node")
 
 FOREIGN = """\
 create KUBE-CLUSTER-IP hash:ip,port family inet counters
@@ -36,12 +37,6 @@ add all f2b-sshd
 A = {"name": "LB-A", "type": "hash:ip", "entries": ["10.0.0.1", "10.0.0.2"]}
 B = {"name": "LB-B", "type": "hash:net,port", "entries": ["10.0.0.0/8,http"]}
 L = {"name": "LB-L", "type": "list:set", "entries": ["LB-B", "LB-A"]}
-
-
-@pytest.fixture(autouse=True)
-def _node() -> Iterator[None]:
-    with fresh_network():
-        yield
 
 
 def refusal(**options: Any) -> str:

@@ -8,11 +8,9 @@ What is declared is known by another way: written entry by entry with plain `ips
 
 from __future__ import annotations
 
-import os
 import shlex
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
@@ -20,6 +18,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset import
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset.input import parse_sets
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipset.plan import make_plan
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import fresh_network
+from ansible_collections.homelab.loadbalancer.tests.integration.random_examples import try_examples
 from ansible_collections.homelab.loadbalancer.tests.integration.sets import converge, entries, ipset, lines
 
 EXAMPLES = 12
@@ -128,16 +127,6 @@ def take_step(step: dict[str, Any]) -> None:
 
 
 def test_any_sequence_of_states() -> None:
-    @seed(int(os.environ.get("HYPOTHESIS_SEED", "1")))
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],  # a smaller example would take minutes to find
-        print_blob=True,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.lists(steps(), min_size=1, max_size=5))
     def sequence(states: list[dict[str, Any]]) -> None:
         with fresh_network():
             foreign()
@@ -145,4 +134,4 @@ def test_any_sequence_of_states() -> None:
                 take_step(step)
             take_step({"sets": [], "shared": [], "theirs": [], "absent": True, "cut": None})
 
-    sequence()
+    try_examples(EXAMPLES, st.lists(steps(), min_size=1, max_size=5), sequence)

@@ -8,19 +8,20 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
     BACKENDS,
-    FAMILIES,
     Firewall,
     fresh_network,
     run_at_boot,
     try_chains,
 )
+
+pytestmark = pytest.mark.usefixtures("fresh_node")
 
 TABLES: dict[str, Any] = {
     "nat": {
@@ -36,17 +37,6 @@ TABLES: dict[str, Any] = {
     "filter": {"chains": {"LB-F": ["-j REJECT"]}, "jumps": {"FORWARD": [{"rule": "-j LB-F"}]}},
 }
 TABLES["nat"]["chains"]["LB-Z"] = []
-
-
-@pytest.fixture(autouse=True)
-def _node() -> Iterator[None]:
-    with fresh_network():
-        yield
-
-
-@pytest.fixture(params=[(backend, family) for backend in BACKENDS for family in FAMILIES], ids="-".join)
-def firewall(request: pytest.FixtureRequest) -> Firewall:
-    return Firewall(*request.param)
 
 
 def test_a_boot_brings_the_state_back(firewall: Firewall, tmp_path: Path) -> None:

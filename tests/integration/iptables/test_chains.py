@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 
@@ -21,12 +21,13 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
     chains,
     converge,
     finish_module,
-    fresh_network,
     idle_tables,
     module,
     start_module,
     without_empty_tables,
 )
+
+pytestmark = pytest.mark.usefixtures("fresh_node")
 
 # As Docker, kube-proxy and firewalld (by its iptables backend) leave them, with packets counted already.
 FOREIGN = """\
@@ -130,12 +131,6 @@ STATES: list[dict[str, Any]] = [
     },
 ]
 HOSTS: dict[str, Any] = {"filter": {"jumps": {"DOCKER-USER": []}}}
-
-
-@pytest.fixture(autouse=True)
-def _node() -> Iterator[None]:
-    with fresh_network():
-        yield
 
 
 @pytest.fixture(params=BACKENDS)

@@ -8,12 +8,10 @@ What is declared is known by another way: written rule by rule with plain `iptab
 
 from __future__ import annotations
 
-import os
 import shlex
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
@@ -24,6 +22,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
     module,
     without_empty_tables,
 )
+from ansible_collections.homelab.loadbalancer.tests.integration.random_examples import try_examples
 
 EXAMPLES = 25
 HOOKS = {
@@ -233,16 +232,6 @@ def take_step(model: Model, step: dict[str, Any]) -> None:
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_any_sequence_of_states(backend: str, family: str) -> None:
-    @seed(int(os.environ.get("HYPOTHESIS_SEED", "1")))
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],  # a smaller example would take minutes to find
-        print_blob=True,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.lists(steps(family), min_size=1, max_size=5))
     def sequence(states: list[dict[str, Any]]) -> None:
         with fresh_network():
             model = Model(Firewall(backend, family))
@@ -251,4 +240,4 @@ def test_any_sequence_of_states(backend: str, family: str) -> None:
                 take_step(model, step)
             take_step(model, {"edits": [], "tables": {}, "absent": True, "diff": True})
 
-    sequence()
+    try_examples(EXAMPLES, st.lists(steps(family), min_size=1, max_size=5), sequence)

@@ -5,19 +5,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
     BACKENDS,
-    FAMILIES,
     Firewall,
     chains,
     converge,
-    fresh_network,
 )
+
+pytestmark = pytest.mark.usefixtures("fresh_node")
 
 THEIRS = """\
 *filter
@@ -30,17 +30,6 @@ THEIRS = """\
 [9:540] -A FORWARD -m comment --comment "-j LB-X" -j RETURN
 COMMIT
 """
-
-
-@pytest.fixture(autouse=True)
-def _node() -> Iterator[None]:
-    with fresh_network():
-        yield
-
-
-@pytest.fixture(params=[(backend, family) for backend in BACKENDS for family in FAMILIES], ids="-".join)
-def firewall(request: pytest.FixtureRequest) -> Firewall:
-    return Firewall(*request.param)
 
 
 # Rules as users write them, with one field of them all: -p tcp --dport and -m tcp, names for numbers, any order.

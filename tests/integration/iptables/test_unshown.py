@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 
@@ -17,10 +17,11 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect.node
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect.tools import Tools
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
     Firewall,
-    fresh_network,
     module,
     try_chains,
 )
+
+pytestmark = pytest.mark.usefixtures("fresh_node")
 
 NATIVE = """
 add table %(family)s filter
@@ -32,12 +33,6 @@ OURS: dict[str, Any] = {
 }
 NAT: dict[str, Any] = {"nat": {"chains": {"LB-X": ["-j RETURN"]}}}
 SERVICE = {"name": "web", "address": "192.168.10.100", "port": 80, "endpoints": [{"address": "192.168.20.20"}]}
-
-
-@pytest.fixture(autouse=True)
-def _node() -> Iterator[None]:
-    with fresh_network():
-        yield
 
 
 def nft(text: str) -> None:

@@ -17,7 +17,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.comma
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns import apply as netns_apply
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.node import processes
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
-from ansible_collections.homelab.loadbalancer.tests.integration.netns.netns_labs import Lab, fresh_lab
+from ansible_collections.homelab.loadbalancer.tests.integration.netns.labs import Lab, fresh_lab
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
-from ansible_collections.homelab.loadbalancer.tests.integration.netns.netns_labs import POD, POD6, Lab, fresh_lab
+from ansible_collections.homelab.loadbalancer.tests.integration.netns.labs import POD, POD6, Lab, fresh_lab
 
 
 @pytest.fixture

@@ -14,20 +14,15 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.comma
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
     BACKENDS,
     Firewall,
-    fresh_network,
     module,
     try_chains,
 )
 from ansible_collections.homelab.loadbalancer.tests.integration.sets import ipset
 
+pytestmark = pytest.mark.usefixtures("fresh_node")
+
 HOSTILE = "\x1b[2J\x07"
 SHOWN = r"\x1b[2J\x07"
-
-
-@pytest.fixture(autouse=True)
-def _node() -> Iterator[None]:
-    with fresh_network():
-        yield
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -27,7 +27,7 @@ from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import 
     thing,
     workload,
 )
-from ansible_collections.homelab.loadbalancer.tests.unit.external_access.external_access_reports import (
+from ansible_collections.homelab.loadbalancer.tests.unit.external_access.reports import (
     SILENT,
     URL,
     answer,

@@ -19,7 +19,7 @@ from ansible_collections.homelab.loadbalancer.tests.unit.cluster_objects import 
     route,
     service,
 )
-from ansible_collections.homelab.loadbalancer.tests.unit.external_access.external_access_reports import (
+from ansible_collections.homelab.loadbalancer.tests.unit.external_access.reports import (
     SILENT,
     URL,
     answer,

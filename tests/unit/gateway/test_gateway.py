@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.plan import queries
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Outcome, Plan, Remove, Until
-from ansible_collections.homelab.loadbalancer.tests.unit.gateway.gateway_plans import (
+from ansible_collections.homelab.loadbalancer.tests.unit.gateway.plans import (
     TRAEFIK,
     applied,
     given,

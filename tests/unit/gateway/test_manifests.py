@@ -18,7 +18,7 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.mani
     manifests_of,
     read_manifests,
 )
-from ansible_collections.homelab.loadbalancer.tests.unit.gateway.gateway_plans import given
+from ansible_collections.homelab.loadbalancer.tests.unit.gateway.plans import given
 
 LABELS = {"app.kubernetes.io/managed-by": "homelab.loadbalancer", "app.kubernetes.io/part-of": "gateway"}
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}, "status": {}}

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._gateway.tls import files_of
-from ansible_collections.homelab.loadbalancer.tests.unit.gateway.gateway_plans import applied, parsed, planned
+from ansible_collections.homelab.loadbalancer.tests.unit.gateway.plans import applied, parsed, planned
 
 WHERE = r"gateway_gateways\[0\]\.listeners\[0\]\.tls\."
 

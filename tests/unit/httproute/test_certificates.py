@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute import plan as planner
 from ansible_collections.homelab.loadbalancer.tests.unit.gateway.certificates import certificate
-from ansible_collections.homelab.loadbalancer.tests.unit.httproute.httproute_objects import (
+from ansible_collections.homelab.loadbalancer.tests.unit.httproute.objects import (
     HTTP,
     HTTPS,
     answers,

@@ -14,7 +14,7 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute im
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute import plan as planner
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import parse_routes
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Outcome, Plan, Remove, Until
-from ansible_collections.homelab.loadbalancer.tests.unit.httproute.httproute_objects import (
+from ansible_collections.homelab.loadbalancer.tests.unit.httproute.objects import (
     HTTP,
     HTTPS,
     OURS,

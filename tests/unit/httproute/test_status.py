@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute import cluster as clusters
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.input import parse_routes
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._httproute.status import pending
-from ansible_collections.homelab.loadbalancer.tests.unit.httproute.httproute_objects import (
+from ansible_collections.homelab.loadbalancer.tests.unit.httproute.objects import (
     WORKS,
     answers,
     cluster,

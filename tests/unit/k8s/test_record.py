@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._common.record import read_record, write_record
-from ansible_collections.homelab.loadbalancer.tests.unit.gateway.gateway_plans import TRAEFIK, planned, removed
+from ansible_collections.homelab.loadbalancer.tests.unit.gateway.plans import TRAEFIK, planned, removed
 
 WHERE = "ConfigMap edge/homelab-loadbalancer-gateway"
 OBJECTS: list[dict[str, Any]] = [

@@ -16,7 +16,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.error
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.effects import Effects, effects
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.input import objects
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool.ranges import Range, parse_range
-from ansible_collections.homelab.loadbalancer.tests.unit.metallb.metallb_objects import (
+from ansible_collections.homelab.loadbalancer.tests.unit.metallb.objects import (
     NAMESPACE,
     PEER,
     PREFIX,

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model import Apply, Remove
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool import plan as planner
-from ansible_collections.homelab.loadbalancer.tests.unit.metallb.metallb_objects import (
+from ansible_collections.homelab.loadbalancer.tests.unit.metallb.objects import (
     NAMESPACE,
     PEER,
     PREFIX,

@@ -32,7 +32,7 @@ def imported(path: Path) -> Iterator[tuple[str, ...]]:
             above = here[: len(here) - node.level + 1]
             named = (*above, *(node.module or "").split(".")) if node.module else above
             # `from ..PACKAGE import MODULE` names a folder, and the modules are what is taken from it.
-            modules = [(*named, name.name) for name in node.names] if (PLUGINS.joinpath(*named)).is_dir() else [named]
+            modules = [(*named, name.name) for name in node.names] if PLUGINS.joinpath(*named).is_dir() else [named]
             yield from modules
 
 
@@ -54,9 +54,12 @@ def graph() -> dict[str, set[str]]:
 
 
 def table() -> str:
-    """The graph in Markdown."""
-    lines = ["| package | imports |", "|---|---|"]
+    """The graph of the shared packages in Markdown."""
+    lines = ["| package | imports of %s | imports of %s |" % SHARED, "|---|---|---|"]
     for name, used in sorted(graph().items()):
-        if used:
-            lines.append("| `%s` | %s |" % (name, " ".join("`%s`" % other for other in sorted(used))))
+        if "/" in name:
+            cells = [
+                " ".join("`%s`" % other.split("/")[1] for other in sorted(used) if folder in other) for folder in SHARED
+            ]
+            lines.append("| `%s` | %s |" % (name, " | ".join(cells)))
     return "".join(line + "\n" for line in lines)

@@ -39,7 +39,7 @@ def evaluated_types(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PLUGINS)))
 def test_no_new_type_is_evaluated(path: Path) -> None:
     assert evaluated_types(path.read_text()) == []
 

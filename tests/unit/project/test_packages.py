@@ -16,6 +16,7 @@ from ansible_collections.homelab.loadbalancer.tests.unit.project.package_graph i
     package,
     parts_of,
 )
+from ansible_collections.homelab.loadbalancer.tools import readme
 
 
 def test_packages_have_no_circle() -> None:
@@ -30,9 +31,13 @@ def test_managed_nodes_get_nothing_of_the_control_node() -> None:
         assert {parts[0] for parts in imported(path)} <= {"module_utils"}, path
 
 
-def test_modules_actions_and_filters_are_imported_by_their_own_kind_alone() -> None:
+def test_no_package_imports_modules_actions_or_filters_of_another() -> None:
     for name, used in graph().items():
-        assert used <= {other for other in used if other.split("/")[0] in SHARED}, name
+        assert {other.split("/")[0] for other in used} <= set(SHARED), name
+
+
+def test_contributing_shows_the_packages() -> None:
+    assert readme.with_packages() == readme.CONTRIBUTING.read_text(), "run .venv/bin/python tools/readme.py"
 
 
 def test_every_shared_module_is_in_a_package() -> None:
