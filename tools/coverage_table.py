@@ -47,8 +47,9 @@ def files(measured: Sequence[Path]) -> list[File]:
         run.get_data().touch_files([str(path) for path in paths])
         found = []
         for path in paths:
-            _, statements, _, missed, _ = run.analysis2(str(path))
-            found.append(File(str(path.relative_to(ROOT)), len(statements), len(statements) - len(missed)))
+            analysis = run.analysis2(str(path))
+            statements, missed = len(analysis[1]), len(analysis[3])
+            found.append(File(str(path.relative_to(ROOT)), statements, statements - missed))
         return found
 
 

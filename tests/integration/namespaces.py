@@ -87,7 +87,7 @@ def module_argv(name: str) -> list[str]:
 
 
 def start_module(
-    name: str, /, check_mode: bool = False, diff: bool = True, inside: Sequence[str] = (), **options: Any
+    module_name: str, check_mode: bool = False, diff: bool = True, inside: Sequence[str] = (), **options: Any
 ) -> subprocess.Popen[str]:
     """Start a module as Ansible does, as a process of its own.
 
@@ -95,7 +95,7 @@ def start_module(
     """
     arguments = {**options, "_ansible_check_mode": check_mode, "_ansible_diff": diff}
     process = subprocess.Popen(
-        [*inside, *module_argv(name)],
+        [*inside, *module_argv(module_name)],
         env={**os.environ, **COLLECTIONS},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
