@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the parts of `make check` or `make test` and count their tests.
 
-    tools/run_tests.py check              lint, types and unit tests, side by side
+    tools/run_tests.py check              lint, types and unit tests
     tools/run_tests.py test               everything
     tools/run_tests.py NAME...            only the named parts
 
@@ -13,7 +13,6 @@ exit code is 1 when anything failed. With CI=true in the environment a skipped t
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -21,10 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import IO, Iterable, Iterator, NamedTuple
+from typing import IO, NamedTuple
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,17 +40,13 @@ class Part(NamedTuple):
     needs -- a program without which the part is skipped
     root -- must run as root; by sudo for everybody else
     limit -- seconds after which it is ended and counts as failed
-    beside -- it runs in a second row, beside the parts that are not so
-    movable -- the second row takes it, as the last one of the first, when it has nothing else to do
     """
 
     name: str
     argv: tuple[str, ...]
     needs: str = ""
     root: bool = False
-    limit: float = 300
-    beside: bool = False
-    movable: bool = False
+    limit: float = 600
 
 
 # What has run so far: seconds and name.
@@ -77,9 +71,9 @@ class Counts(NamedTuple):
 
 
 CHECK = (
-    Part("ansible-lint", ("ansible-lint", "--nocolor", "--format=pep8"), limit=600),
+    Part("ansible-lint", ("ansible-lint", "--nocolor", "--format=pep8")),
     Part("mypy", ("mypy",)),
-    Part("unit", ("pytest", "tests/unit"), limit=600),
+    Part("unit", ("pytest", "tests/unit")),
     Part("ruff", ("ruff", "check")),
     Part("format", ("ruff", "format", "--check")),
     Part("vermin", ("vermin", "--target=3.8-", "--no-tips", "--violations", *NODE_CODE)),
@@ -88,37 +82,21 @@ CHECK = (
     Part("changelog", ("antsibull-changelog", "lint")),
     Part("reference", ("tools/reference", "--check")),
 )
+# The longest first: the parts that are left at the end are short, so that no processor waits long for the last one.
 SLOW = (
-    Part("sanity", ("tools/sanity",), limit=600),
-    Part("api", ("pytest", "-v", "tests/api"), needs="go", root=True, limit=2400),
-    Part("integration", ("pytest", "-v", "tests/integration"), root=True, limit=1800),
+    # The whole chain, from nothing to a page by its name. It builds Kubernetes first where that is not cached.
+    Part("cluster", ("pytest", "-v", "tests/cluster"), needs="go", root=True, limit=4800),
+    Part("integration", ("pytest", "-v", "tests/integration"), root=True, limit=2400),
     Part("nodes", ("pytest", "-v", "tests/nodes"), needs="linux.uml", root=True, limit=3600),
+    Part("kernel", ("tools/kernel", "pytest", "-v", "tests/kernel"), needs="linux.uml", root=True, limit=2400),
+    Part("api", ("pytest", "-v", "tests/api"), needs="go", root=True, limit=2400),
+    Part("sanity", ("tools/sanity",), limit=900),
     *(
         Part("molecule-" + name, ("tools/molecule", "test", "-s", name), needs="podman", root=True, limit=900)
         for name in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
     ),
     Part("demo", ("tools/demo-test",), root=True),
     Part("demo-ja", ("tools/demo-test", "ja"), root=True),
-    Part(
-        "kernel",
-        ("tools/kernel", "pytest", "-v", "tests/kernel"),
-        needs="linux.uml",
-        root=True,
-        limit=2400,
-        movable=True,
-    ),
-    # The whole chain, from nothing to a page by its name. It builds Kubernetes first where that is not cached.
-    Part(
-        "cluster-site", ("pytest", "-v", "tests/cluster/test_site.py"), needs="go", root=True, limit=3600, beside=True
-    ),
-    Part(
-        "cluster-roles",
-        ("pytest", "-v", "tests/cluster", "--ignore=tests/cluster/test_site.py"),
-        needs="go",
-        root=True,
-        limit=4200,
-        beside=True,
-    ),
 )
 
 
@@ -184,8 +162,8 @@ def run(part: Part, output: IO[str] | None = None) -> Counts:
 
 
 def running(results: Path) -> str:
-    """Which test of a part runs, for a message."""
-    names = [path.read_text(encoding="utf-8") for path in results.glob(RUNNING)]
+    """Name the test of a part that runs now, for a message."""
+    names = [path.read_text(encoding="utf-8").strip() for path in results.glob(RUNNING)]
     return "; it was in %s" % names[0] if names else ""
 
 
@@ -208,6 +186,7 @@ def report(part: Part, counts: Counts, seconds: float) -> None:
 
 def run_quietly(part: Part) -> tuple[Part, Counts, float, str]:
     """Run a part with its output kept until it has ended."""
+    print("==> %s: %s" % (part.name, " ".join(part.argv)), flush=True)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         start = time.monotonic()
         counts = run(part, output)
@@ -215,63 +194,33 @@ def run_quietly(part: Part) -> tuple[Part, Counts, float, str]:
         return part, counts, time.monotonic() - start, output.read()
 
 
-def run_side_by_side(parts: list[Part]) -> dict[str, Counts]:
-    """Run parts at once, one a processor; each one's output is printed whole when it ends."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return tell(pool.map(run_quietly, parts))
+def run_alone(part: Part) -> dict[str, Counts]:
+    """Run one part, live."""
+    start = time.monotonic()
+    counts = run(part)
+    report(part, counts, time.monotonic() - start)
+    return {part.name: counts}
 
 
-def tell(ended: Iterable[tuple[Part, Counts, float, str]]) -> dict[str, Counts]:
-    """Print the output of parts as they end."""
+def run_at_once(parts: list[Part]) -> dict[str, Counts]:
+    """Run parts side by side, and print the output of each one whole when it ends.
+
+    One more than there are processors: each part waits for timers and the network now and then.
+    """
     done = {}
-    for part, counts, seconds, text in ended:
-        # A linter that is content has nothing to tell.
-        if counts.failed or counts.skipped or part not in CHECK or part.name == "unit":
-            print(text.rstrip(), flush=True)
-        report(part, counts, seconds)
-        done[part.name] = counts
+    pool = ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1)
+    try:
+        for ended in as_completed([pool.submit(run_quietly, part) for part in parts]):
+            part, counts, seconds, text = ended.result()
+            # A linter that is content has nothing to tell.
+            if counts.failed or counts.skipped or part not in CHECK or part.name == "unit":
+                print(text.rstrip(), flush=True)
+            report(part, counts, seconds)
+            done[part.name] = counts
+    finally:
+        # An interrupt reaches the parts that run; the others do not start.
+        pool.shutdown(cancel_futures=True)
     return done
-
-
-def taken(parts: deque[Part]) -> Iterator[Part]:
-    """Those of a row in their order, each taken off when its turn comes: another row may take some off its end."""
-    with contextlib.suppress(IndexError):
-        while True:
-            yield parts.popleft()
-
-
-def second_row(own: list[Part], others: deque[Part]) -> Iterator[Part]:
-    """Its own parts, and then those that it may take off the end of the first row."""
-    yield from own
-    # The first row may take the last one at this very moment.
-    with contextlib.suppress(IndexError):
-        while others[-1].movable:
-            yield others.pop()
-
-
-def run_in_turn(parts: Iterable[Part]) -> dict[str, Counts]:
-    """Run parts one after the other, live."""
-    done = {}
-    for part in parts:
-        print("==> %s: %s" % (part.name, " ".join(part.argv)), flush=True)
-        start = time.monotonic()
-        done[part.name] = run(part)
-        report(part, done[part.name], time.monotonic() - start)
-    return done
-
-
-def run_slow(parts: list[Part]) -> dict[str, Counts]:
-    """Run parts in turn, live, and those of the second row in turn beside them."""
-    beside = [part for part in parts if part.beside]
-    others = deque(part for part in parts if not part.beside)
-    if not others or (os.cpu_count() or 1) < 2:
-        return run_in_turn(parts)
-    for part in beside:
-        print("==> %s, beside the others: %s" % (part.name, " ".join(part.argv)), flush=True)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        second = pool.submit(lambda: tell(map(run_quietly, second_row(beside, others))))
-        done = run_in_turn(taken(others))
-        return {**done, **second.result()}
 
 
 def print_times() -> None:
@@ -288,7 +237,7 @@ def main(names: list[str]) -> int:
     tiers = {
         "check": {part.name for part in CHECK},
         "test": known,
-        **{tier: {name for name in known if name.startswith(tier + "-")} for tier in ("molecule", "cluster")},
+        "molecule": {name for name in known if name.startswith("molecule-")},
     }
     wanted: set[str] = set()
     for name in names:
@@ -298,8 +247,8 @@ def main(names: list[str]) -> int:
         return 2
     # Programs that are started in the background inherit that they ignore an interrupt, by which a part is ended.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    done = run_side_by_side([part for part in CHECK if part.name in wanted])
-    done |= run_slow([part for part in SLOW if part.name in wanted])
+    parts = [part for part in CHECK + SLOW if part.name in wanted]
+    done = run_at_once(parts) if len(parts) > 1 else run_alone(parts[0])
     total = sum(done.values(), Counts())
     for name, counts in done.items():
         if counts.failed or counts.skipped:
