@@ -18,7 +18,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".collections"))
 
-from ansible_collections.homelab.loadbalancer.tests.unit.project import package_graph  # noqa: E402
+from ansible_collections.homelab.loadbalancer.tests.unit.project import package_graph, shipped  # noqa: E402
 
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
@@ -30,12 +30,17 @@ def rows() -> Iterator[tuple[str, str, str]]:
     """Kind, name and short description of each role, module and plugin."""
     for specs in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
         main = yaml.safe_load(specs.read_text())["argument_specs"]["main"]
-        yield "role", specs.parent.parent.name, main["short_description"]
+        yield "role", specs.parent.parent.name, main["short_description"] + where(specs)
     for kind, folder in (("module", "modules"), ("filter", "filter"), ("connection", "connection")):
         for path in sorted((ROOT / "plugins" / folder).glob("*.py")):
             found = _DOCUMENTATION.search(path.read_text())
             if found:
-                yield kind, path.stem, yaml.safe_load(found.group(1))["short_description"]
+                yield kind, path.stem, yaml.safe_load(found.group(1))["short_description"] + where(path)
+
+
+def where(path: Path) -> str:
+    """What to say of a file that the installed collection has not."""
+    return "" if shipped.is_shipped(str(path.relative_to(ROOT))) else " (only in the repository)"
 
 
 def table() -> str:
