@@ -19,6 +19,13 @@ REMOVES_RULES = re.compile(
 )
 
 
+# What only exists once it was built, and names that stand for others.
+MADE = {"docs/reference", "tests/output"}
+FOLDERS = "docs|inventories|molecule|playbooks|plugins|roles|tests|tools"
+NAMED_FILE = re.compile(rf"(?<![\w/.~-])((?:{FOLDERS})/[\w./-]*[\w/])")
+TARGET = re.compile(r"(?m)(?:^|`)make ([a-z][a-z-]*)")
+
+
 def commands(page: str) -> str:
     """The blocks of commands of a page."""
     return "\n".join(re.findall(r"^```\w*\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
@@ -34,3 +41,12 @@ def test_no_message_advises_a_reload_without_saying_what_it_removes(path: Path) 
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "--reload`" in node.value:
             assert "removes all rules of iptables" in node.value
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_make_targets_of_a_guide_exist(path: Path) -> None:
+    page = path.read_text()
+    named = {name for name in NAMED_FILE.findall(page) if name not in MADE and not re.search("[A-Z]{3}", name)}
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+    targets = re.findall(r"(?m)^([a-z -]+):", (ROOT / "Makefile").read_text())
+    assert sorted(set(TARGET.findall(page)) - set(" ".join(targets).split())) == []
