@@ -111,14 +111,14 @@ firewalld:
 
 from ..module_utils._common.command import CommandError
 from ..module_utils._common.errors import InputError
-from ..module_utils._common.module import Module
+from ..module_utils._common.module import NodeModule
 from ..module_utils._firewalld.node import converge
 from ..module_utils._firewalld.plan import KINDS
 
 
 def main() -> None:
     values = {kind: {"type": "list", "elements": "str", "default": []} for kind in KINDS}
-    module = Module(
+    module = NodeModule(
         argument_spec={
             "zones": {
                 "type": "list",
@@ -129,7 +129,6 @@ def main() -> None:
             "prefix": {"type": "str", "default": ""},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
-        supports_check_mode=True,
     )
     try:
         result = converge(

@@ -130,7 +130,7 @@ boot:
 
 from ..module_utils._common.command import CommandError
 from ..module_utils._common.errors import InputError, NodeError, NotInstalledError
-from ..module_utils._common.module import Module
+from ..module_utils._common.module import NodeModule
 from ..module_utils._ipset.input import parse_prefix, parse_sets
 from ..module_utils._ipset.run import converge
 
@@ -143,7 +143,7 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    module = Module(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = NodeModule(argument_spec=ARGUMENTS)
     options = module.params
     try:
         wanted = parse_sets(options["sets"], options["state"] == "present")

@@ -140,7 +140,7 @@ boot:
 
 from typing import Any
 
-from ..module_utils._common.module import Module
+from ..module_utils._common.module import NodeModule
 from ..module_utils._iptables.input import parse_prefix, parse_tables
 from ..module_utils._iptables.node import find_iptables
 from ..module_utils._iptables.rules import Wanted, WantedTable
@@ -170,7 +170,7 @@ def _without(wanted: Wanted) -> Wanted:
 
 
 def main() -> None:
-    run_module(Module(argument_spec=ARGUMENTS, supports_check_mode=True), declare)
+    run_module(NodeModule(argument_spec=ARGUMENTS), declare)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ boot:
 
 from typing import Any
 
-from ..module_utils._common.module import Module
+from ..module_utils._common.module import NodeModule
 from ..module_utils._iptables.input import parse_options
 from ..module_utils._iptables.layout import LAYOUTS, layout
 from ..module_utils._iptables.node import find_iptables
@@ -160,7 +160,7 @@ def declare(options: dict[str, Any]) -> list[Declaration]:
 
 
 def main() -> None:
-    run_module(Module(argument_spec=ARGUMENTS, supports_check_mode=True), declare)
+    run_module(NodeModule(argument_spec=ARGUMENTS), declare)
 
 
 if __name__ == "__main__":

@@ -185,14 +185,14 @@ addresses:
 
 from ..module_utils._common.command import CommandError
 from ..module_utils._common.errors import InputError
-from ..module_utils._common.module import Module
+from ..module_utils._common.module import NodeModule
 from ..module_utils._ipvs.kernel import NoIpvsError
 from ..module_utils._ipvs.plan import ChangeError
 from ..module_utils._ipvs.run import converge
 
 
 def main() -> None:
-    module = Module(
+    module = NodeModule(
         argument_spec={
             "virtual_servers": {"type": "list", "elements": "dict", "default": []},
             "virtual_servers_file": {"type": "path"},
@@ -203,7 +203,6 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "save_to": {"type": "path"},
         },
-        supports_check_mode=True,
     )
     try:
         result = converge(module.params, module.check_mode, module._diff)

@@ -143,7 +143,7 @@ from typing import Any
 
 from ..module_utils._common.command import CommandError
 from ..module_utils._common.errors import InputError, NodeError, named
-from ..module_utils._common.module import Module
+from ..module_utils._common.module import NodeModule
 from ..module_utils._iptables.input import parse_options
 from ..module_utils._iptables.layout import Options
 from ..module_utils._iptables.run import COMMON_ARGUMENTS, with_forgotten
@@ -179,7 +179,7 @@ def parse(params: dict[str, Any]) -> tuple[list[Service], dict[str, Options], Se
 
 
 def main() -> None:
-    module = Module(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = NodeModule(argument_spec=ARGUMENTS)
     params, diff = module.params, module._diff
     missing = missing_packages()
     try:

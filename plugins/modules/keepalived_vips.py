@@ -204,7 +204,7 @@ vips:
 
 from ..module_utils._common.command import CommandError
 from ..module_utils._common.errors import InputError
-from ..module_utils._common.module import Module
+from ..module_utils._common.module import NodeModule
 from ..module_utils._ipvs.kernel import NoIpvsError
 from ..module_utils._keepalived.node import converge
 from ..module_utils._keepalived.plan import SCHEDULERS, parse
@@ -220,7 +220,7 @@ HEALTH_CHECK = {
 
 
 def main() -> None:
-    module = Module(
+    module = NodeModule(
         argument_spec={
             "interface": {"type": "str"},
             "services": {"type": "list", "elements": "dict", "default": []},
@@ -239,7 +239,6 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ["interface"])],
-        supports_check_mode=True,
     )
     options = module.params
     try:

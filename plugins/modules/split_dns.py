@@ -110,7 +110,7 @@ answer:
 
 from ..module_utils._common.command import CommandError
 from ..module_utils._common.errors import InputError
-from ..module_utils._common.module import Module
+from ..module_utils._common.module import NodeModule
 from ..module_utils._split_dns import node as split_dns_node
 from ..module_utils._split_dns import plan as split_dns
 
@@ -118,7 +118,7 @@ SERVER = {"address": {"type": "str", "required": True}, "port": {"type": "int", 
 
 
 def main() -> None:
-    module = Module(
+    module = NodeModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "zone": {"type": "str", "required": True},
@@ -127,7 +127,6 @@ def main() -> None:
             "verify_name": {"type": "str", "default": ""},
             "prefix": {"type": "str", "default": ""},
         },
-        supports_check_mode=True,
     )
     options, answer = module.params, []
     try:

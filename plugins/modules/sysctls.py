@@ -66,18 +66,17 @@ before:
 
 from ..module_utils._common import files
 from ..module_utils._common.errors import InputError, named
-from ..module_utils._common.module import Module
+from ..module_utils._common.module import NodeModule
 from ..module_utils._sysctls import node as sysctls
 
 
 def main() -> None:
-    module = Module(
+    module = NodeModule(
         argument_spec={
             "values": {"type": "dict", "required": True},
             "save_to": {"type": "path"},
             "variables": {"type": "dict", "default": {}},
         },
-        supports_check_mode=True,
     )
     want = {str(name): sysctls.normal(value) for name, value in module.params["values"].items()}
     path = module.params["save_to"]

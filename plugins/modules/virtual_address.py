@@ -185,14 +185,14 @@ batch:
 
 from ..module_utils._common.command import CommandError
 from ..module_utils._common.errors import InputError, named
-from ..module_utils._common.module import Module
+from ..module_utils._common.module import NodeModule
 from ..module_utils._virtual_address.input import parse_addresses, parse_metric
 from ..module_utils._virtual_address.node import ApplyError, converge
 from ..module_utils._virtual_address.plan import Want
 
 
 def main() -> None:
-    module = Module(
+    module = NodeModule(
         argument_spec={
             "interface": {"type": "str", "required": True},
             "addresses": {"type": "list", "elements": "str", "default": []},
@@ -205,7 +205,6 @@ def main() -> None:
             "announce": {"type": "bool", "default": True},
             "variables": {"type": "dict", "default": {}},
         },
-        supports_check_mode=True,
     )
     options = module.params
     try:

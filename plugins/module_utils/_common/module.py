@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .errors import NodeError
+from .lock import locked
 from .printable import printable, printable_diff
 
 
@@ -31,3 +35,32 @@ class Module(AnsibleModule):  # type: ignore[misc] # ansible-core carries no typ
 
     def warn(self, warning: str, **more: Any) -> None:
         super().warn(printable(warning), **more)
+
+
+class NodeModule(Module):
+    """A module that changes the node. It holds the node's lock until it reports.
+
+    Two modules that ran at once would each plan from what the other is about to change. In check mode a module shares
+    the lock with others that only read.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(supports_check_mode=True, **options)
+        self._lock = contextlib.ExitStack()
+        # Only root changes the node. The module itself tells another user what it lacks.
+        if os.geteuid() != 0:
+            return
+        try:
+            self._lock.enter_context(locked(shared=self.check_mode))
+        except NodeError as error:
+            self.fail_json(msg=str(error))
+        except OSError as error:
+            self.fail_json(msg="the lock of this node cannot be taken: %s" % error)
+
+    def exit_json(self, **result: Any) -> NoReturn:
+        self._lock.close()
+        super().exit_json(**result)
+
+    def fail_json(self, msg: str, **result: Any) -> NoReturn:
+        self._lock.close()
+        super().fail_json(msg, **result)

@@ -192,6 +192,27 @@ def test_what_somebody_else_does_to_ours_is_mended(
     assert not [name for name in firewall.chains() if "LB-" in name and "NEW" not in name]
 
 
+def test_of_two_that_run_at_once_one_has_the_last_word(firewall: Firewall) -> None:
+    """Each declares another chain and jump in several tables: the end is all of the one and nothing of the other."""
+    wanted = {
+        name: {
+            table: {"chains": {name: ["-j ACCEPT"]}, "jumps": {"OUTPUT": [{"rule": "-j " + name}]}}
+            for table in ("raw", "mangle", "nat", "filter")
+        }
+        for name in ("LB-ONE", "LB-TWO")
+    }
+    for dummy in range(8):
+        both = [
+            start_module("iptables_chains", backend=firewall.backend, prefix="LB-", tables=tables)
+            for tables in wanted.values()
+        ]
+        assert [finish_module(process).get("msg", "") for process in both] == ["", ""]
+        found = {place.split()[1] for place in firewall.chains() if "LB-" in place}
+        assert found in ({"LB-ONE"}, {"LB-TWO"})
+        (last,) = found
+        assert not try_chains(firewall, tables=wanted[last])["changed"]
+
+
 def test_the_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the legacy backend takes it. A lock file of the test's own: nobody else waits for it."""
     lock = tmp_path / "lock"

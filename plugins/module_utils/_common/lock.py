@@ -1,0 +1,64 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One writer at a time: a lock for each network namespace, by flock(2).
+
+A node is a network namespace, and several of them may share the files of one machine. The kernel frees the lock when
+the process that holds it ends, in whatever way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from typing import Iterator
+
+from .errors import NodeError
+
+FOLDER = "/run/homelab-loadbalancer"
+LIMIT = 60.0  # seconds to wait for the one that holds it
+PAUSE = 0.05  # seconds between two attempts
+
+
+@contextlib.contextmanager
+def locked(shared: bool = False, limit: float = LIMIT) -> Iterator[None]:
+    """Hold the lock of this node.
+
+    shared -- for one who only reads: many may read at once, and none while another writes
+
+    Raises NodeError with the process that holds the lock when it is not free within `limit` seconds.
+    """
+    os.makedirs(FOLDER, mode=0o700, exist_ok=True)
+    path = os.path.join(FOLDER, "%d.lock" % os.stat("/proc/self/ns/net").st_ino)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _take(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, limit)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, kind: int, limit: float) -> None:
+    """Wait for the lock, with a limit, which flock(2) itself does not have."""
+    end = time.monotonic() + limit
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise NodeError(
+                    "another run of this collection is at work on the node (process %s), and it did not end within "
+                    "%g s: run the play again when it has ended" % (_holder(descriptor), limit)
+                ) from None
+            time.sleep(PAUSE)
+
+
+def _holder(descriptor: int) -> str:
+    """The process that holds the lock, by proc_locks(5)."""
+    end = ":%d" % os.fstat(descriptor).st_ino
+    with open("/proc/locks", encoding="ascii") as locks:
+        words = [line.split() for line in locks]
+    return next(iter([word[4] for word in words if word[1] == "FLOCK" and word[5].endswith(end)]), "unknown")
