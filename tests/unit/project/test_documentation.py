@@ -23,6 +23,7 @@ REMOVES_RULES = re.compile(
 MADE = {"docs/reference", "tests/output"}
 FOLDERS = "docs|inventories|molecule|playbooks|plugins|roles|tests|tools"
 NAMED_FILE = re.compile(rf"(?<![\w/.~-])((?:{FOLDERS})/[\w./-]*[\w/])")
+ANCHOR = re.compile(r"\]\(([^)#:]*)#([^)]+)\)")
 TARGET = re.compile(r"(?m)(?:^|`)make ([a-z][a-z-]*)")
 
 
@@ -50,3 +51,18 @@ def test_files_and_make_targets_of_a_guide_exist(path: Path) -> None:
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
     targets = re.findall(r"(?m)^([a-z -]+):", (ROOT / "Makefile").read_text())
     assert sorted(set(TARGET.findall(page)) - set(" ".join(targets).split())) == []
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors that GitHub makes of the headings of a page."""
+    headings = re.findall(r"(?m)^#+ (.+)$", re.sub(r"(?ms)^```.*?^```", "", page))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_into_a_page_lead_to_one_of_its_headings(path: Path) -> None:
+    page = path.read_text()
+    found = {
+        (name, anchor): (path.parent / name).read_text() if name else page for name, anchor in ANCHOR.findall(page)
+    }
+    assert [link for link, text in found.items() if link[1] not in anchors(text)] == []
