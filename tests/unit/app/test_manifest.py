@@ -57,12 +57,12 @@ def test_the_service_and_the_deployment_select_the_pods() -> None:
     assert objects["Service"]["spec"]["selector"] == MANAGED
 
 
-def test_pods_of_before_work_until_new_ones_are_ready() -> None:
+def test_old_pods_serve_until_new_pods_are_ready() -> None:
     assert made()["Deployment"]["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
     assert container()["readinessProbe"] == {"tcpSocket": {"port": 8080}}
 
 
-def test_pods_serve_until_no_node_sends_them_connections() -> None:
+def test_pods_stop_after_nodes_have_removed_their_endpoints() -> None:
     def told(**options: Any) -> tuple[Any, Any]:
         pod = made(**options)["Deployment"]["spec"]["template"]["spec"]
         return container(**options).get("lifecycle"), pod.get("terminationGracePeriodSeconds")
@@ -72,7 +72,7 @@ def test_pods_serve_until_no_node_sends_them_connections() -> None:
     assert told(drain=0) == (None, None)
 
 
-def test_the_default_is_safe() -> None:
+def test_default_security_context_is_restrictive() -> None:
     pod = made()["Deployment"]["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
     assert container()["securityContext"] == {
@@ -94,7 +94,7 @@ def test_the_security_context_can_be_changed() -> None:
     assert "runAsUser" not in container()["securityContext"]  # nothing of it stays
 
 
-def test_what_is_not_declared_is_left_to_the_cluster() -> None:
+def test_undeclared_fields_are_left_to_the_cluster() -> None:
     """Server-side apply owns each field that is there, an empty one, too."""
     assert not re.search(r"\{\}|\[\]|null|''", yaml.safe_dump(made(writable_paths=[])))
     assert "externalTrafficPolicy" not in made()["Service"]["spec"]
@@ -116,7 +116,7 @@ def test_program() -> None:
     assert asked["resources"] == {"requests": {"cpu": "0.25", "memory": "64Mi"}, "limits": {"memory": "1.5Gi"}}
 
 
-def test_where_pods_run() -> None:
+def test_scheduling_options_are_translated() -> None:
     taint = {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"}
     pod = made(
         node_selector={"kubernetes.io/arch": "amd64"},
@@ -210,18 +210,18 @@ def test_load_balancer() -> None:
     assert service["spec"]["ipFamilyPolicy"] == "RequireDualStack"
 
 
-def test_options_that_are_null_are_not_there() -> None:
+def test_null_options_are_ignored() -> None:
     """Jinja's `default(omit)` within a mapping leaves nulls behind."""
     nulls = {option: None for option in OPTIONS if option != "replicas"}
     assert app_manifest("web", IMAGE_NAME, **nulls) == app_manifest("web", IMAGE_NAME)
 
 
-def test_replicas_that_are_null_are_left_to_an_autoscaler() -> None:
+def test_null_replicas_are_left_to_an_autoscaler() -> None:
     assert "replicas" not in made(replicas=None)["Deployment"]["spec"]
     assert made(replicas=0)["Deployment"]["spec"]["replicas"] == 0
 
 
-def test_the_module_and_the_role_say_the_same() -> None:
+def test_module_and_role_have_the_same_options() -> None:
     fragment = yaml.safe_load(app.ModuleDocFragment.DOCUMENTATION)["options"]
     documented = {**fragment, **yaml.safe_load(app_module.DOCUMENTATION)["options"]}
     role = yaml.safe_load((ROOT / "roles/app/meta/argument_specs.yml").read_text())

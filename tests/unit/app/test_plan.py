@@ -96,7 +96,7 @@ def test_an_application_is_found_by_its_labels() -> None:
     assert planner.queries(options(manifests=[namespace("prod")])) == []
 
 
-def test_what_is_undeclared_goes_when_the_others_work() -> None:
+def test_undeclared_objects_removed_after_the_rollout() -> None:
     old = app_manifest("web", IMAGE, config={"a": "b"})
     plan = planned(looked_up(*old), **APP, ports=[], wait_for_address=True, force_conflicts=True, timeout=7)
     assert [type(step) for step in plan.steps] == [Apply, Rollout, Remove]
@@ -112,7 +112,7 @@ def test_what_is_undeclared_goes_when_the_others_work() -> None:
     assert [type(step) for step in planned(**APP, wait=False).steps] == [Apply]
 
 
-def test_what_is_undeclared_may_stay_for_a_later_task() -> None:
+def test_undeclared_objects_kept_with_remove_undeclared_false() -> None:
     old = app_manifest("web", IMAGE, config={"a": "b"})
     plan = planned(looked_up(*old), **APP, ports=[], remove_undeclared=False)
     assert removed(plan) == []
@@ -124,7 +124,7 @@ def test_what_is_undeclared_may_stay_for_a_later_task() -> None:
     assert kinds(removed(planned(looked_up(*old), name="web", state="absent", remove_undeclared=False))) == kinds(old)
 
 
-def test_an_application_that_is_to_go_needs_no_image_and_no_right_options() -> None:
+def test_removal_ignores_image_and_invalid_options() -> None:
     assert planned(name="web", state="absent", ports="none").steps == []
     with pytest.raises(InputError, match="app_image None is not an image"):
         planned(name="web")
@@ -183,7 +183,7 @@ def test_replicas_are_left_to_an_autoscaler(declared: int | None, managers: list
     assert deployment["spec"].get("replicas") == replicas
 
 
-def test_undeclared_applications_of_a_site_go() -> None:
+def test_undeclared_applications_of_a_site_are_removed() -> None:
     old = site_plan([{**APP, "namespace": "prod", "config": {"a": "b"}}])["objects"]
     new = site_plan([APP])["objects"]
     plan = site([APP], looked_up(*old, *new))
@@ -192,7 +192,7 @@ def test_undeclared_applications_of_a_site_go() -> None:
     assert named(removed(plan)) == [(kind, "prod", "web") for kind in ("ConfigMap", "Deployment", "Service")]
 
 
-def test_a_namespace_of_others_is_left_alone() -> None:
+def test_foreign_namespace_is_not_changed() -> None:
     apps = [{**APP, "namespace": "prod"}, {**APP, "namespace": "staging"}]
     wanted = site_plan(apps)["objects"]
     there = looked_up(namespace("prod"), namespace("staging", **OURS), namespace("gone", **OURS), *wanted[2:])
@@ -205,7 +205,7 @@ def test_a_namespace_of_others_is_left_alone() -> None:
     assert ("Namespace", "", "prod") in named(applied(planned(manifests=wanted)))
 
 
-def test_an_object_without_a_namespace_is_not_taken_for_another() -> None:
+def test_objects_of_different_namespaces_are_told_apart() -> None:
     (deployment,) = (one for one in site_plan([APP])["objects"] if one["kind"] == "Deployment")
     bare = {**deployment, "metadata": {"name": "web"}}
     assert removed(planned(looked_up(deployment), manifests=[bare], part_of="site")) == []
@@ -216,7 +216,7 @@ def content(kind: str, name: str, **metadata: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "prod", **metadata}}
 
 
-def test_a_namespace_with_objects_of_others_stays() -> None:
+def test_namespace_with_foreign_objects_is_kept() -> None:
     wanted = site_plan([{**APP, "namespace": "prod"}])["objects"]
     there = looked_up(namespace("prod", **OURS), *wanted[1:])
     assert site([], there, state="absent").look == [{"kind": "*", "namespace": "prod"}]

@@ -186,6 +186,6 @@ JUNK = st.recursive(
 
 
 @given(st.sampled_from(["name", "image", *OPTIONS]), JUNK)
-def test_whatever_is_declared_is_taken_or_refused_by_name(option: str, value: Any) -> None:
+def test_any_declaration_is_accepted_or_refused_by_name(option: str, value: Any) -> None:
     said = refusal(**{option: value})
     assert not said or said.startswith("app_" + option)

@@ -62,7 +62,7 @@ def ends(made: dict[str, Any]) -> dict[str, list[str]]:
     return {one["address"]: [end["address"] for end in one["endpoints"]] for one in made["services"]}
 
 
-def test_a_service() -> None:
+def test_service_is_translated() -> None:
     made = found([service()], [TWO])
     assert made == {
         "services": [
@@ -78,7 +78,7 @@ def test_a_service() -> None:
     }
 
 
-def test_everything_that_can_be_said() -> None:
+def test_all_fields_are_translated() -> None:
     balanced = service(
         clusterIPs=[VIP, "fd00:96::7"],
         ports=[
@@ -135,12 +135,12 @@ def test_everything_that_can_be_said() -> None:
         ([endpoint("10.0.0.1", ready=False), endpoint("10.0.0.1", ready=True)], ["10.0.0.1"]),
     ],
 )  # fmt: skip
-def test_which_endpoints_get_connections(endpoints: list[dict[str, Any]], chosen: list[str]) -> None:
+def test_only_ready_endpoints_get_connections(endpoints: list[dict[str, Any]], chosen: list[str]) -> None:
     assert ends(found([service()], [endpoint_slice(*endpoints)])) == {VIP: chosen}
     assert ends(found([service()], [endpoint_slice(one) for one in endpoints])) == {VIP: chosen}
 
 
-def test_endpoints_of_other_ports_and_services_do_not() -> None:
+def test_endpoints_of_other_ports_and_services_are_left_out() -> None:
     slices = [
         endpoint_slice(endpoint("10.0.0.1"), name="metrics"),
         endpoint_slice(endpoint("10.0.0.2"), protocol="UDP"),
@@ -202,7 +202,7 @@ def test_traffic_policies_outside_the_cluster() -> None:
          "it is left out, for the proxy mine carries it"),
     ],
 )  # fmt: skip
-def test_services_that_are_left_out(left_out: dict[str, Any], remark: str) -> None:
+def test_unsupported_services_are_left_out(left_out: dict[str, Any], remark: str) -> None:
     assert found([left_out], [TWO]) == {"services": [], "remarks": ["Service default/web: " + remark]}
 
 
@@ -223,32 +223,32 @@ def test_services_that_are_left_out(left_out: dict[str, Any], remark: str) -> No
          "trafficDistribution is \\x1b]0;owned\\x07: near and far endpoints get connections alike"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_said_is_named(spec: dict[str, Any], remark: str) -> None:
+def test_untranslatable_fields_are_named(spec: dict[str, Any], remark: str) -> None:
     made = found([service(**spec)], [TWO])
     assert ends(made) == {VIP: ["10.244.1.2", "10.244.2.2"]}
     assert made["remarks"] == ["Service default/web: " + remark]
 
 
-def test_an_address_that_two_services_claim() -> None:
+def test_address_claimed_by_two_services_is_given_to_one() -> None:
     other = service("zoo", clusterIPs=["10.96.0.8"], externalIPs=[VIP])
     made = found([other, service()], [TWO])
     assert list(ends(made)) == [VIP, "10.96.0.8"]
     assert made["remarks"] == ["Service default/zoo: %s port 80 is left out: Service default/web has it" % VIP]
 
 
-def test_an_address_that_is_its_own_endpoint() -> None:
+def test_address_is_never_its_own_endpoint() -> None:
     made = found([service(externalIPs=["10.244.1.2"])], [TWO])
     assert ends(made)["10.244.1.2"] == ["10.244.2.2"]
 
 
-def test_only_what_is_asked_for() -> None:
+def test_services_are_filtered() -> None:
     services = [LOCAL, service("other", clusterIPs=["10.96.0.8"])]
     assert set(ends(found(services, [TWO], carry=["cluster_ips"]))) == {VIP, "10.96.0.8"}
     assert list(ends(found(services, [TWO], carry=["load_balancer_ips"]))) == ["172.16.0.100"]
     assert found(services, [TWO], namespaces=["far"]) == {"services": [], "remarks": []}
 
 
-def test_a_node_that_the_cluster_does_not_have() -> None:
+def test_unknown_node_is_refused() -> None:
     with pytest.raises(AnsibleFilterError) as caught:
         found([], [], "worker9")
     assert str(caught.value).startswith("cluster_services_node worker9 is no node of the cluster, which has worker1, w")
@@ -269,7 +269,7 @@ def test_a_node_that_the_cluster_does_not_have() -> None:
         ),
     ],
 )
-def test_what_the_hosts_own_services_have_already(own: Any, message: str) -> None:
+def test_conflicts_with_the_hosts_own_services_are_refused(own: Any, message: str) -> None:
     services = [service(ports=[{"port": 80, "protocol": "TCP", "nodePort": 30080}])]
     other = {"name": "other", "address": "10.0.0.9", "port": 80}
     if not message:
@@ -284,7 +284,7 @@ LABELS = st.from_regex(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 
 
 @given(LABELS, LABELS, st.ip_addresses(v=6, network="fd00::/8"), st.integers(1, 65535))
-def test_every_service_has_a_name_that_is_allowed(namespace: str, name: str, address: Any, port: int) -> None:
+def test_all_services_have_valid_names(namespace: str, name: str, address: Any, port: int) -> None:
     made = service(name, clusterIPs=[str(address)], ports=[{"port": port, "protocol": "SCTP"}])
     made["metadata"]["namespace"] = namespace
     (entry,) = found([made], [])["services"]

@@ -19,7 +19,7 @@ echo "reading $(wc -l < "$1")"
 """
 
 
-def test_a_list_that_was_interrupted_is_read_again(tmp_path: Path) -> None:
+def test_interrupted_dump_is_read_again(tmp_path: Path) -> None:
     tool = tmp_path / "ip"
     tool.write_text(LISTS)
     tool.chmod(0o755)

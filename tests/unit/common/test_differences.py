@@ -39,7 +39,7 @@ def test_a_change_of_a_file_alone_has_a_diff(tmp_path: Path) -> None:
     assert files.with_files(same, [files.edit(path, None)]) == [same, {**edit.diff(), "before": "new\n", "after": ""}]
 
 
-def test_a_file_that_is_no_text_is_told_from_another(tmp_path: Path) -> None:
+def test_binary_files_are_compared(tmp_path: Path) -> None:
     path = tmp_path / "program"
     path.write_bytes(b"\xff\x00")
     diff = files.edit(str(path), b"\xff\x01").diff()

@@ -48,13 +48,13 @@ def result(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return answer
 
 
-def test_a_module_fails_with_what_can_be_printed(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failure_message_is_printable(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         module.fail_json(msg="iptables-restore: " + HOSTILE)
     assert result(capsys)["msg"] == "iptables-restore: " + SHOWN
 
 
-def test_a_module_warns_of_what_can_be_printed(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warning_is_printable(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _self, warning: said.append(warning))
     module.warn("real server " + HOSTILE)
@@ -70,7 +70,7 @@ def test_a_module_shows_a_diff_and_returns_data_as_it_is(module: Module, capsys:
 
 
 @pytest.mark.parametrize("path", sorted(PLUGINS.glob("modules/*.py")), ids=lambda path: path.stem)
-def test_all_modules_are_of_this_kind(path: Path) -> None:
+def test_all_modules_print_safely(path: Path) -> None:
     tree = ast.parse(path.read_text())
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert "AnsibleModule" not in names
@@ -79,12 +79,12 @@ def test_all_modules_are_of_this_kind(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(PLUGINS.glob("action/*.py")), ids=lambda path: path.stem)
-def test_what_an_action_says_of_a_cluster_passes_by(path: Path) -> None:
+def test_messages_of_actions_are_printable(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "AnsibleActionFail":
             assert ast.unparse(node.args[0]).startswith("printable(")
 
 
-def test_json_of_ip_is_read_whatever_the_names_of_links() -> None:
+def test_json_of_ip_is_read_with_any_link_names() -> None:
     """It does not escape control characters."""
     assert parse_json('[{"ifname":"\x1b[2J"}]\n[]') == [[{"ifname": "\x1b[2J"}], []]

@@ -32,11 +32,11 @@ ARGUMENTS = {
 
 
 @pytest.mark.parametrize("argument", ARGUMENTS)
-def test_an_argument_arrives_as_it_is(argument: str) -> None:
+def test_argument_is_passed_unchanged(argument: str) -> None:
     assert exec_start(["iptables", argument, "-j"]) == "iptables %s -j" % ARGUMENTS[argument]
 
 
-def test_the_program_is_quoted_and_no_variable() -> None:
+def test_program_is_quoted_without_variables() -> None:
     assert exec_start(["/opt/my $tools/100%/ip", "a"]) == '"/opt/my $tools/100%%/ip" a'
 
 

@@ -104,12 +104,12 @@ def test_names(name: str, full: str) -> None:
         (record("web", ip=VIP), "coredns_zone_records[0].ip is not a known key"),
     ],
 )
-def test_a_record_that_is_refused(entry: dict[str, Any], message: str) -> None:
+def test_invalid_records_are_refused(entry: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match="^" + re.escape(message)):
         zone(entry)
 
 
-def test_a_name_that_is_there_twice() -> None:
+def test_duplicate_names_are_refused() -> None:
     with pytest.raises(
         InputError, match=re.escape("coredns_zone_records[1].name web.k8s.local is already that of coredns")
     ):
@@ -117,12 +117,12 @@ def test_a_name_that_is_there_twice() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "k8s_local!", "*.local", None, "k8s local"])
-def test_a_zone_without_a_name(name: Any) -> None:
+def test_invalid_zone_names_are_refused(name: Any) -> None:
     with pytest.raises(InputError, match="is not the name of a zone"):
         parse_zone(name, 60, [], [], [])
 
 
-def test_a_ttl_that_is_none() -> None:
+def test_invalid_ttl_is_refused() -> None:
     with pytest.raises(InputError, match="coredns_zone_ttl soon is not a number of seconds"):
         parse_zone(ZONE, "soon", [], [], [], prefix="coredns_zone_")
 
@@ -164,12 +164,12 @@ def test_names_of_routes(routes: Any, gateways: Any, names: list[str]) -> None:
     assert {entry.addresses for entry in zone(routes=routes, gateways=gateways).records} <= {(VIP,)}
 
 
-def test_a_declared_name_goes_before_that_of_a_route() -> None:
+def test_declared_name_takes_precedence_over_a_route() -> None:
     made = zone(record("web", OTHER, ttl=5), routes=[route("web.k8s.local", "git.k8s.local")], gateways=[gateway(VIP)])
     assert made.records == (Record("git.k8s.local", (VIP,), 60), Record("web.k8s.local", (OTHER,), 5))
 
 
-def test_one_name_by_two_gateways() -> None:
+def test_name_of_two_gateways_has_both_addresses() -> None:
     second = gateway(OTHER, VIP, namespace="infra")
     made = zone(routes=[route("k8s.local", namespace="infra"), route("k8s.local")], gateways=[gateway(VIP), second])
     assert made.records == (Record("k8s.local", (VIP, OTHER), 60),)
@@ -280,6 +280,6 @@ def test_the_rest_of_a_corefile_stays_byte_for_byte(text: str, before: str) -> N
 
 
 @pytest.mark.parametrize("text", [BEGIN + "\n.:53 {\n}\n", ".:53 {\n}\n" + END + "\n"])
-def test_half_of_our_block_is_not_guessed_at(text: str) -> None:
+def test_incomplete_block_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="not its counterpart"):
         with_block(text, SERVED)

@@ -156,7 +156,7 @@ def test_mode_deployment() -> None:
 
 
 @pytest.mark.parametrize("mode", ["cluster", "deployment"])
-def test_the_trial_is_a_pod_that_serves_nobody(mode: str) -> None:
+def test_trial_pod_is_no_endpoint_of_a_service(mode: str) -> None:
     made = plan(declared(mode=mode), cluster())
     config, deployment = made.trial
     assert names(made.trial) == ["ConfigMap coredns-zone-trial", "Deployment coredns-zone-trial"]
@@ -183,7 +183,7 @@ def test_a_second_run_has_nothing_to_try_and_applies_the_same(mode: str) -> None
 
 
 @pytest.mark.parametrize("mode", ["cluster", "deployment"])
-def test_a_removal_leaves_what_was_there(mode: str) -> None:
+def test_removal_restores_the_corefile(mode: str) -> None:
     standing = after(plan(declared(mode=mode), cluster()), cluster())
     made = plan(declared(state="absent", records=["not", "looked", "at"]), standing)
     left = after(made, standing)
@@ -223,7 +223,7 @@ def test_a_load_balancer(raw: Any, kind: str, annotation: Any, addresses: list[s
     assert made.servers == [*({"address": address, "port": 53} for address in addresses), NODE]
 
 
-def test_no_way_from_outside() -> None:
+def test_zone_without_an_external_address_has_no_servers() -> None:
     made = plan(declared(node_port=0), cluster())
     assert only(made, "Service coredns-zone")["spec"]["type"] == "ClusterIP"
     assert made.servers == []
@@ -253,7 +253,7 @@ OTHERS_ADDRESS = thing("web", "default", status={"loadBalancer": {"ingress": [{"
         ({}, {"ConfigMap": [thing("coredns-zone")]}, "ConfigMap kube-system/coredns-zone is not of this role: "),
     ],
 )  # fmt: skip
-def test_what_is_refused(variables: dict[str, Any], kinds: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_refused(variables: dict[str, Any], kinds: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match="^" + re.escape(message)):
         plan(declared(**variables), cluster(**kinds))
 
@@ -261,19 +261,19 @@ def test_what_is_refused(variables: dict[str, Any], kinds: dict[str, Any], messa
 @pytest.mark.parametrize(
     "head", ["k8s.local {", "k8s.local:53 {", "a.org:53, K8s.local. {", "dns://k8s.local:5353 {", "k8s.local,\na.org {"]
 )
-def test_a_zone_that_somebody_else_serves(head: str) -> None:
+def test_zone_in_the_foreign_corefile_is_refused(head: str) -> None:
     corefile = {"Corefile": COREFILE + "\n" + head + "\n    hosts\n}\n"}
     with pytest.raises(InputError, match=r"^coredns_zone_name k8s\.local has a server block of somebody else"):
         plan(declared(), cluster(ConfigMap=[thing("coredns", data=corefile)]))
 
 
 @pytest.mark.parametrize("head", ["k8s.localdomain {", "dev.k8s.local:53 {", "# k8s.local {", "k8sxlocal {"])
-def test_a_zone_that_nobody_else_serves(head: str) -> None:
+def test_similar_zones_are_accepted(head: str) -> None:
     corefile = {"Corefile": COREFILE + "\n" + head + "\n    forward k8s.local 10.0.0.1 {\n    }\n}\n"}
     assert plan(declared(), cluster(ConfigMap=[thing("coredns", data=corefile)])).trial
 
 
-def test_what_is_ours_is_in_nobodys_way() -> None:
+def test_own_objects_are_no_conflict() -> None:
     labels = {"labels": {MANAGED_BY: MANAGER}}
     status = {"loadBalancer": {"ingress": [{"ip": VIP}]}}
     ours = thing("coredns-zone", metadata=labels, spec={"ports": [{"nodePort": 30053}]}, status=status)
@@ -323,7 +323,7 @@ def test_the_servers_are_those_that_the_service_got() -> None:
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
-def test_what_a_killed_run_left_of_its_trial_is_removed(state: str) -> None:
+def test_remains_of_a_killed_trial_are_removed(state: str) -> None:
     standing = after(plan(declared(), cluster()), cluster())
     labels = {"labels": {MANAGED_BY: MANAGER}}
     standing["Deployment"].append(thing("coredns-zone-trial", metadata=labels))
@@ -335,7 +335,7 @@ def test_what_a_killed_run_left_of_its_trial_is_removed(state: str) -> None:
 
 @pytest.mark.parametrize(("from_routes", "state", "routed"), [(True, "present", True), (False, "present", False),
                                                               (True, "absent", False)])  # fmt: skip
-def test_routes_are_read_where_they_count(from_routes: bool, state: str, routed: bool) -> None:
+def test_routes_are_read_only_with_from_routes(from_routes: bool, state: str, routed: bool) -> None:
     kinds = {query["kind"] for query in planner.queries(declared(from_routes=from_routes, state=state))}
     assert ("HTTPRoute" in kinds) is ("Gateway" in kinds) is routed
     assert {"ConfigMap", "Deployment", "Service"} <= kinds

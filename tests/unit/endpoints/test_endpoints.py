@@ -110,7 +110,7 @@ def test_a_host_outside_the_cluster() -> None:
     assert (made.refusals, made.unmet, made.notes) == ([], [], [])
 
 
-def test_the_service_too() -> None:
+def test_managed_service_is_created() -> None:
     ports = [{"name": "sql", "port": 5432}, {"name": "dns", "port": 53, "target_port": 5353, "protocol": "udp"}]
     declared = [entry(manage_service=True, addresses=["172.16.0.30", "fd00::30"], ports=ports)]
     first, *slices = applied(plan(declared))
@@ -177,7 +177,7 @@ def test_pods_by_their_labels() -> None:
 
 
 @pytest.mark.parametrize("pods", [[], [pod("a", "10.244.1.2", ready="False")]])
-def test_nobody_is_ready(pods: list[dict[str, Any]]) -> None:
+def test_without_ready_pods_there_are_no_endpoints(pods: list[dict[str, Any]]) -> None:
     made = plan([entry(addresses=None, selector={"app": "db", "tier": "one"})], service(), *pods)
     assert made.notes == ["Service default/db has no ready endpoint: it refuses connections"]
 
@@ -234,7 +234,7 @@ def test_cluster_refuses(changes: dict[str, Any], objects: list[dict[str, Any]],
     assert plan([entry(**changes)], *objects).refusals == [ENTRY + fault]
 
 
-def test_a_service_that_is_not_there_may_come() -> None:
+def test_missing_service_is_noted_in_check_mode() -> None:
     made = plan([DB])
     assert made.refusals == []
     assert made.unmet == [
@@ -276,7 +276,7 @@ def test_a_service_that_is_not_there_may_come() -> None:
         ({"adresses": []}, ".adresses is not a known key"),
     ],
 )  # fmt: skip
-def test_what_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_invalid_services_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         plan([entry(**changes)], service())
     assert str(caught.value).startswith(ENTRY + message)

@@ -43,7 +43,7 @@ from ansible_collections.homelab.loadbalancer.tests.unit.external_access.reports
 UNNAMED = {**endpoints(), "ports": []}
 
 
-def test_all_is_well() -> None:
+def test_healthy_services_have_no_fault() -> None:
     found = checks(*(node(name) for name in NODES), client())
     assert lines(found) == [
         ("API", "default/web", "proved", "172.16.0.100, announced by worker1"),
@@ -55,7 +55,7 @@ def test_all_is_well() -> None:
     assert faults(found) == []
 
 
-def test_a_service_that_is_pending() -> None:
+def test_pending_service_is_a_fault() -> None:
     found = checks(client(answers=[], owners=[]), Service=[service()], **NO_METALLB)
     assert lines(found) == [("API", "default/web", "fault", "pending")]
     (said,) = faults(found)
@@ -63,7 +63,7 @@ def test_a_service_that_is_pending() -> None:
     assert ": install MetalLB with the role metallb, and give it addresses with the role metallb_pool" in said
 
 
-def test_what_is_left_to_others_is_no_fault() -> None:
+def test_services_of_other_load_balancers_are_no_fault() -> None:
     others = [
         service("pending", loadBalancerClass="tailscale"),
         service("given", "100.101.102.103", loadBalancerClass="tailscale"),
@@ -76,7 +76,7 @@ def test_what_is_left_to_others_is_no_fault() -> None:
     assert faults(found) == []
 
 
-def test_what_is_declared_to_be_stopped_is_no_fault() -> None:
+def test_declared_stopped_services_are_no_fault() -> None:
     selecting = service("web", VIP, selector={"app": "web"})
     kinds = {"Service": [selecting], "Deployment": [workload("Deployment", 0)], "EndpointSlice": []}
     view = external_access_view(cluster(HTTPRoute=[route("web.k8s.local")], **kinds), urls=[URL])
@@ -140,7 +140,7 @@ def test_udp_tells_a_refusal_only() -> None:
     assert said.startswith("control1, udp 7946 of worker2: no; a firewall of worker2")
 
 
-def test_where_nobody_looked() -> None:
+def test_unchecked_services_are_named() -> None:
     found = checks(node("control1"), {"host": "worker1", "place": "node"})
     assert ("nodes", "worker1, worker2", "unknown", "not looked from there: not in the play") in lines(found)
     assert ("clients", "outside the cluster", "unknown", "no host of the group is in the play") in lines(found)
@@ -200,7 +200,7 @@ def test_a_client_that_is_a_node() -> None:
         ),
     ],
 )
-def test_who_answers_for_an_address(report: dict[str, Any], nodes: tuple[str, ...], line: str, fault: str) -> None:
+def test_answering_hosts_are_compared(report: dict[str, Any], nodes: tuple[str, ...], line: str, fault: str) -> None:
     found = checks(report, *(node(name) for name in nodes))
     (seen,) = [one for one in found if one["kind"] == "neighbor"]
     assert seen["found"] == line
@@ -282,13 +282,13 @@ def test_an_address_that_is_advertised_by_bgp_alone() -> None:
         ({"status": 404, "detail": "HTTP 404"}, {}, None),
     ],
 )
-def test_what_answers_on_a_port(got: dict[str, Any], kinds: dict[str, Any], cause: str | None) -> None:
+def test_answers_on_a_port_are_judged(got: dict[str, Any], kinds: dict[str, Any], cause: str | None) -> None:
     found = checks(client(answers=[answer(VIP, **{"detail": "seen so", **got})]), **kinds)
     assert found[-1]["result"] == ("fault" if cause else "proved")
     assert cause is None or cause in found[-1]["sentence"]
 
 
-def test_a_fault_is_told_once() -> None:
+def test_fault_is_reported_once() -> None:
     """Nobody announces it, so nobody answers by ARP, so no port is reached: three faults with one cause."""
     silent = [answer(VIP, state="unreachable", status=None, detail="no route to host")]
     found = checks(client(owners=[owner(VIP)], answers=silent), ServiceL2Status=[], EndpointSlice=[])
@@ -296,7 +296,7 @@ def test_a_fault_is_told_once() -> None:
     assert len(faults(found)) == 1
 
 
-def test_what_only_clients_know_how_to_ask() -> None:
+def test_protocols_without_a_probe_are_noted() -> None:
     ports = [{"port": 53, "protocol": "UDP"}]
     vip = "fd00::100"
     report = client(answers=[], owners=[owner(vip, MACS["worker1"])])
@@ -305,7 +305,7 @@ def test_what_only_clients_know_how_to_ask() -> None:
     assert found[-1]["found"] == "not asked: only its clients know what to ask"
 
 
-def test_trouble_that_the_api_knows() -> None:
+def test_troubles_in_the_api_are_reported() -> None:
     labelled = nodes_excluded()[:1] + cluster()["Node"][1:]
     pods = [*cluster()["Pod"][:-1], pod("speaker", "worker2", conditions=[], phase="Pending")]
     found = checks(Node=labelled, Pod=pods, Service=[])

@@ -150,7 +150,7 @@ BAD_GATEWAY: dict[str, Any] = {"status": 502, "detail": "HTTP 502"}
         ),
     ],
 )
-def test_what_is_behind_a_url_tells_why_it_fails(got: dict[str, Any], kinds: dict[str, Any], cause: str) -> None:
+def test_failing_url_is_explained_by_its_backend(got: dict[str, Any], kinds: dict[str, Any], cause: str) -> None:
     found = by_name(answer(VIP), answer(VIP, **got), **{"HTTPRoute": [route("web.k8s.local")], **kinds})
     assert found[-1]["result"] == "fault"
     assert found[-1]["cause"].startswith(cause)
@@ -197,7 +197,7 @@ def test_certificates_of_urls(got: dict[str, Any], ca: str, result: str, cause: 
         ("http://web/", "unknown"),
     ],
 )
-def test_a_name_of_another_zone_is_for_others_to_know(url: str, result: str) -> None:
+def test_unresolved_names_of_other_zones_are_no_fault(url: str, result: str) -> None:
     view = external_access_view(cluster(Service=[]), urls=[url], zone="K8s.local.")
     check = external_access_checks(view, [client(answers=[answer("", **LOST)], owners=[])])[-1]
     assert check["result"] == result
@@ -207,7 +207,7 @@ def test_a_name_of_another_zone_is_for_others_to_know(url: str, result: str) -> 
         assert "(role split_dns), and see that the zone has the name (role coredns_zone)" in check["remedy"]
 
 
-def test_a_url_of_a_service_that_is_not_looked_at() -> None:
+def test_fault_of_a_url_names_its_unverified_service() -> None:
     services = [service("web", VIP), service("other", "172.16.0.101")]
     view = external_access_view(cluster(Service=services), ["default/web"], urls=[URL])
     (said,) = faults(external_access_checks(view, [client(answers=[answer(VIP), answer("172.16.0.101", **SILENT)])]))
@@ -215,7 +215,7 @@ def test_a_url_of_a_service_that_is_not_looked_at() -> None:
     assert said.endswith("is added to external_access_services")
 
 
-def test_a_fault_of_a_service_is_not_told_of_its_url() -> None:
+def test_fault_of_a_service_is_not_repeated_for_its_url() -> None:
     found = by_name(answer(VIP, **SILENT), answer(VIP, **SILENT))
     assert [one["kind"] for one in found if one["result"] == "fault"] == ["http", "url"]
     assert len(faults(found)) == 1

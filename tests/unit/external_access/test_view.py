@@ -58,7 +58,7 @@ def test_view_of_a_service_that_is_announced() -> None:
     assert {"address": NODES["worker2"], "port": 7946, "protocol": "udp"} in view["targets"]["node"]
 
 
-def test_what_is_not_asked() -> None:
+def test_unverifiable_ports_are_skipped() -> None:
     alone = cluster(Pod=[pod("speaker", "worker1")], Service=[service("web")])
     targets = external_access_view(alone)["targets"]
     assert targets == {"node": [], "client": [], "addresses": []}
@@ -80,7 +80,7 @@ def test_what_is_not_asked() -> None:
         ({"port": 53, "protocol": "SCTP"}, "sctp"),
     ],
 )
-def test_how_a_port_is_asked(port: dict[str, Any], protocol: str) -> None:
+def test_probe_is_chosen_by_port(port: dict[str, Any], protocol: str) -> None:
     entry = only(external_access_view(cluster(Service=[service("web", VIP, ports=[port])])))
     assert [(one["port"], one["protocol"]) for one in entry["ports"]] == [(port["port"], protocol)]
 
@@ -172,7 +172,7 @@ NO_ADDRESS = {"ServiceL2Status": [], "Event": [refusal("no available IPs")]}
         ({"Event": [refusal("\x1b]0;evil\x07\nline")]}, "\\x1b]0;evil\\x07 line", ""),
     ],
 )
-def test_why_a_service_is_pending(kinds: dict[str, Any], cause: str, remedy: str) -> None:
+def test_pending_service_is_explained(kinds: dict[str, Any], cause: str, remedy: str) -> None:
     entry = only(external_access_view(cluster(**{"Service": [service()], **kinds})))
     assert entry["addresses"] == []
     assert cause in entry["pending"]["cause"]
@@ -207,7 +207,7 @@ def test_why_a_service_is_pending(kinds: dict[str, Any], cause: str, remedy: str
         ({"Service": [service("web", VIP, externalTrafficPolicy="Local")]}, None),
     ],
 )
-def test_why_an_address_is_not_announced(kinds: dict[str, Any], cause: str | None) -> None:
+def test_missing_announcement_is_explained(kinds: dict[str, Any], cause: str | None) -> None:
     found = only(external_access_view(cluster(**{"ServiceL2Status": [], **kinds})))["unannounced"]
     assert (found is None) == (cause is None)
     assert cause is None or cause in found["cause"]
@@ -244,7 +244,7 @@ def named(hostname: str) -> dict[str, Any]:
         ({"Service": [service("web", VIP, **SELECTED)]}, ""),
     ],
 )
-def test_services_that_are_left_aside(kinds: dict[str, Any], aside: str) -> None:
+def test_ignored_services_are_named(kinds: dict[str, Any], aside: str) -> None:
     view = external_access_view(cluster(**{"EndpointSlice": [], **kinds}))
     assert only(view)["aside"] == aside
     if aside:
@@ -269,7 +269,7 @@ def test_pods_that_are_ready_are_not_stopped() -> None:
         ([], True),
     ],
 )
-def test_a_url_of_what_is_stopped_is_not_asked(routes: list[dict[str, Any]], asked: bool) -> None:
+def test_urls_of_stopped_services_are_skipped(routes: list[dict[str, Any]], asked: bool) -> None:
     url = "http://web.k8s.local/app/page?x=1"
     web = {"Service": [thing("web", "default", spec={"type": "ClusterIP", "ports": [{"port": 80}], **SELECTED})]}
     kinds = {**web, "Deployment": [workload("Deployment", 0)], "EndpointSlice": [], "HTTPRoute": routes}
@@ -297,7 +297,7 @@ def test_announcers_from_events() -> None:
         ("default/kubernetes", "external_access_services[0] default/kubernetes is of the type ClusterIP"),
     ],
 )
-def test_services_that_cannot_be_looked_at(name: str, message: str) -> None:
+def test_unverifiable_services_are_named(name: str, message: str) -> None:
     view = external_access_view(cluster(), [name, "default/web"])
     (said,) = view["refused"]
     assert message in said
@@ -353,7 +353,7 @@ def test_urls_are_asked_last(url: str, host: str, port: int, path: str) -> None:
         "http://we%62/",
     ],
 )
-def test_urls_that_cannot_be_asked(url: str) -> None:
+def test_invalid_urls_are_refused(url: str) -> None:
     view = external_access_view(cluster(), urls=["http://web/", url])
     (said,) = view["refused"]
     assert said.startswith("external_access_urls[1] ")

@@ -104,7 +104,7 @@ def test_a_source_comes_last_and_goes_first() -> None:
     assert model.planned(after, removed) == have
 
 
-def test_the_listing_is_firewall_cmds_own() -> None:
+def test_listing_equals_that_of_firewall_cmd() -> None:
     assert (
         model.show(model.read_zones(LISTING), ["public"])
         == """\
@@ -213,7 +213,7 @@ def test_check_mode_predicts_it(patched: Any) -> None:
     assert "  ports: 8000-8010/tcp 53/udp 80/tcp\n" in result["diff"][0]["after"]
 
 
-def test_nothing_is_tried_that_is_listed(patched: Any) -> None:
+def test_listed_elements_are_not_checked_again(patched: Any) -> None:
     firewalld = patched()
     zones = [{"zone": "public", "ports": ["53/udp"], "services": ["ssh"]}]
     assert node.converge(zones, present=True, check_mode=False)["changed"] is False
@@ -236,7 +236,7 @@ def test_commands_with_firewalld_stopped(patched: Any, present: bool, state: int
     ]
 
 
-def test_a_node_without_firewalld(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_node_without_firewalld_is_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node, "run", lambda argv, check: _missing(argv))
     result = node.converge(HTTP, present=True, check_mode=False)
     assert result == {"changed": False, "firewalld": "missing", "diff": []}
@@ -246,7 +246,7 @@ def _missing(argv: Sequence[str]) -> Completed:
     raise CommandError(Completed(tuple(argv), 127, "", "not installed on this node"))
 
 
-def test_what_was_done_is_taken_back_when_a_change_fails(patched: Any) -> None:
+def test_failed_change_rolls_back_earlier_ones(patched: Any) -> None:
     firewalld = patched(failing="--remove-service=ssh")
     zones = [{"zone": "public", "ports": ["53/udp"], "services": ["ssh"]}]
     with pytest.raises(CommandError, match="no reason"):
@@ -289,7 +289,7 @@ def test_bad_input_is_refused_before_anything_changes(
     assert changes == []
 
 
-def test_a_firewalld_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_firewalld_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node, "run", lambda argv, check: Completed(tuple(argv), 251, "", "failed"))
     with pytest.raises(CommandError, match="exit code 251"):
         node.converge(HTTP, present=True, check_mode=False)

@@ -97,7 +97,7 @@ def one(plan: Plan, kind: str) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_is_refused(gateways: list[Any], message: str) -> None:
+def test_invalid_gateways_are_refused(gateways: list[Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parsed(gateways, **TRAEFIK)
 
@@ -109,14 +109,14 @@ def test_ports_of_nginx_itself(port: int) -> None:
     assert parsed([listener(port=port)], controller="traefik")
 
 
-def test_what_nginx_gives_each_gateway() -> None:
+def test_nginx_gateways_get_their_own_proxy() -> None:
     """An address and a port of its own."""
     gateways = [{**PUBLIC, "address": "192.0.2.1"}, {"name": "web", "listeners": [{**HTTPS, "port": 80}]}]
     gateways[1]["address"] = "192.0.2.2"
     assert len(parsed(gateways)) == 2
 
 
-def test_a_gateway() -> None:
+def test_gateway_is_created() -> None:
     routes = {"from": "selector", "selector": {"matchLabels": {"routes": "public"}}}
     entry = {
         "name": "web",
@@ -208,14 +208,14 @@ def test_the_class_of_nginx_has_the_wanted_name() -> None:
     assert one(plan, "Gateway")["spec"]["gatewayClassName"] == "edge"
 
 
-def test_a_manifest_that_is_not_the_controllers() -> None:
+def test_manifest_of_another_controller_is_refused() -> None:
     with pytest.raises(InputError, match=r"has no Namespace edge: set gateway_namespace .*, nginx-gateway"):
         planned([PUBLIC], namespace="edge", manifest_objects=manifest())
     with pytest.raises(InputError, match="gateway_manifests has no GatewayClass"):
         planned([PUBLIC], manifest_objects=manifest()[:1])
 
 
-def test_the_job_that_makes_certificates_runs_until_they_are_there() -> None:
+def test_certificate_job_runs_until_the_secrets_exist() -> None:
     """It is on record either way: a second run changes nothing."""
     secrets = [obj("Secret", name, "nginx-gateway") for name in ("agent-tls", "server-tls")]
     fresh = planned([PUBLIC], manifest_objects=manifest())
@@ -246,7 +246,7 @@ def test_undeclared_objects_are_on_record_until_they_are_removed() -> None:
     assert (going(later), settled(later)) == ([], [])
 
 
-def test_a_removal_takes_all_but_the_kinds() -> None:
+def test_removal_keeps_only_the_kinds() -> None:
     kind = obj("CustomResourceDefinition", "kind", version="apiextensions.k8s.io/v1")
     plan = planned([PUBLIC], **TRAEFIK)
     gone = going(removed([recorded(plan)]))
@@ -257,7 +257,7 @@ def test_a_removal_takes_all_but_the_kinds() -> None:
     assert (nothing.steps, nothing.refusals) == ([], [])
 
 
-def test_a_removal_says_what_stays() -> None:
+def test_removal_names_the_objects_that_stay() -> None:
     assert list(removed().notes) == [
         "The kinds of the Gateway API and all routes stay. gateway_remove_crds: true removes the kinds."
     ]
@@ -265,7 +265,7 @@ def test_a_removal_says_what_stays() -> None:
     assert removed().result == {"addresses": {}}
 
 
-def test_kinds_do_not_go_with_routes_of_others() -> None:
+def test_kinds_stay_while_foreign_routes_exist() -> None:
     plan = planned([PUBLIC], **TRAEFIK)
     own, other = obj("Gateway", "public", "edge"), obj("HTTPRoute", "web", "apps")
     answers = [recorded(plan), found("Gateway", own), found("HTTPRoute", other)]
@@ -273,7 +273,7 @@ def test_kinds_do_not_go_with_routes_of_others() -> None:
     assert fault.startswith("gateway_remove_crds would remove HTTPRoute apps/web, which the role gateway did not make")
 
 
-def test_a_namespace_of_somebody_else_stays() -> None:
+def test_foreign_namespace_is_kept() -> None:
     """It is neither applied nor removed, but the record in it is."""
     plan = planned([PUBLIC], **TRAEFIK, found=[found("Namespace", obj("Namespace", "edge"))])
     assert made(plan, "Namespace") == []
@@ -285,7 +285,7 @@ def test_a_namespace_of_somebody_else_stays() -> None:
     assert made(planned([PUBLIC], **TRAEFIK, found=[found("Namespace", ours)]), "Namespace")
 
 
-def test_a_secret_that_is_not_there() -> None:
+def test_missing_secret_is_refused() -> None:
     gateways = [{"name": "public", "listeners": [HTTPS]}]
     (said,) = planned(gateways, **TRAEFIK).unmet
     assert said.startswith("gateway_gateways[0].listeners[0].tls.secret web is not in the cluster: make it by kubectl")
@@ -296,7 +296,7 @@ def test_a_secret_that_is_not_there() -> None:
     assert planned(gateways, **TRAEFIK, found=[found("Secret", right)]).unmet == []
 
 
-def test_what_is_read() -> None:
+def test_queries_are_limited_to_used_objects() -> None:
     """Of Secrets those that the plan depends on, and never what they hold."""
     files = {"certificate_file": "a", "key_file": "b"}
     gateways = [{"name": "public", "listeners": [HTTPS, {**HTTPS, "name": "files", "port": 8443, "tls": files}]}]
@@ -316,7 +316,7 @@ def test_what_is_read() -> None:
     assert {"CustomResourceDefinition", "HTTPRoute", "GRPCRoute"} < set(kinds)
 
 
-def test_the_order_of_steps() -> None:
+def test_steps_are_in_order() -> None:
     """The record names all that is there at any moment: it loses names when their objects are gone."""
     kind = obj("CustomResourceDefinition", "kind", version="apiextensions.k8s.io/v1")
     before = planned([PUBLIC, {**PUBLIC, "name": "old"}], **TRAEFIK)
@@ -367,7 +367,7 @@ def test_a_declaration_is_checked_without_the_cluster() -> None:
         ({"replicas": 0}, "gateway_replicas 0 is not a number from 1 to 1000"),
     ],
 )
-def test_options_of_the_controller_that_are_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_controller_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         queries(given(gateways=[PUBLIC], **options))
 

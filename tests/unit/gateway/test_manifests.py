@@ -51,7 +51,7 @@ def test_objects_get_the_labels_of_the_role() -> None:
         (b"apiVersion: v1", "", r"gateway_manifests\[0\]\[0\]\.kind is missing"),
     ],
 )
-def test_a_manifest_that_is_refused(content: bytes, checksum: str, message: str) -> None:
+def test_invalid_manifests_are_refused(content: bytes, checksum: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         objects(content, checksum)
 
@@ -79,7 +79,7 @@ def test_known_kinds_are_those_of_the_controllers_release(controller: str, versi
         assert len(one.checksum) == 64
 
 
-def test_known_manifests_are_left_out_where_the_user_names_others() -> None:
+def test_user_manifests_replace_the_known_ones() -> None:
     assert [one.source.rpartition("/v")[2] for one in manifests(manage_crds=False)] == [
         "2.1.4/deploy/crds.yaml",
         "2.1.4/deploy/default/deploy.yaml",

@@ -43,7 +43,7 @@ def gateway(*conditions: dict[str, Any], values: tuple[str, ...] = (), **status:
     }
 
 
-def test_it_works() -> None:
+def test_working_gateway_has_no_fault() -> None:
     found = [gateway(*WORKING, values=("192.0.2.1",)), {"metadata": {"name": "other", "namespace": "edge"}}]
     assert addresses(found, ANY) == {"edge/public": ["192.0.2.1"]}
     assert waiting(found, ANY, "nginx") == []
@@ -94,7 +94,7 @@ def test_it_works() -> None:
         ),
     ],
 )
-def test_why_it_does_not_work(found: list[Any], expected: list[str], said: list[str]) -> None:
+def test_faults_of_a_gateway_are_explained(found: list[Any], expected: list[str], said: list[str]) -> None:
     lines = waiting(found, {"edge/public": expected}, "nginx")
     assert len(lines) == len(said)
     for line, start in zip(lines, said):

@@ -55,7 +55,7 @@ def made(certificate: str, key: str, hostname: str = "") -> list[dict[str, Any]]
 
 
 @pytest.mark.parametrize("hostname", ["", "a.example.org", "*.example.org", "example.org"])
-def test_a_pair_becomes_a_secret(hostname: str) -> None:
+def test_certificate_and_key_become_a_secret(hostname: str) -> None:
     certificate, key = pair("*.example.org", "Example.org")
     objects = made(certificate, key_text(key), hostname)
     (secret,) = (entry for entry in objects if entry["kind"] == "Secret")
@@ -70,7 +70,7 @@ def test_a_pair_becomes_a_secret(hostname: str) -> None:
 
 
 @pytest.mark.parametrize("hostname", ["example.net", "a.b.example.org", "org"])
-def test_a_name_that_the_certificate_does_not_have(hostname: str) -> None:
+def test_certificate_for_another_name_is_refused(hostname: str) -> None:
     certificate, key = pair("*.example.org", "Example.org")
     with pytest.raises(InputError, match=r"web\.crt is not for .*hostname %s: it has \*\.example\.org" % hostname):
         made(certificate, key_text(key), hostname)
@@ -79,7 +79,7 @@ def test_a_name_that_the_certificate_does_not_have(hostname: str) -> None:
         made(certificate, key_text(key), hostname)
 
 
-def test_what_is_no_pair() -> None:
+def test_certificate_and_key_must_match() -> None:
     certificate, key = pair("a.example")
     other, dummy = pair("b.example")
     with pytest.raises(InputError, match=WHERE + r"key_file web\.key does not fit web\.crt"):
@@ -94,7 +94,7 @@ def test_what_is_no_pair() -> None:
         made(certificate, "")
 
 
-def test_an_expired_certificate() -> None:
+def test_expired_certificate_is_refused() -> None:
     certificate, key = pair("a.example", days=-1)
     with pytest.raises(InputError, match=r"web\.crt has expired at 20.*: renew it"):
         made(certificate, key_text(key))

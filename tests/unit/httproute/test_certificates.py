@@ -54,7 +54,7 @@ def is_asked(one: dict[str, Any], query: Mapping[str, Any]) -> bool:
         ({**TLS, "hostname": "*.b.k8s.local"}, [secret(certificate("*.b.k8s.local"))], []),
     ],
 )
-def test_host_names_that_no_certificate_is_for_are_noted(listener: Any, secrets: Any, noted: list[str]) -> None:
+def test_host_names_without_a_certificate_are_noted(listener: Any, secrets: Any, noted: list[str]) -> None:
     declared = [route(hostnames=["web.k8s.local", "a.b.k8s.local"])]
     have = answers(cluster(HTTP, listener))
     look = planner.plan(options(declared), have).look
@@ -67,7 +67,7 @@ def test_host_names_that_no_certificate_is_for_are_noted(listener: Any, secrets:
     assert all("is taken by the listener https of the Gateway main, whose certificate is for " in one for one in notes)
 
 
-def test_secrets_that_may_not_be_read_are_a_note() -> None:
+def test_unreadable_secrets_are_noted() -> None:
     declared = [route(hostnames=["web.k8s.local"])]
     have = answers(cluster(TLS))
     (query,) = planner.plan(options(declared), have).look

@@ -35,7 +35,7 @@ def rule(**parts: Any) -> dict[str, Any]:
     return found
 
 
-def test_simple_things_are_short() -> None:
+def test_short_forms_are_expanded() -> None:
     (route,) = parse_routes([{**PLAIN, "hostnames": ["web.k8s.local"]}])
     assert (route.namespace, route.name) == ("default", "web")
     assert route_spec(route) == {
@@ -144,7 +144,7 @@ def test_refused_routes(change: dict[str, Any], message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
-def test_a_name_twice() -> None:
+def test_duplicate_names_are_refused() -> None:
     parse_routes([PLAIN, {**PLAIN, "namespace": "shop"}])
     with pytest.raises(InputError, match=r"^httproute_routes\[1\]\.name web is already that of httproute_routes\[0\]$"):
         parse_routes([PLAIN, {**PLAIN, "namespace": "default"}])
@@ -201,13 +201,13 @@ def test_host_names(name: str) -> None:
     ["Web.k8s.local", "web_1.k8s.local", "web..local", "web.", ".web", "-a.b", "a" * 64 + ".b", "*", "*.*.b", "a.*.b",
      "10.0.0.1", "http://web", "web:80", "a b", "", 80, None, "a." * 127 + "b"],
 )  # fmt: skip
-def test_what_is_no_host_name(name: Any) -> None:
+def test_invalid_host_names_are_refused(name: Any) -> None:
     with pytest.raises(InputError, match=r"^h "):
         parse_hostname(name, "h", wildcard=True)
 
 
 @given(st.text(alphabet=st.sampled_from("ab\r\n\x00\t é"), max_size=6))
-def test_no_value_of_a_header_begins_another_one(value: str) -> None:
+def test_regular_expressions_of_headers_match_whole_values(value: str) -> None:
     try:
         made = parse_header_changes({"set": {"X-A": value}}, "h")
     except InputError:

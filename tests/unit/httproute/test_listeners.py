@@ -48,7 +48,7 @@ def test_label_selectors(selector: dict[str, Any], labels: dict[str, str], taken
         ("a.b", "c.b", None),
     ],
 )
-def test_host_names_meet(first: str, second: str, both: str | None) -> None:
+def test_host_names_intersect(first: str, second: str, both: str | None) -> None:
     assert meet(first, second) == meet(second, first) == both
 
 
@@ -56,7 +56,7 @@ HOSTS = ["a", "b", "a.b", "b.b", "c.a.b", "b.a", "a.a.b"]
 
 
 @given(st.sampled_from(["", "*.b", "*.a.b", "*.a", *HOSTS]), st.sampled_from(["", "*.b", "*.a.b", "*.a", *HOSTS]))
-def test_what_meets_is_what_both_take(one: str, other: str) -> None:
+def test_intersection_matches_the_names_that_both_match(one: str, other: str) -> None:
     """By enumeration of the hosts that each stands for."""
 
     def takes(pattern: str | None, host: str) -> bool:

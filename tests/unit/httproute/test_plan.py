@@ -51,7 +51,7 @@ def names(objects: list[dict[str, Any]]) -> list[str]:
     return ["%s %s/%s" % (obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]) for obj in objects]
 
 
-def test_a_route_that_the_cluster_can_serve() -> None:
+def test_servable_route_is_applied() -> None:
     made = plan([route(hostnames=["web.k8s.local"])], cluster())
     assert names(applied(made)) == ["HTTPRoute default/web"]
     assert applied(made)[0]["metadata"]["labels"] == OURS
@@ -104,7 +104,7 @@ def test_undeclared_routes_removed_others_kept() -> None:
         )
 
 
-def test_undeclared_routes_stay_where_the_user_says_so() -> None:
+def test_undeclared_routes_kept_with_remove_undeclared_false() -> None:
     have = cluster(HTTPRoute=[thing("old", metadata={"labels": OURS})])
     assert [type(step) for step in plan([route()], have).steps] == [Apply, Until, Remove]
     assert removed(plan([route()], have, remove_undeclared=False)) == []
@@ -113,14 +113,14 @@ def test_undeclared_routes_stay_where_the_user_says_so() -> None:
 
 
 @pytest.mark.parametrize("call", [planner.queries, lambda given: planner.plan(given, [])])
-def test_a_declaration_that_is_none_is_refused(call: Any) -> None:
+def test_invalid_declaration_is_refused(call: Any) -> None:
     with pytest.raises(InputError, match=r"^httproute_routes is not defined, or null: declare the routes, or write"):
         call(options(None))
     with pytest.raises(InputError, match=r"^httproute_part_of Ours is not "):
         planner.plan(options([], part_of="Ours"), [])
 
 
-def test_little_is_read_where_nothing_is_declared() -> None:
+def test_empty_declaration_reads_little() -> None:
     assert [query["kind"] for query in planner.queries(options(None, state="absent"))] == [
         "ReferenceGrant",
         "HTTPRoute",
@@ -128,7 +128,7 @@ def test_little_is_read_where_nothing_is_declared() -> None:
     assert len(planner.queries(options([route()]))) == 6
 
 
-def test_the_wait_says_what_is_missing_and_its_last_look_counts() -> None:
+def test_wait_names_missing_parts_and_returns_its_last_read() -> None:
     made = plan([route(hostnames=["web.k8s.local"])], cluster(Gateway=[gateway(addresses=[])]))
     until = made.steps[1]
     assert isinstance(until, Until) and until.failure == "the routes do not work after 60 s."
@@ -141,7 +141,7 @@ def test_the_wait_says_what_is_missing_and_its_last_look_counts() -> None:
     assert made.result(Outcome(seen=[seen])) == {"hostnames": {"web.k8s.local": [VIP]}}
 
 
-def test_a_cluster_without_the_gateway_api() -> None:
+def test_cluster_without_the_gateway_api_is_refused() -> None:
     lacking = {"Service": [service("web")], "Gateway": []}
     (fault,) = plan([route()], lacking, unknown=["HTTPRoute", "Gateway"]).unmet
     assert fault.startswith("the cluster does not know HTTPRoute, Gateway: install the Gateway API")
@@ -182,7 +182,7 @@ def from_namespaces(source: str, **selector: Any) -> dict[str, Any]:
          "httproute_routes[0].gateways[0] back to it"),
     ],
 )  # fmt: skip
-def test_what_the_cluster_cannot_serve(declared: dict[str, Any], have: dict[str, Any], message: str) -> None:
+def test_unservable_routes_are_refused(declared: dict[str, Any], have: dict[str, Any], message: str) -> None:
     (fault,) = plan([declared], have).unmet
     assert fault.startswith(message)
 
@@ -204,7 +204,7 @@ def test_routes_of_other_namespaces(listener: dict[str, Any], taken: bool) -> No
     assert unmet == [] if taken else "which takes no routes of the namespace shop" in unmet[0]
 
 
-def test_a_redirect_of_the_other_listener() -> None:
+def test_redirects_without_a_loop_are_accepted() -> None:
     only_http = [{"name": "main", "listener": "http"}]
     declared = [
         route(gateways=only_http, rules=[{"redirect": {"scheme": "https"}}]),
@@ -224,7 +224,7 @@ def test_a_redirect_of_the_other_listener() -> None:
         ([], []),
     ],
 )  # fmt: skip
-def test_what_the_controller_does_not_know_is_said(known: list[str], notes: list[str]) -> None:
+def test_options_unknown_to_the_controller_are_noted(known: list[str], notes: list[str]) -> None:
     status = {"supportedFeatures": [{"name": name} for name in known]}
     have = cluster(GatewayClass=[thing("traefik", "", status=status)])
     assert plan([route(rules=[{"methods": ["GET"], "backends": ["web"], "timeout": 9}])], have).notes == notes
@@ -240,7 +240,9 @@ def test_what_the_controller_does_not_know_is_said(known: list[str], notes: list
         (["a.b"], [{**HTTP, "protocol": "TLS"}], {}),
     ],
 )
-def test_where_host_names_are_served(names_of_route: list[str], listeners: Any, found: dict[str, list[str]]) -> None:
+def test_host_names_have_the_addresses_of_their_gateways(
+    names_of_route: list[str], listeners: Any, found: dict[str, list[str]]
+) -> None:
     assert hostnames([route(hostnames=names_of_route)], cluster(*listeners)) == found
 
 

@@ -42,7 +42,7 @@ def report(*parents: dict[str, Any], **kinds: Any) -> list[str]:
         [{**reported(), "parentRef": {"name": "other"}}, reported(*WORKS)],
     ],
 )
-def test_a_route_that_works(parents: list[dict[str, Any]]) -> None:
+def test_working_route_has_no_fault(parents: list[dict[str, Any]]) -> None:
     assert report(*parents) == []
 
 
@@ -70,12 +70,12 @@ def test_a_route_that_works(parents: list[dict[str, Any]]) -> None:
         ([], {"Gateway": []}, ["no controller has said anything of it", "  the Gateway is not there any more"]),
     ],
 )  # fmt: skip
-def test_why_a_route_does_not_work(parents: Any, kinds: dict[str, Any], lines: list[str]) -> None:
+def test_fault_of_a_route_is_explained(parents: Any, kinds: dict[str, Any], lines: list[str]) -> None:
     head = "HTTPRoute default/web at the Gateway default/main: "
     assert report(*parents, **kinds) == [head + lines[0], *lines[1:]]
 
 
-def test_a_route_that_somebody_removed() -> None:
+def test_removed_route_is_a_fault() -> None:
     assert report(HTTPRoute=[]) == ["HTTPRoute default/web: somebody has removed it"]
 
 

@@ -55,7 +55,7 @@ SLICE = thing(
 OTHERS = thing("web-y", "prod", labels={"kubernetes.io/service-name": "web"}, ports=[{"port": 1}], endpoints=[])
 
 
-def test_what_it_shows() -> None:
+def test_cluster_is_summarized() -> None:
     seen = inspect_cluster(
         {
             "Node": [NODE],
@@ -95,7 +95,7 @@ def test_events_come_in_order_of_time() -> None:
     assert said[0]["object"] == "Pod shop/web-1"
 
 
-def test_a_cluster_that_has_nothing() -> None:
+def test_empty_cluster_is_shown() -> None:
     seen = inspect_cluster({"Pod": [thing("new", spec={})], "Service": [thing("none", spec={})]})
     assert seen["metallb"] == {"pools": [], "leaders": []}
     assert seen["pods"][0]["ready"] == "0/0"

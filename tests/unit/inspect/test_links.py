@@ -104,7 +104,7 @@ def test_both_ends_of_a_pods_link() -> None:
     ],
     ids=lambda case: case if isinstance(case, str) else "",
 )
-def test_no_peer_is_better_than_a_wrong_one(networks: dict[int, Network], why: str) -> None:
+def test_ambiguous_peer_is_left_out(networks: dict[int, Network], why: str) -> None:
     assert report_link(HOST, one(CALI), networks)["peer"] is None, why
 
 
@@ -116,7 +116,7 @@ def test_a_pair_within_one_namespace_names_itself() -> None:
     assert report_link(HOST, b, networks)["peer"] == {"namespace": HOST, "name": "a", "index": 5}
 
 
-def test_what_a_link_lies_upon_is_no_peer() -> None:
+def test_lower_link_is_no_peer() -> None:
     eth0 = Link(2, "eth0")
     here = one(
         {"ifindex": 7, "ifname": "eth0.5", "link": "eth0", "linkinfo": {"info_kind": "vlan", "info_data": {"id": 5}}}
@@ -214,13 +214,13 @@ def test_neighbors() -> None:
     )
 
 
-def test_no_id_is_no_namespaces_id() -> None:
+def test_missing_id_matches_no_namespace() -> None:
     links = [Link(1, "a", far=Far(2, "", nsid)) for nsid in (None, -1, 0, 7)]
     assert named_ids(links) == {0, 7}
 
 
 @given(st.data())
-def test_every_pair_is_found_whatever_the_indexes(data: st.DataObject) -> None:
+def test_every_pair_is_found_with_any_indexes(data: st.DataObject) -> None:
     """Pods whose links have the same indexes on both sides are told apart by the namespaces' ids."""
     homes = [HOST, POD, OTHER_POD, 5, 6]
     pairs = data.draw(st.lists(st.tuples(st.sampled_from(homes), st.sampled_from(homes)), max_size=8))

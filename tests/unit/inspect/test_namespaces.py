@@ -41,7 +41,7 @@ def stat_line(pid: int, comm: str, parent: int, start: int) -> str:
 
 
 @given(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=15))
-def test_the_name_of_a_process_may_hold_anything(comm: str) -> None:
+def test_process_names_with_special_characters_are_parsed(comm: str) -> None:
     assert parse_stat(stat_line(12, comm, 7, 4711)) == Process(12, comm, 7, 4711)
 
 
@@ -52,7 +52,7 @@ def test_mounts() -> None:
     }
 
 
-def test_the_initial_namespace_is_found_where_process_1_may_not_be_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_initial_namespace_is_found_without_access_to_process_1(monkeypatch: pytest.MonkeyPatch) -> None:
     stat = os.stat
 
     def guarded(path: Any, **options: Any) -> os.stat_result:
@@ -102,7 +102,7 @@ def test_owners() -> None:
     assert owned([])[2] == ("process", "", "pause", 20)
 
 
-def test_who_looks_owns_no_namespace() -> None:
+def test_inspecting_process_owns_no_namespace() -> None:
     assert owned([], own=43)[4] == ("process", "", "dnsmasq", 40)
     assert owned([], own=30)[3] == ("none", "", "", 0)
 
@@ -145,7 +145,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     return Tools(1)
 
 
-def test_a_tool_that_fails_is_a_note(tools: Tools) -> None:
+def test_failing_tool_is_noted(tools: Tools) -> None:
     assert tools.read(["good"], json.loads, "x") == [1]
     assert tools.notes == []
     assert [tools.read([name, "-x"], json.loads, "rules are lost") for name in ("bad", "odd", "none", "none")] == [
@@ -156,14 +156,14 @@ def test_a_tool_that_fails_is_a_note(tools: Tools) -> None:
     assert tools.notes[2:] == ["none is not installed: rules are lost"]
 
 
-def test_a_tool_that_hangs_is_not_asked_again(tools: Tools, tmp_path: Path) -> None:
+def test_hanging_tool_is_not_run_again(tools: Tools, tmp_path: Path) -> None:
     assert tools.ask(["slow"], "a is lost") is None
     assert tools.ask(["slow"], "b is lost") is None
     assert tools.notes == ["slow did not answer within 1 s: a is lost", "slow did not answer within 1 s: b is lost"]
     assert (tmp_path / "asked").read_text() == "x\n"
 
 
-def test_what_is_asked_of_the_kernel_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loaded_kernel_modules_are_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = {"/proc/modules": True, "/sys/module/there": True}
     monkeypatch.setattr(os.path, "exists", lambda path: paths.get(path, False))
     monkeypatch.setattr(os.path, "isdir", lambda path: paths.get(path, False))

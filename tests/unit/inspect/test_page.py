@@ -190,7 +190,7 @@ def check_tables(page: str, documents: list[Any], cluster: Any) -> None:
 
 
 @sample
-def test_the_tables_are_what_the_reports_say(name: str) -> None:
+def test_tables_contain_the_data_of_the_reports(name: str) -> None:
     check_tables(made(name), *SAMPLES[name])
 
 
@@ -232,7 +232,7 @@ def test_notes_and_failures_are_seen_without_unfolding_anything() -> None:
 
 
 @sample
-def test_everything_is_in_the_picture(name: str) -> None:
+def test_picture_shows_all_objects(name: str) -> None:
     documents, cluster = SAMPLES[name]
     said = whole_texts(made(name))
     for document in documents:
@@ -304,7 +304,7 @@ def test_each_port_of_a_bridge_is_joined_to_it() -> None:
     assert (touched.count("bridge"), touched.count("end")) == (3, 18)
 
 
-def test_what_is_joined_to_what_in_a_tangled_host() -> None:
+def test_links_of_a_complex_host_are_joined_correctly() -> None:
     drawing = picture(made("tangled"))
     ends = {}
     for group in drawing.iter(SVG + "g"):

@@ -73,7 +73,7 @@ def test_any_value_may_be_missing() -> None:
 
 
 @pytest.mark.parametrize("number", range(len(OTHERS)), ids=lambda number: repr(OTHERS[number])[:20])
-def test_any_value_may_be_another_thing(number: int) -> None:
+def test_any_value_may_have_another_type(number: int) -> None:
     # All that is no text or number, and of these some for each thing.
     inner = {path[:-1] for path in PLACES}
     for place, path in enumerate(PLACES):
@@ -90,7 +90,7 @@ anything = st.recursive(
 
 @settings(max_examples=80, deadline=None)
 @given(st.data())
-def test_no_text_breaks_out(data: st.DataObject) -> None:
+def test_texts_are_escaped(data: st.DataObject) -> None:
     value: Any = SMALLEST
     for dummy in range(data.draw(st.integers(1, 4))):
         path = data.draw(st.sampled_from([path for path in paths(value) if len(path) > 1]))
@@ -135,7 +135,7 @@ def test_an_element_gives_back_its_text(text: str, attribute: str) -> None:
         ("\ud800\ufeff\u2028", "\\xd800\\xfeff\\x2028"),
     ],
 )
-def test_what_is_no_character_is_shown(text: str, said: str) -> None:
+def test_invalid_characters_are_shown(text: str, said: str) -> None:
     assert shown(text) == said
 
 
@@ -167,7 +167,7 @@ def test_fifty_hosts_make_a_page_that_can_be_sent_around() -> None:
 
 
 @pytest.mark.parametrize("documents", ["text", {"host": "x"}, None, 3])
-def test_what_is_no_list_of_reports_is_refused(documents: Any) -> None:
+def test_invalid_reports_are_refused(documents: Any) -> None:
     with pytest.raises(AnsibleFilterError, match="takes a list of reports"):
         inspect_page(documents)
     with pytest.raises(AnsibleFilterError, match="as a dictionary"):

@@ -91,7 +91,7 @@ def test_a_bad_set_is_named(case: str) -> None:
 
 
 @pytest.mark.parametrize(("create", "entry"), BAD_ENTRIES)
-def test_a_bad_entry_says_why(create: str, entry: str) -> None:
+def test_invalid_entry_is_explained(create: str, entry: str) -> None:
     assert Checker(create).why(entry).startswith(BAD_ENTRIES[create, entry])
 
 
@@ -100,7 +100,7 @@ def test_a_good_entry(create: str, entry: str) -> None:
     assert not Checker(create).why(entry)
 
 
-def test_what_ipset_is_given() -> None:
+def test_entries_are_written_for_ipset() -> None:
     raw = {
         "name": "LB-A",
         "type": "hash:net,port",
@@ -122,7 +122,7 @@ def test_what_ipset_is_given() -> None:
     ]
 
 
-def test_what_is_to_be_absent_needs_its_name_only() -> None:
+def test_absent_set_needs_only_its_name() -> None:
     assert parse_sets([{"name": "LB-A"}], present=False) == [Wanted("sets[0]", "LB-A", mode="gone")]
     shared = {"name": "LB-A", "type": "hash:ip", "entries": ["10.0.0.1"], "append": True}
     assert parse_sets([shared], present=False) == [Wanted("sets[0]", "LB-A", "hash:ip", ["10.0.0.1"], "remove")]

@@ -101,7 +101,7 @@ def test_edits(case: str) -> None:
     assert edits(have, want, same).lines == expected
 
 
-def test_what_save_prints() -> None:
+def test_output_of_ipset_save_is_parsed() -> None:
     text = (
         "create A hash:ip family inet timeout 9 counters comment\n"
         'add A 10.0.0.1 timeout 5 packets 1 bytes 2 comment "a timeout 7"\n'
@@ -123,7 +123,7 @@ def test_what_save_prints() -> None:
     }
 
 
-def test_what_list_prints() -> None:
+def test_output_of_ipset_list_is_parsed() -> None:
     text = "Name: A\nType: hash:ip\nRevision: 6\nHeader: family inet\nReferences: 3\n\n"
     text += "Name: L\nType: list:set\nHeader: size 8\n"
     assert parse_headers(text) == {"A": Set("hash:ip family inet", {}, 3), "L": Set("list:set size 8", {})}
@@ -140,7 +140,7 @@ def test_what_list_prints() -> None:
         ("hash:ip timeout 5", "hash:ip", "hash:ip", False),
     ],
 )
-def test_what_the_kernel_chooses_is_no_difference(live: str, want: str, declared: str, same: bool) -> None:
+def test_values_chosen_by_the_kernel_are_no_difference(live: str, want: str, declared: str, same: bool) -> None:
     assert same_options(live, want, declared) == same
 
 
@@ -155,7 +155,7 @@ def test_what_the_kernel_chooses_is_no_difference(live: str, want: str, declared
         ("hash:ip timeout 9 counters", "2", ""),
     ],
 )
-def test_what_moves_is_carried_over(header: str, entry: str, kept: str) -> None:
+def test_entries_are_carried_over_to_a_replaced_set(header: str, entry: str, kept: str) -> None:
     old = Set("hash:ip timeout 9 counters", {"1": " timeout 5 packets 1 bytes 2"})
     new: dict[str, Any] = {entry: ""}
     assert carry_over(old, header, new) == {entry: kept}

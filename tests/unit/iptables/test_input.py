@@ -34,7 +34,7 @@ def test_prefixes(prefix: str) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "L", "-L", ".L", "L B", "LB\n", "LB-*", "A" * 28])
-def test_what_cannot_begin_a_name(prefix: str) -> None:
+def test_invalid_prefixes_are_refused(prefix: str) -> None:
     with pytest.raises(InputError) as refused:
         parse_prefix(prefix)
     assert str(refused.value) == (

@@ -76,7 +76,7 @@ def test_shares(name: str, weights: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("name", FULL_LAYOUTS)
 @pytest.mark.parametrize("masquerade", [True, False])
-def test_who_is_masqueraded(name: str, masquerade: bool) -> None:
+def test_foreign_sources_are_masqueraded(name: str, masquerade: bool) -> None:
     declared = [service(POD1), service(POD2, name="sticky", port=81, session_affinity={"timeout": 9})]
     cidr = walk(declared, layout=name, masquerade=masquerade, pod_cidr="192.168.20.0/24")
     for port, end in ((80, AT1), (81, AT2)):
@@ -91,14 +91,14 @@ def test_who_is_masqueraded(name: str, masquerade: bool) -> None:
 @pytest.mark.parametrize("name", FULL_LAYOUTS)
 @pytest.mark.parametrize("options", [{}, {"masquerade": False}, {"pod_cidr": "192.168.20.0/24"}])
 @pytest.mark.parametrize("extra", [{}, {"session_affinity": {"timeout": 9}}])
-def test_an_endpoint_meets_itself(name: str, options: dict[str, Any], extra: dict[str, Any]) -> None:
+def test_hairpin_connections_are_masqueraded(name: str, options: dict[str, Any], extra: dict[str, Any]) -> None:
     ways = walk([service(POD1, **extra)], layout=name, **options)
     assert ways.connect(Packet(POD1, VIP, 80, to_node=True)) == {TO1: 1}
 
 
 @pytest.mark.parametrize("name", FULL_LAYOUTS)
 @pytest.mark.parametrize("masquerade", [True, False])
-def test_no_mark_is_left_on_what_is_not_ours(name: str, masquerade: bool) -> None:
+def test_foreign_packets_keep_their_mark(name: str, masquerade: bool) -> None:
     """Others' packets are neither masqueraded nor let through by our mark."""
     many = [service(POD1, node_port=30080), service(name="none", port=82)]
     tables = layout(parse_services(many), "ipv4", Options(layout=name, masquerade=masquerade))
@@ -160,7 +160,7 @@ def test_affinity(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_isolation_spares_what_is_translated(name: str) -> None:
+def test_isolation_allows_translated_connections(name: str) -> None:
     ways = walk([service(POD1)], layout=name, isolate=(("eth0", "eth1"),))
     assert {end[:2] for end in ways.connect(Packet(CLIENT, POD1, 8080))} == {(POD1, "DROP")}
     assert ways.connect(from_client()) == {TO1: 1}
@@ -215,7 +215,7 @@ def test_rules_of_the_workshop() -> None:
 @pytest.mark.parametrize(
     "extra", [{"node_port": 30080}, {"source_ranges": ["10.0.0.0/8"]}, {"session_affinity": {"timeout": 1}}]
 )
-def test_what_the_minimal_layout_refuses(extra: dict[str, Any]) -> None:
+def test_minimal_layout_refuses_unsupported_options(extra: dict[str, Any]) -> None:
     for declared in (service(POD1, **extra), service(POD1, POD2)):
         with pytest.raises(InputError, match="service web has more than the minimal layout can carry"):
             layout(parse_services([declared]), "ipv4", Options(layout="minimal"))

@@ -242,7 +242,7 @@ def plan(have: Table, want: WantedTable) -> tuple[list[str], dict[str, list[str]
     return edit.lines, then
 
 
-def test_chains_and_jumps_that_are_not_declared_go() -> None:
+def test_undeclared_chains_and_jumps_are_removed() -> None:
     have = table(INPUT=[A, DROP], FORWARD=[D], OUTPUT=[LOG], DOCKER_USER=[B], LB_A=[], LB_B=[DROP])
     lines, then = plan(have, WantedTable({"LB-B": []}, {"DOCKER-USER": []}))
     assert lines == [
@@ -256,13 +256,13 @@ def test_chains_and_jumps_that_are_not_declared_go() -> None:
     assert then == {"INPUT": [DROP], "FORWARD": [], "OUTPUT": [LOG], "DOCKER-USER": [], "LB-B": []}
 
 
-def test_a_chain_of_somebody_else_hosts_a_jump() -> None:
+def test_jump_is_placed_in_a_foreign_chain() -> None:
     have = table(INPUT=[], FORWARD=["-j DOCKER-USER"], DOCKER_USER=["-j RETURN"])
     lines, dummy = plan(have, WantedTable({"LB-A": []}, {"DOCKER-USER": [Jump(A)]}))
     assert lines == [":LB-A - [0:0]", "-I DOCKER-USER 1 -j LB-A"]
 
 
-def test_a_jump_of_others_to_a_chain_that_stays_is_left_alone() -> None:
+def test_foreign_jump_to_a_kept_chain_is_kept() -> None:
     have = table(INPUT=[], DOCKER_USER=[A], LB_A=[])
     assert plan(have, WantedTable({"LB-A": []}, {})) == ([], have.chains)
 
@@ -286,7 +286,7 @@ def test_a_jump_of_others_to_a_chain_that_stays_is_left_alone() -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_refused(want: WantedTable, message: str) -> None:
+def test_impossible_rules_are_refused(want: WantedTable, message: str) -> None:
     have = table(INPUT=[], DOCKER=[DROP, D], LB_A=[])
     with pytest.raises(InputError) as refused:
         plan(have, want)

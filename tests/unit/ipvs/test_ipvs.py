@@ -72,12 +72,12 @@ def test_text_is_read_as_it_is_written() -> None:
     "line",
     ["-D -t 10.0.0.1:80", "-A -t 10.0.0.1 -s rr", "-A -t 10.0.0.1:80", "-a -t 1.2.3.4:5 -r 1.1.1.1:1 -m -w 1", "x"],
 )
-def test_other_text_is_refused(line: str) -> None:
+def test_invalid_text_is_refused(line: str) -> None:
     with pytest.raises(InputError, match=r"^line 2 `"):
         parse("-A -t 10.0.0.1:80 -s rr\n" + line)
 
 
-def test_everything_that_can_be_declared() -> None:
+def test_all_options_are_parsed() -> None:
     found = declared(
         {"address": "10.0.0.1", "port": 0, "scheduler": "mh", "persistence_timeout": "60", "persistence_netmask": 24,
          "flags": ["mh-port"]},
@@ -311,7 +311,9 @@ def carried_out(made: Plan) -> dict[Front, VirtualServer]:
 
 
 @given(STATES, STATES, st.booleans())
-def test_any_plan_leads_there(have: dict[Front, VirtualServer], want: dict[Front, VirtualServer], drain: bool) -> None:
+def test_any_plan_leads_to_the_declared_state(
+    have: dict[Front, VirtualServer], want: dict[Front, VirtualServer], drain: bool
+) -> None:
     made = plan(have, want.values(), drain)
     assert carried_out(made) == want == made.then
     assert not plan(want, want.values(), drain).changed

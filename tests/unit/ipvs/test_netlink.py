@@ -80,14 +80,14 @@ def real_attributes(real: RealServer) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
-def test_a_virtual_server_that_goes(front: Front) -> None:
+def test_deletion_of_a_virtual_server_is_packed(front: Front) -> None:
     ours = ipvs_netlink.encode(Change(ipvs_netlink.DEL_SERVICE, VIRTUAL._replace(front=front)))
     assert ours == reference(("SERVICE", front_attributes(front)))
 
 
 @pytest.mark.parametrize("front", [front for front in FRONTS.values() if front.family == "ipv4"])
 @pytest.mark.parametrize(("one_packet", "timeout", "flags"), [(False, 0, 0), (True, 0, 4), (False, 60, 1)])
-def test_a_virtual_server(front: Front, one_packet: bool, timeout: int, flags: int) -> None:
+def test_virtual_server_is_packed(front: Front, one_packet: bool, timeout: int, flags: int) -> None:
     virtual = VIRTUAL._replace(front=front, one_packet=one_packet, timeout=timeout)
     options = [
         ("IPVS_SVC_ATTR_SCHED_NAME", "mh"),
@@ -103,13 +103,13 @@ def test_a_virtual_server(front: Front, one_packet: bool, timeout: int, flags: i
 
 @pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
 @pytest.mark.parametrize("real", REALS, ids=lambda real: real.forward)
-def test_a_real_server(front: Front, real: RealServer) -> None:
+def test_real_server_is_packed(front: Front, real: RealServer) -> None:
     ours = ipvs_netlink.encode(Change(ipvs_netlink.NEW_DEST, VIRTUAL._replace(front=front), real))
     assert ours == reference(("SERVICE", front_attributes(front)), ("DEST", real_attributes(real)))
 
 
 @pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
-def test_a_virtual_server_comes_back(front: Front) -> None:
+def test_packed_virtual_server_is_unpacked(front: Front) -> None:
     netmask = {"ipv4": "255.255.255.0", "ipv6": "64"}[front.family]
     virtual = VIRTUAL._replace(front=front, netmask=netmask)
     data = b"before" + ipvs_netlink.encode(Change(ipvs_netlink.NEW_SERVICE, virtual))
@@ -117,7 +117,7 @@ def test_a_virtual_server_comes_back(front: Front) -> None:
 
 
 @pytest.mark.parametrize("real", REALS, ids=lambda real: real.forward)
-def test_a_real_server_comes_back(real: RealServer) -> None:
+def test_packed_real_server_is_unpacked(real: RealServer) -> None:
     counts = [("IPVS_DEST_ATTR_%s_CONNS" % name, i) for i, name in enumerate(("ACTIVE", "INACT", "PERSIST"), start=1)]
     # Much of what the kernel tells is of no interest here.
     extras = [("IPVS_DEST_ATTR_TUN_TYPE", 0), ("IPVS_DEST_ATTR_STATS64", {"attrs": [("IPVS_STATS_ATTR_CONNS", 5)]})]
@@ -125,7 +125,7 @@ def test_a_real_server_comes_back(real: RealServer) -> None:
     assert ipvs_netlink.decode_real(data, 0, len(data), "ipv4") == (real, Connections(1, 2, 3))
 
 
-def test_the_family_of_an_old_kernel_is_that_of_the_virtual_server() -> None:
+def test_real_server_of_an_old_kernel_has_the_family_of_its_virtual_server() -> None:
     counts = [("IPVS_DEST_ATTR_%s_CONNS" % name, 0) for name in ("ACTIVE", "INACT", "PERSIST")]
     data = reference(("DEST", real_attributes(REALS[2])[:-1] + counts))
     assert ipvs_netlink.decode_real(data, 0, len(data), "ipv4")[0] == REALS[2]

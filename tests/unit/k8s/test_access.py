@@ -63,11 +63,11 @@ UNKNOWN = Response(401, {"message": "Unauthorized"})
         ),
     ],
 )
-def test_a_server_that_cannot_be_used_is_named(response: Response, begin: str) -> None:
+def test_unusable_api_server_is_named(response: Response, begin: str) -> None:
     assert failure(access(response)).startswith(begin)
 
 
-def test_a_kubeconfig_that_cannot_be_used_is_named() -> None:
+def test_unusable_kubeconfig_is_named() -> None:
     said = failure(access(UNKNOWN, unusable="Invalid kube-config file. No configuration found."))
     assert said.startswith(
         "/k is no kubeconfig that can be used (Invalid kube-config file. No configuration found.): name one on this "
@@ -80,7 +80,7 @@ def test_in_a_pod_the_service_account_is_named() -> None:
     assert said.startswith("the API server of this pod's cluster refuses the credentials of the pod's service account")
 
 
-def test_a_refusal_is_in_the_servers_words() -> None:
+def test_refusal_quotes_the_api_server() -> None:
     with pytest.raises(RefusalError, match=r'^pods "x" is forbidden$'):
         Server(access(Response(403, {"message": 'pods "x" is forbidden'})).exchange).ask(VERSION)
 
@@ -116,11 +116,11 @@ def _untrusted() -> BaseException:
         ),
     ],
 )
-def test_why_there_is_no_answer(error: BaseException, kind: str, cause: str) -> None:
+def test_connection_errors_are_explained(error: BaseException, kind: str, cause: str) -> None:
     assert transport._failed(error) == Response(0, None, kind, cause)
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+def test_closed_port_is_explained(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         server = "http://127.0.0.1:%d" % unused.getsockname()[1]

@@ -50,7 +50,7 @@ LATE: dict[str, Any] = {"volumeBindingMode": "WaitForFirstConsumer"}
          "example.org/nfs has made no volume for it yet, of the class nfs", False),
     ],
 )  # fmt: skip
-def test_why_a_claim_waits(
+def test_pending_claim_is_explained(
     claims: list[dict[str, Any]], classes: list[dict[str, Any]], cause: str, stuck: bool
 ) -> None:
     found = waiting(["data"], claims, classes)["data"]
@@ -62,12 +62,12 @@ def test_why_a_claim_waits(
     ("one", "classes"),
     [(claim("Bound"), []), (claim(storageClassName="nfs"), [storage_class("nfs", **LATE)])],
 )
-def test_claims_that_hinder_nobody(one: dict[str, Any], classes: list[dict[str, Any]]) -> None:
+def test_harmless_claims_are_not_reported(one: dict[str, Any], classes: list[dict[str, Any]]) -> None:
     """One that waits for its pod to be scheduled is not why the pod is not."""
     assert waiting(["data"], [one], classes) == {}
 
 
-def test_the_warning_of_a_provisioner_is_shown() -> None:
+def test_warning_of_the_provisioner_is_shown() -> None:
     def event(seen: str, message: str, kind: str = "Warning") -> dict[str, Any]:
         thing = {"kind": "PersistentVolumeClaim", "name": "data"}
         return {"involvedObject": thing, "type": kind, "message": message, "lastTimestamp": seen}
@@ -85,7 +85,7 @@ def test_the_warning_of_a_provisioner_is_shown() -> None:
     ]
 
 
-def test_only_claims_of_pods_that_still_wait_count() -> None:
+def test_only_claims_of_pending_pods_are_reported() -> None:
     def pod(name: str, scheduled: str = "False", **metadata: Any) -> dict[str, Any]:
         return {
             "metadata": metadata,

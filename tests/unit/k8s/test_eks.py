@@ -73,7 +73,7 @@ def test_the_token_is_a_signed_request_that_names_the_cluster(aws: dict[str, Any
     assert query["X-Amz-Signature"] == signature(url, "lab", SECRET) != signature(url, "other", SECRET)
 
 
-def test_a_role_is_assumed_for_all_of_it(aws: dict[str, Any]) -> None:
+def test_role_is_assumed_for_the_token_and_the_cluster(aws: dict[str, Any]) -> None:
     session = Session()
     asked: list[tuple[str, dict[str, str]]] = []
 
@@ -118,14 +118,14 @@ def logins(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return times
 
 
-def test_a_login_is_kept_while_a_module_has_half_of_its_life(tmp_path: Path, logins: list[float]) -> None:
+def test_login_is_reused_during_half_of_its_lifetime(tmp_path: Path, logins: list[float]) -> None:
     for now in (0, 1, 420, 421, 841, 842, 10000):
         made = eks.kept(str(tmp_path), OPTIONS, functools.partial(float, now))
         assert made.expires - now >= 420
     assert logins == [0, 421, 842, 10000]
 
 
-def test_what_is_kept_is_for_one_user_and_one_cluster(tmp_path: Path, logins: list[float]) -> None:
+def test_stored_login_is_private_to_a_user_and_a_cluster(tmp_path: Path, logins: list[float]) -> None:
     for options in (OPTIONS, {**OPTIONS, "region": None}, {**OPTIONS, **ROLE}, dict(reversed(OPTIONS.items()))):
         eks.kept(str(tmp_path), options)
     files = list(tmp_path.iterdir())
@@ -134,7 +134,7 @@ def test_what_is_kept_is_for_one_user_and_one_cluster(tmp_path: Path, logins: li
 
 
 @pytest.mark.parametrize("left", ["", '["https://', "[]x"])
-def test_a_file_that_was_cut_off_is_written_anew(tmp_path: Path, logins: list[float], left: str) -> None:
+def test_truncated_file_is_written_again(tmp_path: Path, logins: list[float], left: str) -> None:
     made = eks.kept(str(tmp_path), OPTIONS)
     (file,) = tmp_path.iterdir()
     file.write_text(left)
@@ -163,7 +163,7 @@ def answer(code: str, message: str) -> Callable[[str], Any]:
         ("ThrottlingException", "Rate exceeded", ": Rate exceeded"),
     ],
 )
-def test_what_aws_refuses_is_explained(code: str, message: str, said: str) -> None:
+def test_refusals_of_aws_are_explained(code: str, message: str, said: str) -> None:
     with pytest.raises(eks.EksError) as caught:
         eks.login({**OPTIONS, **ROLE, "role_arn": None, "profile": "work"}, 0.0, answer(code, message))
     text = str(caught.value)
@@ -179,19 +179,19 @@ def refused(options: dict[str, Any]) -> str:
     return str(caught.value)
 
 
-def test_a_cluster_that_is_not_there(aws: dict[str, Any]) -> None:
+def test_missing_cluster_is_explained(aws: dict[str, Any]) -> None:
     text = refused({**OPTIONS, "cluster": "lap"})
     assert "the EKS cluster lap in region eu-central-1" in text and "there is no such cluster" in text
 
 
-def test_a_cluster_that_is_not_ready() -> None:
+def test_unready_cluster_is_explained() -> None:
     clients = MagicMock()
     clients.return_value.describe_cluster.return_value = {"cluster": {"name": "lab", "status": "CREATING"}}
     with pytest.raises(eks.EksError, match="it is CREATING, and has no endpoint"):
         eks.login(OPTIONS, 0.0, clients)
 
 
-def test_what_the_configuration_lacks(environment: pytest.MonkeyPatch) -> None:
+def test_missing_configuration_is_named(environment: pytest.MonkeyPatch) -> None:
     assert "the control node has no AWS credentials: set AWS_PROFILE" in refused(OPTIONS)
     assert "there is no such profile: name one of ~/.aws/config" in refused({**OPTIONS, "profile": "work"})
     text = refused({"cluster": "lab"})
@@ -203,7 +203,7 @@ def test_what_the_configuration_lacks(environment: pytest.MonkeyPatch) -> None:
     assert 'Could not connect to the endpoint URL: "http://127.0.0.1:1/clusters/lab": look at the region' in text
 
 
-def test_without_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_botocore_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
     assert "install it by `%s -m pip install botocore`" % sys.executable in refused(OPTIONS)
 
@@ -297,7 +297,7 @@ def test_the_variable_is_the_default(arguments: Any, variables: Any, used: bool)
         ({"eks": {"cluster": "x", "rigeon": "y"}}, "rigeon"),
     ],
 )
-def test_what_contradicts_is_refused(arguments: Any, said: str) -> None:
+def test_contradicting_options_are_refused(arguments: Any, said: str) -> None:
     with pytest.raises(Exception, match=said):
         Reads(FOUND, **arguments).run(task_vars={"k8s_eks": OPTIONS})
 
@@ -335,7 +335,7 @@ FORBIDDEN = [403, {"message": "pods is forbidden: %s" % LOGIN.token}, "", ""]
         ),
     ],
 )
-def test_a_failure_is_explained_by_what_was_used(variables: Any, answer: list[Any], said: str) -> None:
+def test_failure_names_the_principal_and_the_cluster(variables: Any, answer: list[Any], said: str) -> None:
     with pytest.raises(AnsibleActionFail) as caught:
         Reads(answer, in_pod=not variables).run(task_vars=variables)
     assert said in str(caught.value) and "kubeconfig" not in str(caught.value)

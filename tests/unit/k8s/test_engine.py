@@ -213,7 +213,7 @@ def test_late_objects_are_tried_after_the_steps_before_them() -> None:
     ]
 
 
-def test_late_object_that_is_refused_names_what_was_done() -> None:
+def test_refused_late_object_names_the_changes_made() -> None:
     api = FakeApi(DEFAULT, thing(name="old"))
     api.refuse["new"] = CONFLICT
     with pytest.raises(FailedError) as caught:
@@ -249,7 +249,7 @@ def test_rehearsal_leaves_nothing_and_is_no_change() -> None:
         run(api, Rehearsal([thing()], "it would not work"))
 
 
-def test_until_ends_when_nothing_is_missing_and_tells_what_was_seen() -> None:
+def test_until_ends_when_nothing_is_missing_and_returns_the_answers() -> None:
     left = ["a is missing", "b is missing"]
     until = Until([{"kind": "Node"}], lambda answers: [left.pop()] if left else [], "not all work:")
     assert [len(answers) for answers in run(FakeApi(), until).seen] == [1]
@@ -259,7 +259,7 @@ def test_until_ends_when_nothing_is_missing_and_tells_what_was_seen() -> None:
     assert len(run(FakeApi(), forever, check_mode=True).seen) == 1
 
 
-def test_until_looks_first_at_what_the_plan_was_made_of() -> None:
+def test_until_begins_with_the_answers_of_the_plan() -> None:
     api = FakeApi(DEFAULT)
     queries = [{"kind": "Node"}]
     until = Until(queries, lambda answers: [], "not all work:")
@@ -273,7 +273,7 @@ def test_until_looks_first_at_what_the_plan_was_made_of() -> None:
 
 
 @pytest.mark.parametrize("changed", [True, False])
-def test_failure_is_explained_by_objects_as_they_are_then(changed: bool) -> None:
+def test_failure_is_explained_by_a_fresh_read(changed: bool) -> None:
     """A Service that loses its address says so, though it had one when it was read or applied."""
     status = {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}}
     service = thing("Service", "web", spec={"type": "LoadBalancer", "loadBalancerIP": "10.9.9.9"})

@@ -58,7 +58,7 @@ UNPLACED = pod({"type": "PodScheduled", "status": "False", "reason": "Unschedula
         ),
     ],
 )
-def test_nodes_that_hinder_pods(pods: Any, nodes: Any, said: str, remedy: str, lost: bool) -> None:
+def test_nodes_that_block_pods_are_explained(pods: Any, nodes: Any, said: str, remedy: str, lost: bool) -> None:
     (found,) = hindrances(pods, nodes)
     assert said.lower() in found.said.lower()
     assert found.remedy.startswith(remedy)
@@ -74,5 +74,5 @@ def test_nodes_that_hinder_pods(pods: Any, nodes: Any, said: str, remedy: str, l
         [on("n2", deletionTimestamp="2026-01-01T00:00:00Z")],  # it is moved to another node
     ],
 )
-def test_nodes_that_hinder_nothing(pods: Any) -> None:
+def test_harmless_nodes_are_not_reported(pods: Any) -> None:
     assert hindrances(pods, [node("n1"), node("n2", "Unknown", unschedulable=True)]) == []

@@ -21,7 +21,7 @@ def thing(kind: str = "ConfigMap", namespace: str = "default", **content: Any) -
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}}
 
 
-def test_lists_of_objects_are_taken_apart() -> None:
+def test_lists_of_objects_are_split() -> None:
     listed = {"apiVersion": "v1", "kind": "List", "items": [thing(), thing("Service")]}
     assert objects.parse_definitions([listed, NAMESPACE], "d") == [thing(), thing("Service"), NAMESPACE]
 
@@ -37,7 +37,7 @@ def test_lists_of_objects_are_taken_apart() -> None:
         ([{"kind": "List", "items": [{}]}], "d[0].items[0].apiVersion is missing"),
     ],
 )
-def test_what_is_no_object_is_named(definitions: Any, message: str) -> None:
+def test_invalid_objects_are_named(definitions: Any, message: str) -> None:
     with pytest.raises(InputError) as caught:
         objects.parse_definitions(definitions, "d")
     assert str(caught.value) == message

@@ -90,11 +90,11 @@ BARE: dict[str, Any] = {"f:spec": {"f:ports": {".": {}, PORT: {".": {}, "f:name"
         (live({"f:items": {"x:1": {}}}, items=[1]), declared(items=[1]), False),
     ],
 )
-def test_apply_that_changes_nothing_is_proved(found: dict[str, Any], wanted: dict[str, Any], same: bool) -> None:
+def test_apply_without_changes_is_recognized(found: dict[str, Any], wanted: dict[str, Any], same: bool) -> None:
     assert is_applied(found, wanted, OURS) is same
 
 
-def test_entry_is_that_of_the_managers_own_apply() -> None:
+def test_entry_is_from_the_apply_of_the_same_manager() -> None:
     entries = [
         {"manager": OURS, "operation": "Update"},
         {"manager": OURS, "operation": "Apply", "subresource": "status"},
@@ -128,11 +128,11 @@ def test_entry_is_that_of_the_managers_own_apply() -> None:
         ({"p": [1, 2]}, {"p": [1]}, {"p": [1, 2]}, {"p": [1]}),
     ],
 )
-def test_diff_shows_the_parts_that_differ(before: Any, after: Any, left: Any, right: Any) -> None:
+def test_diff_contains_only_changed_fields(before: Any, after: Any, left: Any, right: Any) -> None:
     assert shown_pair(before, after) == (left, right)
 
 
-def test_diff_shows_no_value_of_a_secret() -> None:
+def test_diff_hides_values_of_secrets() -> None:
     old = {"kind": "Secret", "data": {"a": "b2xk", "same": "c2FtZQ=="}, "metadata": {"name": "s", "uid": "1"}}
     new = {"kind": "Secret", "data": {"a": "bmV3", "same": "c2FtZQ==", "b": "bW9yZQ=="}, "metadata": {"name": "s"}}
     assert shown_pair(old, new) == (

@@ -22,7 +22,7 @@ OBJECTS: list[dict[str, Any]] = [
 ]
 
 
-def test_it_reads_back_what_it_wrote() -> None:
+def test_written_record_is_read_back() -> None:
     assert read_record(write_record(OBJECTS), WHERE) == OBJECTS
 
 
@@ -48,7 +48,7 @@ def test_a_damaged_record_is_refused(text: str, said: str) -> None:
     assert "kubectl -n edge edit configmap homelab-loadbalancer-gateway" in str(caught.value)
 
 
-def test_the_role_gateway_refuses_it_as_well() -> None:
+def test_gateway_refuses_a_damaged_record() -> None:
     metadata = {"name": "homelab-loadbalancer-gateway", "namespace": "edge"}
     damaged = [{"kind": "ConfigMap", "resources": [{"metadata": metadata, "data": {"objects": "v1 Namespace"}}]}]
     with pytest.raises(InputError, match="ConfigMap edge/homelab-loadbalancer-gateway, the record"):

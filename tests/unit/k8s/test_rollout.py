@@ -91,7 +91,7 @@ def rolling(replicas: int, updated: int, available: int) -> dict[str, Any]:
     return live
 
 
-def test_old_pods_do_not_count() -> None:
+def test_pods_of_old_revisions_do_not_count() -> None:
     # Between two pods of a rollout all that are there are available, and not all of them are new.
     assert unfinished(rolling(2, 1, 2)) == "pods: 2 wanted, 1 up to date, 2 available (old ones among them)"
     assert unfinished(rolling(3, 2, 3)) == "pods: 2 wanted, 2 up to date, 3 available (old ones among them)"
@@ -122,7 +122,7 @@ def test_services_wait_for_an_address() -> None:
     assert unfinished(service) == ""
 
 
-def test_what_is_awaited() -> None:
+def test_workloads_and_load_balancers_are_awaited() -> None:
     def entry(kind: str, api_version: str = "v1", **spec: str) -> dict[str, Any]:
         return {"apiVersion": api_version, "kind": kind, "metadata": NAME, "spec": spec}
 
@@ -165,7 +165,7 @@ ENDED = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
         (pod(), "Pending: no container of it has been started", False),
     ],
 )
-def test_troubles(found: dict[str, Any], what: str, logged: bool) -> None:
+def test_troubles_of_pods_are_explained(found: dict[str, Any], what: str, logged: bool) -> None:
     (trouble,) = troubles([found])
     assert (trouble.pod, trouble.what, trouble.logged) == ("web-1", what, logged)
 
@@ -192,7 +192,7 @@ def test_no_trouble() -> None:
         ("CrashLoopBackOff", "back-off 10s restarting failed container", False),
     ],
 )
-def test_when_no_waiting_helps(reason: str, message: str, helpless: bool) -> None:
+def test_hopeless_pods_are_found(reason: str, message: str, helpless: bool) -> None:
     assert hopeless([deployment()], troubles([pod(waiting({"reason": reason, "message": message}))])) == helpless
 
 
@@ -204,7 +204,7 @@ def test_pods_of_an_earlier_failure_do_not_count() -> None:
     assert present(revision(1, deployment(observed=1)), sets, found) == ([], [])
 
 
-def test_pods_that_are_forbidden() -> None:
+def test_forbidden_pods_are_explained() -> None:
     condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}
     quota = deployment(conditions=[{**condition, "message": "exceeded quota"}])
     level = deployment(conditions=[{**condition, "message": 'violates PodSecurity "restricted:latest"'}])
@@ -213,7 +213,7 @@ def test_pods_that_are_forbidden() -> None:
     assert "  FailedCreate: exceeded quota" in explain(quota, [], [], {})
 
 
-def test_an_explanation() -> None:
+def test_rollout_is_explained() -> None:
     broken = waiting({"reason": "CrashLoopBackOff", "message": "back-off"}, lastState=ENDED)
     events = [
         event("second", type="Warning", at="2"),

@@ -59,19 +59,19 @@ WEB = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"
         ({"kind": "Secret", "metadata": {"managedFields": [{"fieldsV1": {"f:data": {"f:hunter2": {}}}}]}}, ""),
     ],
 )
-def test_no_form_of_a_secret_is_left(thing: Any, kind: str) -> None:
+def test_all_forms_of_secrets_are_hidden(thing: Any, kind: str) -> None:
     shown = json.dumps(redact(thing, kind))
     assert VALUE not in shown
     assert "hunter2" not in shown
 
 
-def test_what_is_no_secret_stays() -> None:
+def test_other_data_is_shown() -> None:
     config = {"kind": "ConfigMap", "metadata": {"annotations": {LAST_APPLIED: "{}"}}, "data": {"a": "b"}}
     assert redact(config) == config
     assert redact(SECRET)["data"] == {"password": HIDDEN}
 
 
-def test_a_message_that_quotes_a_secret() -> None:
+def test_secrets_in_messages_are_hidden() -> None:
     values = list(secret_values([{**SECRET, "stringData": {"pin": 123456, "short": "ab", "lines": "one\ntwo two"}}]))
     text = scrub(r"cab: hunter2 aHVudGVyMg== {Value:123456} 'one\ntwo two' two two", values)
     assert "hunter2" not in text and VALUE not in text and "123456" not in text and "two two" not in text
@@ -94,7 +94,7 @@ def test_files_of_a_folder_are_read_in_order(tmp_path: Path) -> None:
     assert names == ["web-9", "web-10", "web-20", "web"]
 
 
-def test_a_checksum_is_that_of_the_file(tmp_path: Path) -> None:
+def test_checksum_of_a_file_is_verified(tmp_path: Path) -> None:
     path = tmp_path / "web.yml"
     path.write_text(json.dumps(WEB))
     right = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest().upper()
@@ -141,18 +141,18 @@ def test_scalars_are_those_of_kubernetes() -> None:
         ([WEB, WEB], "Deployment web is given twice"),
     ],
 )
-def test_what_is_no_object_is_refused(inline: Any, said: str) -> None:
+def test_invalid_objects_are_refused(inline: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         read(inline=inline)
 
 
-def test_urls_of_files_are_refused_and_passwords_in_urls_not_shown() -> None:
+def test_file_urls_are_refused_and_passwords_in_urls_hidden() -> None:
     with pytest.raises(InputError, match="only URLs of http and https"):
         read("file:///etc/passwd")
     assert sources.shown_url("https://user:word@example.org/a?token=1#b") == "https://example.org/a"
 
 
-def test_objects_get_into_their_namespaces() -> None:
+def test_objects_get_the_default_namespace() -> None:
     crd = {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -207,7 +207,7 @@ def test_kinds_are_found_as_by_kubectl(asked: str, version: str, found: str) -> 
     assert chosen and chosen.api_version == found
 
 
-def test_a_kind_that_is_not_there() -> None:
+def test_unknown_kind_is_refused() -> None:
     assert choose(KNOWN, "pods", "v2", "list") is None
     assert unknown_kind(KNOWN, "pods", "v2", "list").endswith("its api_version is metrics.k8s.io/v1beta1 or v1")
     assert unknown_kind(KNOWN, "servces", "", "list").endswith("did you mean Service?")
@@ -229,23 +229,23 @@ def test_a_list_has_the_columns_of_kubectl() -> None:
 
 
 @pytest.mark.parametrize(("raw", "seconds"), [("", 0), ("90", 90), ("90s", 90), ("1h30m", 5400), ("2d", 172800)])
-def test_spans_of_time(raw: str, seconds: int) -> None:
+def test_durations_are_parsed(raw: str, seconds: int) -> None:
     assert parse_since(raw, "since") == seconds
 
 
 @pytest.mark.parametrize("raw", ["1w", "m", "10m1h", "-5", "1.5h"])
-def test_what_is_no_span_of_time(raw: str) -> None:
+def test_invalid_durations_are_refused(raw: str) -> None:
     with pytest.raises(InputError, match=r"since .* is not a span of time"):
         parse_since(raw, "since")
 
 
-def test_times_are_compared_whatever_their_form() -> None:
+def test_times_in_all_formats_are_compared() -> None:
     assert parse_time("1970-01-01T01:00:01.5+01:00") == Moment(1, 500000000)
     assert parse_time("1970-01-01T00:00:01Z") == Moment(1, 0)
     assert parse_time("yesterday") is None
 
 
-def test_lines_of_many_logs_are_in_order_and_each_log_keeps_its_own() -> None:
+def test_lines_of_several_logs_are_merged_in_order() -> None:
     one = parse_log("2026-01-01T00:00:02Z a\n2026-01-01T00:00:01Z\tb\nunable to read\n2026-01-01T00:00:09Z \n")
     two = parse_log("2026-01-01T00:00:03Z \x1b[2J\u202e\tx\r")
     assert [line.text for line in one] == ["a", "2026-01-01T00:00:01Z    b", "unable to read", ""]
@@ -259,13 +259,13 @@ def test_lines_of_many_logs_are_in_order_and_each_log_keeps_its_own() -> None:
     assert parse_log("") == []
 
 
-def test_containers_are_named_those_that_prepare_first() -> None:
+def test_init_containers_are_listed_first() -> None:
     spec = {"containers": [{"name": "web"}], "initContainers": [{"name": "init"}], "ephemeralContainers": None}
     assert containers_of({"spec": spec}) == ["init", "web"]
     assert containers_of({"spec": spec}, "web") == ["web"]
 
 
-def test_events_are_in_order_whatever_their_form() -> None:
+def test_events_of_both_apis_are_sorted() -> None:
     about = {"kind": "Ingress", "namespace": "d", "name": "web"}
     series = {"count": 5, "lastObservedTime": "2026-01-04T00:00:00.1Z"}
     events: list[dict[str, Any]] = [
@@ -289,7 +289,7 @@ def test_events_are_in_order_whatever_their_form() -> None:
         ({"name": "other"}, WEB, "name is other, and the definition says web"),
     ],
 )
-def test_it_must_be_plain_which_object_is_meant(options: dict[str, str], definition: Any, said: str) -> None:
+def test_ambiguous_reference_is_refused(options: dict[str, str], definition: Any, said: str) -> None:
     empty = dict.fromkeys(("kind", "api_version", "namespace", "name"), "")
     with pytest.raises(InputError, match=said):
         manage.parse_target({**empty, **options}, definition)
@@ -298,12 +298,12 @@ def test_it_must_be_plain_which_object_is_meant(options: dict[str, str], definit
 @pytest.mark.parametrize(
     ("patch", "patch_type"), [({}, "merge"), ("x", "strategic"), ([], "json"), ([{"op": "add"}], "json"), ({}, "json")]
 )
-def test_what_is_no_patch_is_refused(patch: Any, patch_type: str) -> None:
+def test_invalid_patches_are_refused(patch: Any, patch_type: str) -> None:
     with pytest.raises(InputError, match="patch"):
         manage.parse_patch(patch, patch_type, "patch")
 
 
-def test_only_what_was_declared_counts_as_a_change() -> None:
+def test_fields_of_the_api_server_are_no_change() -> None:
     live = {**WEB, "metadata": {"name": "web", "resourceVersion": "1", "generation": 2}, "status": {"replicas": 1}}
     assert manage.significant(live) == WEB
     assert manage.significant(live, True)["status"] == {"replicas": 1}

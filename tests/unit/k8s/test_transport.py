@@ -130,7 +130,7 @@ def test_request_in_turn_is_made_only_when_those_before_it_have_succeeded(api: A
     assert sorted(api.asked[1:]) == ["GET /b", "GET /c"]
 
 
-def test_closed_port_is_named_by_the_operating_systems_words() -> None:
+def test_closed_port_is_named_as_the_operating_system_does() -> None:
     [response] = Transport(kubeconfig(1)).exchange([GET])
     assert (response.failure, response.cause) == ("unreachable", "Connection refused")
 
@@ -141,7 +141,7 @@ def test_unusable_kubeconfig_is_an_error(given: Any) -> None:
         Transport(given or {"kind": "Config"})
 
 
-def test_file_that_is_no_kubeconfig_is_named_without_pythons_words(tmp_path: Path) -> None:
+def test_invalid_kubeconfig_is_named_without_a_python_error(tmp_path: Path) -> None:
     for text in ("127.0.0.1 localhost", "[1]", "a: b"):
         (tmp_path / "config").write_text(text)
         with pytest.raises(AccessError, match=r"its text is not that of a kubeconfig|Invalid kube-config"):

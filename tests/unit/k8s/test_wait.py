@@ -151,26 +151,26 @@ MISSING = "web:9: not found"  # an image that nobody has
 LATER = "dial tcp: lookup registry.example.org: no such host"
 
 
-def test_complete_objects_cost_one_look(cluster: Any) -> None:
+def test_complete_objects_are_read_once(cluster: Any) -> None:
     there = cluster(workload(True), service("172.16.0.100"))
     assert there.wait() == {"home/web": ["172.16.0.100"]}
     assert there.looks == [["Deployment", "Service"]]
     assert there.now == 0
 
 
-def test_objects_seen_complete_cost_no_look(cluster: Any) -> None:
+def test_objects_known_to_be_complete_are_not_read(cluster: Any) -> None:
     there = cluster(workload(True), service("172.16.0.100"))
     assert there.wait(seen=there.things) == {"home/web": ["172.16.0.100"]}
     assert there.looks == []
 
 
-def test_only_objects_not_seen_complete_are_asked_for(cluster: Any) -> None:
+def test_only_objects_not_known_to_be_complete_are_read(cluster: Any) -> None:
     there = cluster(workload(True), service("172.16.0.100"))
     assert there.wait(seen=[workload(True), service()]) == {"home/web": ["172.16.0.100"]}
     assert there.looks == [["Service"]]
 
 
-def test_nothing_to_wait_for_costs_no_look(cluster: Any) -> None:
+def test_empty_wait_reads_nothing(cluster: Any) -> None:
     there = cluster()
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web", "namespace": "home"}}
     assert there.wait(config) == {}
@@ -183,7 +183,7 @@ def test_a_reference_is_enough(cluster: Any) -> None:
     assert there.looks == [["Deployment"]]
 
 
-def test_one_look_asks_everything_at_once(cluster: Any) -> None:
+def test_objects_are_read_in_one_exchange(cluster: Any) -> None:
     there = cluster(
         workload(False), workload(False, "slow"), changes={1: [workload(True)], 2: [workload(True, "slow")]}
     )
@@ -196,7 +196,7 @@ def test_one_look_asks_everything_at_once(cluster: Any) -> None:
     assert 2 <= there.now < 3
 
 
-def test_a_workload_seen_incomplete_is_asked_for_with_its_pods(cluster: Any) -> None:
+def test_incomplete_workload_is_read_with_its_pods(cluster: Any) -> None:
     there = cluster(workload(True))
     there.wait(seen=[workload(False)])
     assert there.looks == [["Deployment", "Pod", "Node"]]
@@ -218,7 +218,7 @@ def test_hopeless_workload_ends_the_wait_at_once(cluster: Any) -> None:
     ]
 
 
-def test_pods_of_an_earlier_revision_do_not_end_the_waiting(cluster: Any) -> None:
+def test_pods_of_an_earlier_revision_do_not_end_the_wait(cluster: Any) -> None:
     old = replica_set("web")
     old["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "0"}
     there = cluster(workload(False), pod(MISSING), old, changes={7: [workload(True)]})
@@ -244,7 +244,7 @@ def test_hopeless_workload_does_not_end_the_wait_for_others(
     assert seconds <= there.now < seconds + 1.5
 
 
-def test_time_is_up(cluster: Any) -> None:
+def test_timeout_is_explained(cluster: Any) -> None:
     there = cluster(workload(False), pod(LATER), service())
     error = there.failure(timeout=20)
     assert 20 < there.now < 22
@@ -264,7 +264,7 @@ def test_the_last_lines_of_a_container_are_shown(cluster: Any) -> None:
     assert "    | it is broken" in said
 
 
-def test_an_object_that_somebody_removed_is_awaited_and_named(cluster: Any) -> None:
+def test_removed_object_is_awaited_and_named(cluster: Any) -> None:
     error = cluster().failure(REFERENCE, timeout=3)
     assert error.unfinished == ["Deployment home/web"]
     assert "Deployment home/web: its controller has not seen the change yet" in str(error)
@@ -279,7 +279,7 @@ CLAIM = {
 }
 
 
-def test_a_claim_that_nothing_binds_ends_the_waiting_after_its_grace(cluster: Any) -> None:
+def test_unbound_claim_ends_the_wait_after_its_grace_period(cluster: Any) -> None:
     there = cluster(workload(False), UNPLACED, CLAIM)
     error = there.failure()
     assert GRACE < there.now < GRACE + 2
@@ -293,7 +293,7 @@ def test_a_claim_that_nothing_binds_ends_the_waiting_after_its_grace(cluster: An
 
 
 @pytest.mark.parametrize("kind", ["StorageClass", "PersistentVolumeClaim", "Event"])
-def test_who_may_not_read_claims_hears_the_reasons_of_pods(cluster: Any, kind: str) -> None:
+def test_without_access_to_claims_the_pods_are_explained(cluster: Any, kind: str) -> None:
     there = cluster(workload(False), UNPLACED, CLAIM, forbidden=[kind])
     error = there.failure(timeout=GRACE + 10)
     assert there.now > GRACE + 10
@@ -302,18 +302,18 @@ def test_who_may_not_read_claims_hears_the_reasons_of_pods(cluster: Any, kind: s
     assert sum(kind in kinds for kinds in there.looks) == 1
 
 
-def test_who_may_not_read_nodes_waits_as_well(cluster: Any) -> None:
+def test_without_access_to_nodes_the_rollout_is_awaited(cluster: Any) -> None:
     there = cluster(workload(False), pod(LATER), forbidden=["Node"], changes={8: [workload(True)]})
     there.wait()
     assert sum("Node" in kinds for kinds in there.looks) == 1
 
 
-def test_who_may_not_read_pods_hears_that(cluster: Any) -> None:
+def test_missing_access_to_pods_is_named(cluster: Any) -> None:
     with pytest.raises(RuntimeError, match="forbidden"):
         cluster(workload(False), forbidden=["Pod"]).wait()
 
 
-def test_a_lost_node_ends_the_waiting_at_once_as_its_cause(cluster: Any) -> None:
+def test_lost_node_ends_the_wait_at_once(cluster: Any) -> None:
     daemons = workload(False, kind="DaemonSet", **DAEMONS)
     there = cluster(daemons, node("n1", "True"), node("n2", "Unknown"), pod(LATER, node="n2"))
     first, second, *dummy = str(there.failure()).splitlines()
@@ -331,7 +331,7 @@ def test_a_node_that_may_become_ready_is_named_while_the_rollout_is_awaited(clus
     assert sum("Node" in kinds for kinds in there.looks) == 3  # every five seconds
 
 
-def test_what_can_become_ready_elsewhere_is_awaited(cluster: Any) -> None:
+def test_pods_that_can_move_to_another_node_are_awaited(cluster: Any) -> None:
     """A Deployment whose pods start on other nodes does not fail for the DaemonSet's pod on a lost one."""
     daemons = workload(False, "agent", "DaemonSet", **DAEMONS)
     there = cluster(daemons, workload(False), node("n2", "Unknown"), pod(LATER, "agent", "n2"))

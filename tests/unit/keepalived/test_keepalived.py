@@ -97,7 +97,7 @@ def test_both_families_go_together() -> None:
     assert ours.index("virtual_ipaddress {") < ours.index(".100/32") < ours.index("_excluded") < ours.index(".101/32")
 
 
-def test_an_address_of_two_services_is_one() -> None:
+def test_shared_address_is_declared_once() -> None:
     assert lines(services=[WEB, {**WEB, "name": "tls", "port": 443}]).count("192.168.10.100/32") == 1
 
 
@@ -118,7 +118,7 @@ def test_unicast_leaves_out_this_director() -> None:
     assert not {"192.168.10.2", "fd00:10::2"} & set(said)
 
 
-def test_the_source_is_not_a_vip_that_is_there() -> None:
+def test_source_address_is_no_vip() -> None:
     held = link("eth0", "192.168.10.100/32", "192.168.10.101/32", "192.168.10.2/24")
     assert "unicast_src_ip 192.168.10.2" in text({"eth0": held}, unicast_peers=["192.168.10.3"])
 
@@ -243,7 +243,7 @@ BLOCK = "# BEGIN homelab.loadbalancer\ninclude %s\n# END homelab.loadbalancer\n"
 @pytest.mark.parametrize(
     "main", [None, "", "global_defs {\n}\n", "no newline", "\r\nodd \r\n\n\n", "# END homelab.loadbalancer\n"]
 )
-def test_what_others_wrote_stays(main: str | None) -> None:
+def test_foreign_configuration_is_kept(main: str | None) -> None:
     have = Files(main, None)
     there = plan(have, "ours", PATH)
     assert there == Files(BLOCK + (main or ""), "ours")
@@ -252,13 +252,13 @@ def test_what_others_wrote_stays(main: str | None) -> None:
     assert plan(have, None, PATH) == have
 
 
-def test_a_block_that_was_moved_stays_there() -> None:
+def test_moved_block_stays_in_its_place() -> None:
     have = Files("global_defs {\n}\n" + BLOCK + "# more\n", "old")
     assert plan(have, "new", PATH) == Files(have.main, "new")
     assert plan(have, None, PATH) == Files("global_defs {\n}\n# more\n", None)
 
 
-def test_a_block_that_was_changed_is_put_right() -> None:
+def test_edited_block_is_restored() -> None:
     have = Files(BLOCK.replace("include", "#include") + "# more\n", "ours")
     assert plan(have, "ours", PATH) == Files(BLOCK + "# more\n", "ours")
 

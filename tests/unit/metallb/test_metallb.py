@@ -116,7 +116,7 @@ def planned(given: dict[str, Any], applied: str | None = None, **kinds: Any) -> 
     return plan(given, [{"kind": kind, "api_found": True, "resources": found} for kind, found in asked.items()])
 
 
-def test_the_manifest_is_applied_with_labels_and_without_what_its_controller_writes() -> None:
+def test_manifest_is_applied_with_labels_and_without_controller_fields() -> None:
     made = planned(options()).steps[0]
     assert isinstance(made, Apply)
     found = by_name(made.objects)
@@ -149,7 +149,7 @@ def test_options_of_the_pods() -> None:
     assert pods["speaker"]["tolerations"] == [{"key": "cp"}, {"key": "edge"}]
 
 
-def test_what_is_no_yaml_is_refused() -> None:
+def test_invalid_yaml_is_refused() -> None:
     with pytest.raises(InputError, match="metallb_manifest is no YAML: "):
         manifest.read("a: b: c", "metallb_manifest")
 
@@ -162,7 +162,7 @@ def test_what_is_no_yaml_is_refused() -> None:
         (["<html>"], "metallb_manifest[0] must be a mapping, not str"),
     ],
 )
-def test_what_is_no_manifest_is_refused(documents: list[Any], message: str) -> None:
+def test_invalid_manifests_are_refused(documents: list[Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         read(documents)
     assert message in str(caught.value)
@@ -188,7 +188,7 @@ def test_an_unknown_release_needs_a_checksum() -> None:
     )
 
 
-def test_another_manifest_than_expected_is_refused() -> None:
+def test_manifest_with_a_wrong_checksum_is_refused() -> None:
     found = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
     verify(b"x", "m.yaml", found.upper(), "metallb_manifest")
     verify(b"x", "m.yaml", "", "metallb_manifest")
@@ -215,13 +215,13 @@ def test_an_upgrade_removes_objects_that_the_new_manifest_lacks() -> None:
 
 
 @pytest.mark.parametrize("take_over", [False, True])
-def test_fields_of_others_are_taken_over_only_when_asked(take_over: bool) -> None:
+def test_foreign_fields_are_taken_over_only_with_take_over(take_over: bool) -> None:
     applied = record(planned(options([*MANIFEST, EXTRA])))
     steps = planned(options(take_over=take_over), applied).steps
     assert [step.force for step in steps if isinstance(step, Apply)] == [take_over, take_over]
 
 
-def test_the_webhook_is_awaited_and_what_hinders_it_is_said() -> None:
+def test_webhook_is_awaited_and_its_failure_explained() -> None:
     accepted = planned(options()).steps[-1]
     assert isinstance(accepted, Accepted)
     assert accepted.failure == "MetalLB accepted no pool within 300 seconds."
@@ -236,7 +236,7 @@ CUSTOM = {
 }
 
 
-def test_a_removal_needs_no_manifest_and_begins_with_what_people_made() -> None:
+def test_removal_needs_no_manifest_and_begins_with_custom_resources() -> None:
     applied = record(planned(options()))
     customs, removed = planned(
         options([MANIFEST[3], MANIFEST[4]], state="absent"), applied, IPAddressPool=[CUSTOM]
@@ -252,7 +252,7 @@ def test_a_removal_needs_no_manifest_and_begins_with_what_people_made() -> None:
     ]
 
 
-def test_a_metallb_of_others_stays() -> None:
+def test_foreign_metallb_is_kept() -> None:
     made = planned(options(state="absent"), IPAddressPool=[CUSTOM], Service=[thing("web", "172.16.0.120")])
     assert (made.steps, made.refusals, made.result) == ([], [], {"losses": []})
     assert made.notes[0] == "No MetalLB that this role installed was in the cluster."
@@ -344,7 +344,7 @@ SERVICES = [
 ]
 
 
-def test_services_of_others_would_lose_their_address() -> None:
+def test_removal_is_refused_while_services_have_addresses() -> None:
     gateways = [thing("public", labels=OURS), thing("other")]
     foreign = ["Service x/foreign (172.16.0.120)", "Service x/of-foreign-gateway (172.16.0.123)"]
     assert losses(SERVICES, gateways, [OURS]) == foreign

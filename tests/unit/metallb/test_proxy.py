@@ -32,7 +32,7 @@ mode: %s
         "mode: ipvs\nipvs:\nkind: K\n",
     ],
 )
-def test_strict_arp_is_set_and_all_else_stays(config: str) -> None:
+def test_strict_arp_is_set_and_other_settings_kept(config: str) -> None:
     changed = strict_arp(config)
     before, after = yaml.safe_load(config), yaml.safe_load(changed)
     assert after == {**before, "ipvs": {**(before.get("ipvs") or {}), "strictARP": True}}

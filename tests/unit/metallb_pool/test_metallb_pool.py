@@ -71,7 +71,7 @@ def test_ranges(text: str, first: str, last: str) -> None:
         (5, 'r must be text, such as "172.16.0.100-172.16.0.149", not int'),
     ],
 )  # fmt: skip
-def test_ranges_that_are_refused(text: Any, message: str) -> None:
+def test_invalid_ranges_are_refused(text: Any, message: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_range(text, "r")
     assert str(caught.value) == message
@@ -192,7 +192,7 @@ def test_wrong_declarations_are_refused(wrong: dict[str, Any], begin: str) -> No
     assert str(caught.value).startswith(begin)
 
 
-def test_a_fresh_cluster() -> None:
+def test_fresh_cluster_gets_all_objects() -> None:
     made = judge(declared(pool()), {"Node": [node("n", "172.16.0.11")], "Service": [service("web")]})
     assert names(made.apply) == ["IPAddressPool a"]
     assert made._replace(apply=[]) == ([], [], [], [], [], [], [])

@@ -81,7 +81,7 @@ def test_steps_are_in_the_order_that_addresses_need() -> None:
     assert isinstance(last, Remove) and names(last.objects) == ["IPAddressPool far"]
 
 
-def test_state_absent_removes_our_pools_whatever_is_declared() -> None:
+def test_state_absent_ignores_the_declaration() -> None:
     wanted = options(state="absent", pools=[pool("a", "172.16.0.0/24")], bgp_peers=[{**PEER, "password": "x"}])
     standing = answers(IPAddressPool=[live("a", "172.16.0.0/24"), live("b", "10.0.0.0/30", ours=False)])
     (step,) = planner.plan(wanted, standing).steps

@@ -22,7 +22,7 @@ def _root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_root")
-def test_missing_namespace() -> None:
+def test_missing_namespace_is_named() -> None:
     with pytest.raises(AnsibleConnectionFailure) as failed:
         netns.check_namespace("lab-a")
     assert str(failed.value) == (
@@ -32,7 +32,7 @@ def test_missing_namespace() -> None:
 
 
 @pytest.mark.usefixtures("_root")
-def test_file_without_a_namespace_on_it(tmp_path: Path) -> None:
+def test_file_without_a_mounted_namespace_is_named(tmp_path: Path) -> None:
     (tmp_path / "lab-a").touch()
     with pytest.raises(AnsibleConnectionFailure, match="'lab-a' does not exist"):
         netns.check_namespace("lab-a")
@@ -40,18 +40,18 @@ def test_file_without_a_namespace_on_it(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_root")
 @pytest.mark.parametrize("name", ["", ".", "..", "../../proc/1/ns/net", "a/b", "-all", "a b", "a\n", "$(id)"])
-def test_name_that_is_none(name: str) -> None:
+def test_invalid_name_is_refused(name: str) -> None:
     with pytest.raises(AnsibleConnectionFailure, match="is not the name of a network namespace: set ansible_"):
         netns.check_namespace(name)
 
 
-def test_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_privileges_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(AnsibleConnectionFailure, match="only root may enter network namespace 'lab-a': run Ansible as"):
         netns.check_namespace("lab-a")
 
 
-def test_no_iproute2(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_iproute2_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *args, **keys: None)
     with pytest.raises(AnsibleConnectionFailure, match="not installed on the control node: install iproute2"):
         netns.find_ip()

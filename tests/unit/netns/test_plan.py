@@ -293,14 +293,14 @@ def test_missing_namespace_comes_back_with_its_end_of_the_cable() -> None:
     assert found.start == (("lab-a", HELLO),)
 
 
-def test_link_of_the_same_name_that_is_no_cable_to_the_switch_is_replaced() -> None:
+def test_link_of_another_kind_in_place_of_a_cable_is_replaced() -> None:
     found = plan(relink(realized(LAB), "lab-a", "eth0", kind="dummy", peer=0), LAB)
     assert found.unplug == (("lab-switch", "a.eth0"), ("lab-a", "eth0"))
     assert found.before != found.after
     assert lines(found)["lab-a"][0] == "link set eth0 up"
 
 
-def test_what_is_no_longer_declared_goes() -> None:
+def test_undeclared_objects_are_removed() -> None:
     smaller = LAB._replace(hosts=(LAB.hosts[0],), servers=())
     found = plan(realized(LAB), smaller)
     assert found.remove == ("lab-router",)
@@ -309,7 +309,7 @@ def test_what_is_no_longer_declared_goes() -> None:
     assert found.batches == ()
 
 
-def test_ports_that_others_plugged_into_the_switch_stay() -> None:
+def test_foreign_ports_of_the_switch_are_kept() -> None:
     have = realized(LAB)
     links = {**have.namespaces["lab-switch"].links, "tap0": LinkState("tun", "vlan10", 1500, True)}
     found = plan(changed(have, "lab-switch", links=links), LAB)
@@ -317,7 +317,7 @@ def test_ports_that_others_plugged_into_the_switch_stay() -> None:
     assert found.before == found.after
 
 
-def test_namespace_of_somebody_else_is_refused() -> None:
+def test_foreign_namespace_is_refused() -> None:
     theirs = Namespace("", True, {"eth0": LinkState("veth", "", 1500, True)}, (), {}, {})
     with pytest.raises(InputError, match=r"network namespace lab-a exists and is not part of the lab lab: .*_lab_name"):
         plan(Have({"lab-a": theirs}, True), LAB, prefix="vlan_lab_")
@@ -326,7 +326,7 @@ def test_namespace_of_somebody_else_is_refused() -> None:
 
 
 @pytest.mark.parametrize("stale", [True, False])
-def test_what_an_interrupted_run_left_is_taken_over(stale: bool) -> None:
+def test_remains_of_an_interrupted_run_are_taken_over(stale: bool) -> None:
     left = Namespace("", False, {}, (), {}, {}, stale=stale)
     found = plan(Have({"lab-a": left}, True), LAB)
     assert ("lab-a" in found.remove) is ("lab-a" in found.create) is stale

@@ -81,7 +81,7 @@ def node(version: str) -> dict[str, Any]:
     return {"metadata": {"name": "one"}, "status": {"nodeInfo": {"kubeletVersion": version}}}
 
 
-def test_an_object_is_ours_by_its_label() -> None:
+def test_objects_have_the_label_of_the_role() -> None:
     made = applied(plan([{**BASE, "ingress": "deny"}]))
     assert made == [
         {
@@ -118,7 +118,7 @@ def test_directions(policy: dict[str, Any], expected: dict[str, Any]) -> None:
     assert spec(**policy) == {"podSelector": {}, **expected}
 
 
-def test_pods_that_it_is_for() -> None:
+def test_pods_are_selected() -> None:
     assert spec(pods={"app": "web", "tier": 1}, ingress="deny")["podSelector"] == {
         "matchLabels": {"app": "web", "tier": "1"}
     }
@@ -145,7 +145,7 @@ def test_pods_that_it_is_for() -> None:
         ),
     ],
 )
-def test_other_sides(entry: dict[str, Any], peer: dict[str, Any]) -> None:
+def test_peers_are_translated(entry: dict[str, Any], peer: dict[str, Any]) -> None:
     assert peers(entry) == [peer]
 
 
@@ -196,11 +196,11 @@ def ingress(**rule: Any) -> dict[str, Any]:
         (ingress(**{"from": [{"namespace": "a", "namespaces": {}}]}), "from[0] has a namespace and labels"),
     ],
 )
-def test_what_is_refused(policy: dict[str, Any], message: str) -> None:
+def test_invalid_policies_are_refused(policy: dict[str, Any], message: str) -> None:
     assert message in refusal([policy])
 
 
-def test_two_of_a_name() -> None:
+def test_duplicate_names_are_refused() -> None:
     deny = {**BASE, "ingress": "deny"}
     assert "network_policy_policies[1].name web is already that of network_policy_policies[0]" in refusal([deny, deny])
     assert refusal([deny, {**deny, "namespace": "other"}]) == ""
@@ -214,7 +214,7 @@ def test_undeclared_policies_removed_foreign_policies_kept() -> None:
     assert removed(plan(None, cluster, state="absent")) == everything
 
 
-def test_a_policy_of_others_is_not_taken_over() -> None:
+def test_foreign_policy_is_refused() -> None:
     cluster = looked_up(NetworkPolicy=[live("web", ours=False)])
     said = refusal([{**BASE, "ingress": "deny"}], cluster)
     assert "network_policy_policies[0] web is there in the namespace shop and is not of this role" in said
@@ -241,7 +241,7 @@ def test_a_policy_of_others_is_not_taken_over() -> None:
         ({}, "nothing known enforces"),
     ],
 )
-def test_who_enforces_them(cluster: dict[str, Any], message: str) -> None:
+def test_enforcing_plugin_is_named(cluster: dict[str, Any], message: str) -> None:
     made = plan([{**BASE, "ingress": "deny"}], looked_up(**cluster))
     [said] = made.notes
     assert said.startswith(message)
@@ -267,7 +267,7 @@ def test_a_wrong_declaration_is_refused_before_the_cluster_is_read(policies: Any
     assert str(caught.value) == message
 
 
-def test_every_policy_of_others_is_named() -> None:
+def test_all_foreign_policies_are_named() -> None:
     cluster = looked_up(NetworkPolicy=[live("web", ours=False), live("db", ours=False)])
     made = plan([{**BASE, "ingress": "deny"}, {**BASE, "name": "db", "ingress": "deny"}], cluster)
     assert [refusal.split(" is there")[0] for refusal in made.refusals] == [
@@ -277,7 +277,7 @@ def test_every_policy_of_others_is_named() -> None:
 
 
 @given(st.ip_addresses(v=4), st.integers(1, 32), st.integers(0, 31))
-def test_an_exception_is_a_real_part(address: Any, length: int, whole: int) -> None:
+def test_exception_must_be_a_proper_subnet(address: Any, length: int, whole: int) -> None:
     """What the API server takes: the exception is inside the network and smaller."""
     part = ipaddress.ip_network((address, length), strict=False)
     network = ipaddress.ip_network((address, whole), strict=False)

@@ -53,7 +53,7 @@ def test_ways(route: dict[str, Any], reason: str) -> None:
     assert (way.reason, way.macs, way.interface) == (reason, None, route.get("dev", ""))
 
 
-def test_a_question_by_arp_names_the_asker() -> None:
+def test_arp_request_has_the_sender_address() -> None:
     frame = question_frame(MAC, ipaddress.ip_address("172.16.0.21"), ipaddress.ip_address("172.16.0.100"))
     assert frame.hex(" ", 2) == (
         "ffff ffff ffff 0200 0000 0003 0806 0001 0800 0604 0001 0200 0000 0003 ac10 0015 0000 0000 0000 ac10 0064"
@@ -62,7 +62,7 @@ def test_a_question_by_arp_names_the_asker() -> None:
     assert read_claim(frame) == Claim(ipaddress.ip_address("172.16.0.21"), MAC)
 
 
-def test_a_question_by_neighbour_discovery_names_the_asker() -> None:
+def test_neighbor_solicitation_has_the_sender_address() -> None:
     frame = question_frame(MAC, ipaddress.ip_address("fd00::21"), ipaddress.ip_address("fd00::abcd:100"))
     assert frame[:6].hex(":") == "33:33:ff:cd:01:00"
     packet = frame[14:]
@@ -85,11 +85,11 @@ def test_a_question_by_neighbour_discovery_names_the_asker() -> None:
         ("http", Answer("open", ""), False),
     ],
 )
-def test_what_is_not_asked_again(protocol: str, answer: Answer, done: bool) -> None:
+def test_final_answers_are_not_retried(protocol: str, answer: Answer, done: bool) -> None:
     assert settled(Target("172.16.0.100", 80, protocol), answer) is done
 
 
-def test_a_page_that_is_asked_for_by_name_is_to_be_found() -> None:
+def test_page_requested_by_name_must_exist() -> None:
     target = Target("", 80, "http", host="web.k8s.local")
     done = [status for status in (200, 302, 404, 503) if settled(target, Answer("open", "", status=status))]
     assert done == [200, 302]
@@ -107,7 +107,7 @@ def test_a_page_that_is_asked_for_by_name_is_to_be_found() -> None:
         ("", "fd00::100", 80, "[fd00::100]"),
     ],
 )
-def test_the_host_that_is_asked_for(address: str, host: str, port: int, header: str) -> None:
+def test_request_has_the_host_header(address: str, host: str, port: int, header: str) -> None:
     assert host_header(Target(address, port, "http", host=host)) == header
 
 

@@ -74,7 +74,7 @@ def serving(file: Path | None) -> Iterator[int]:
         (["web.example.org"], 1, "web.example.org", True, "", "HTTP 404"),
     ],
 )
-def test_whose_certificate_it_is(
+def test_certificate_is_checked(
     tmp_path: Path, names: list[str], days: int, host: str, given: bool, distrust: str, detail: str
 ) -> None:
     certificate, file = make_pair(tmp_path, *names, days=days)
@@ -87,14 +87,14 @@ def test_whose_certificate_it_is(
     assert settled(target, answer) == (distrust in {"", "issuer"})
 
 
-def test_what_speaks_no_tls() -> None:
+def test_plain_text_server_is_recognized() -> None:
     with serving(None) as port:
         answer = ask(Target("127.0.0.1", port, "https", host="web.k8s.local"), 5)
     assert (answer.state, answer.status) == ("open", None)
     assert answer.detail.startswith("connects, but does not speak TLS for web.k8s.local (")
 
 
-def test_a_page_that_is_missing_is_asked_for_again() -> None:
+def test_missing_page_is_requested_again() -> None:
     assert not settled(Target("", 443, "https", host="web"), Answer("open", "HTTP 404", status=404))
 
 

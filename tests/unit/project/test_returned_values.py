@@ -46,5 +46,5 @@ def results(tree: ast.AST) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_what_a_module_returns_is_documented(path: Path) -> None:
+def test_returned_values_are_documented(path: Path) -> None:
     assert set(results(ast.parse(path.read_text()))) - COMMON <= set(documented(path.stem))

@@ -27,7 +27,7 @@ def test_action_groups_are_the_modules_that_ask_an_api_server_and_those_that_act
     assert groups == {"node": [name for name in MODULES if name not in others], "k8s": asking}
 
 
-def test_readme_describes_every_role_module_and_plugin_by_its_own_words() -> None:
+def test_readme_has_the_short_description_of_every_role_module_and_plugin() -> None:
     assert readme.written() == readme.README.read_text(), "run .venv/bin/python tools/readme.py"
 
 

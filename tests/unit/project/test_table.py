@@ -109,7 +109,7 @@ def columns(process: str, stdout: int) -> str:
 
 
 @pytest.mark.parametrize("process", ["itself", "child"])
-def test_it_takes_the_width_of_the_terminal(process: str) -> None:
+def test_table_is_as_wide_as_the_terminal(process: str) -> None:
     leader, follower = pty.openpty()
     try:
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 111, 0, 0))
@@ -120,11 +120,11 @@ def test_it_takes_the_width_of_the_terminal(process: str) -> None:
 
 
 @pytest.mark.parametrize("process", ["itself", "child"])
-def test_it_is_wide_without_a_terminal(process: str) -> None:
+def test_table_is_wide_without_a_terminal(process: str) -> None:
     assert columns(process, subprocess.DEVNULL) == str(WIDE)
 
 
-def test_it_needs_nothing_but_ansible() -> None:
+def test_table_needs_only_ansible() -> None:
     tree = ast.parse(Path(table_filter.__file__).read_text())
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

@@ -104,7 +104,7 @@ def test_fronts_of_the_minimal_layout_are_read() -> None:
     assert fronts_in(have, "LB-") == set(fronts_of(declared, "ipv4")) == {("192.168.10.100", 53)}
 
 
-def test_fronts_are_of_udp_and_of_one_family() -> None:
+def test_only_udp_services_of_one_family_are_read() -> None:
     six = {"name": "dns6", "address": "fd00::1", "port": 53, "protocol": "udp", "endpoints": [{"address": "fd00::2"}]}
     assert fronts_of(parse_services([six]), "ipv4") == {}
     assert fronts_of(parse_services([six]), "ipv6") == {("fd00::1", 53): frozenset({("fd00::2", 53)})}
@@ -168,6 +168,6 @@ def test_the_kernel_is_asked_for_one_family_and_protocol() -> None:
     assert b"\x05\x00\x01\x00\x11" in message.payload
 
 
-def test_nothing_is_asked_where_no_service_is_of_udp(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_udp_services_conntrack_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(conntrack, "Netlink")
     assert conntrack.forget_stale("ipv4", set(), {}, False) == (0, "")

@@ -42,7 +42,7 @@ def test_an_unknown_key_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_is_left_out_or_null_has_its_default(name: str) -> None:
+def test_missing_and_null_keys_have_their_default(name: str) -> None:
     model = MODELS[name]
     optional = {key: None for key in model.keys if key not in model.entry}
     assert model.parse({**model.entry, **optional}) == model.parse(model.entry)

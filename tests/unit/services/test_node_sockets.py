@@ -59,14 +59,14 @@ def service(**others: Any) -> list[Service]:
         ({"node_port": 53}, [Socket("tcp", "127.0.0.53", 53), Socket("tcp", "::1", 53), Socket("udp", "::", 53)], ""),
     ],
 )  # fmt: skip
-def test_what_the_node_answers_is_refused(declared: dict[str, Any], bound: list[Socket], message: str) -> None:
+def test_ports_of_listening_sockets_are_refused(declared: dict[str, Any], bound: list[Socket], message: str) -> None:
     names = {name: "lb_" + name for name in ("allow_own_addresses", "allow_listening_ports")}
     said = taken(service(**declared), Answers(OWN, frozenset(bound)), set(), [], names)
     assert len(said) == bool(message)
     assert "".join(said).startswith(message)
 
 
-def test_what_is_asked_for_by_name_is_not() -> None:
+def test_explicitly_listed_ports_are_accepted() -> None:
     bound = frozenset({Socket("tcp", NODE, 80), Socket("tcp", "::", 30080)})
     declared = service(address=NODE, node_port=30080)
     assert taken(declared, Answers(OWN, bound), {NODE}, ["80/tcp", "30080/tcp"], {}) == []
@@ -74,7 +74,7 @@ def test_what_is_asked_for_by_name_is_not() -> None:
 
 
 @pytest.mark.parametrize("declared", [{"address": NODE, "port": 22}, {"node_port": 22}])
-def test_the_login_is_never_taken(declared: dict[str, Any]) -> None:
+def test_ssh_port_is_never_taken(declared: dict[str, Any]) -> None:
     node = Answers(OWN, frozenset({Socket("tcp", NODE, 22)}), Socket("tcp", NODE, 22))
     (said,) = taken(service(**declared), node, {NODE}, ["22/tcp"], {})
     assert said.endswith("is where Ansible's own connection arrives: take another one")

@@ -46,7 +46,7 @@ def test_defaults() -> None:
     assert service == Service("web", "ipv4", "192.168.10.100", 80, "tcp", (endpoint,), 0, (), 0)
 
 
-def test_everything() -> None:
+def test_all_options_are_parsed() -> None:
     (service,) = parse_services(
         [
             {
@@ -75,7 +75,7 @@ def test_affinity(declared: Any, seconds: int) -> None:
     assert service.affinity == seconds
 
 
-def test_keys_that_are_null_are_not_there() -> None:
+def test_null_keys_are_ignored() -> None:
     """Jinja's `default(omit)` within a list leaves nulls behind."""
     nothing = {"protocol": None, "session_affinity": None, "source_ranges": None, "node_port": None}
     endpoint = {"address": "192.168.20.20", "port": None, "weight": None}
@@ -87,7 +87,7 @@ def test_keys_that_are_null_are_not_there() -> None:
 @pytest.mark.parametrize(
     "change", [{"port": 81}, {"protocol": "udp"}, {"address": "192.168.10.101"}, {"address": "fd00:10::100"}]
 )
-def test_what_may_stand_beside_a_service(change: dict[str, Any]) -> None:
+def test_services_may_share_addresses_and_ports(change: dict[str, Any]) -> None:
     assert len(parse_services([WEB, {**WEB, "name": "other", **change}])) == 2
 
 
@@ -145,7 +145,7 @@ def refusal(raw: Any) -> str:
 
 
 @given(st.one_of(JUNK, st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(SERVICE_KEYS, JUNK)), max_size=2)))
-def test_whatever_is_declared_is_taken_or_refused(raw: Any) -> None:
+def test_any_declaration_is_accepted_or_refused(raw: Any) -> None:
     assert refusal(raw).startswith("lb_services") or parse_services(raw) is not None
 
 

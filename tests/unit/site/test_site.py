@@ -129,7 +129,7 @@ def test_names_outside_of_the_zone_are_named_and_not_verified() -> None:
 
 
 @pytest.mark.parametrize("hostnames", [[], ["*.k8s.local"], ["blog.example.org"]])
-def test_without_a_name_of_the_zone_none_is_verified(hostnames: list[str]) -> None:
+def test_without_names_of_the_zone_nothing_is_verified(hostnames: list[str]) -> None:
     assert site_plan([{**APP, "hostnames": hostnames}], zone="k8s.local")["verify_name"] == ""
 
 
@@ -174,7 +174,7 @@ def test_an_application_that_does_not_work_leaves_the_others_served() -> None:
         ),
     ],
 )
-def test_what_is_refused(apps: Any, said: str) -> None:
+def test_invalid_sites_are_refused(apps: Any, said: str) -> None:
     with pytest.raises(AnsibleFilterError) as error:
         site_plan(apps)
     assert said in str(error.value)

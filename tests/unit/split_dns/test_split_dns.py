@@ -84,7 +84,7 @@ def refusal(name: str, sections: dict[str, str] | None = None, /, **declared: An
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
-def test_the_resolver_that_is_there_is_found_and_has_nothing_to_be_told(resolver: str) -> None:
+def test_resolver_is_detected(resolver: str) -> None:
     plan = planned(resolver)
     assert plan["resolver"] == resolver
     assert plan["notes"] == []
@@ -102,7 +102,7 @@ def test_the_resolver_that_is_there_is_found_and_has_nothing_to_be_told(resolver
         ("systemd-resolved", "dnsmasq", "systemd-resolved"),  # NetworkManager is installed, and does not run
     ],
 )
-def test_which_of_several_is_taken(active: str, dns: str, resolver: str) -> None:
+def test_resolver_is_chosen_in_a_fixed_order(active: str, dns: str, resolver: str) -> None:
     sections = {"active": active, "network_manager": dns, "programs": "/usr/sbin/dnsmasq"}
     assert planned("systemd-resolved", **sections)["resolver"] == resolver
 
@@ -148,13 +148,13 @@ def test_files(resolver: str, servers: list[dict[str, Any]], files: dict[str, st
     assert planned(resolver, *servers)["write"] == {path: MARK + text for path, text in files.items()}
 
 
-def test_systemd_that_has_delegates_gets_one() -> None:
+def test_systemd_with_delegates_gets_a_delegate() -> None:
     plan = planned("systemd-resolved", systemd="258", domains="Global:", servers="Global: 192.168.1.1")
     assert plan["write"] == {DELEGATE_FILE: MARK + "[Delegate]\nDNS=172.16.0.11:30053\nDomains=~k8s.local\n"}
     assert plan["notes"] == []
 
 
-def test_what_is_for_another_resolver_goes() -> None:
+def test_files_for_other_resolvers_are_removed() -> None:
     other = "/etc/dnsmasq.d/homelab-loadbalancer-lab.example.conf"
     plan = planned("systemd-resolved", ours="\n".join([DNSMASQ_FILE, RESOLVED_FILE, other]))
     assert plan["remove"] == [DNSMASQ_FILE]
@@ -162,7 +162,7 @@ def test_what_is_for_another_resolver_goes() -> None:
     assert plan["restart"] == {RESOLVED_FILE: "systemd-resolved"}
 
 
-def test_absent_removes_what_is_ours_of_this_zone() -> None:
+def test_absent_removes_the_files_of_this_zone() -> None:
     declared = {"zone": "k8s.local", "servers": [], "resolver": "macos", "state": "absent"}
     ours = [RESOLVED_FILE, *MANAGER_FILES, "/etc/dnsmasq.d/homelab-loadbalancer-lab.example.conf"]
     files = [*ours, "/etc/resolver/k8s.local"]
@@ -190,7 +190,7 @@ def test_absent_removes_what_is_ours_of_this_zone() -> None:
         ({"resolver": "dnsmasq"}, "split_dns_resolver dnsmasq: it does not run here; what runs is systemd-resolved"),
     ],
 )
-def test_what_is_refused_everywhere(declared: dict[str, Any], message: str) -> None:
+def test_input_refused_for_all_resolvers(declared: dict[str, Any], message: str) -> None:
     assert message in refusal("systemd-resolved", **declared)
 
 
@@ -222,7 +222,7 @@ def test_what_is_refused_everywhere(declared: dict[str, Any], message: str) -> N
         ("macos", {"files": "/etc/resolver/k8s.local"}, [NODE_PORT], "/etc/resolver/k8s.local is there and is not of"),
     ],
 )
-def test_what_is_refused_on_some(
+def test_input_refused_for_some_resolvers(
     resolver: str, sections: dict[str, str], servers: list[dict[str, Any]], message: str
 ) -> None:
     said = refusal(resolver, sections, servers=servers)
@@ -243,7 +243,7 @@ def test_what_is_refused_on_some(
         ("systemd-resolved", {"hosts": "files resolve", "nameservers": "192.168.1.1"}, ""),
     ],
 )
-def test_what_the_user_is_told(resolver: str, sections: dict[str, str], message: str) -> None:
+def test_notes_explain_limits_of_the_resolver(resolver: str, sections: dict[str, str], message: str) -> None:
     notes = planned(resolver, **sections)["notes"]
     assert len(notes) == (1 if message else 0)
     assert message in "".join(notes)
@@ -260,7 +260,7 @@ def test_each_server_is_named_once_in_order(given_servers: list[tuple[Any, int]]
     assert [(ipaddress.ip_address(address), int(port)) for address, port in read] == given_servers
 
 
-def test_what_this_machine_says_is_read() -> None:
+def test_state_of_the_machine_is_read() -> None:
     """It changes nothing, so it may run on any machine; this one is asked."""
     found = node.read_client()
     assert found.system in ("Linux", "Darwin")
@@ -268,7 +268,7 @@ def test_what_this_machine_says_is_read() -> None:
     assert set(found.ours) <= set(found.files)
 
 
-def test_a_name_that_is_not_found_names_the_servers() -> None:
+def test_unresolved_name_is_reported_with_the_servers() -> None:
     made = plan(
         {"zone": "k8s.local", "servers": [NODE_PORT], "resolver": "auto", "state": "present", "prefix": ""},
         parse_client(client("dnsmasq")),
@@ -306,7 +306,7 @@ def test_a_file_is_written_and_read_once(tmp_path: Path, commands: list[str]) ->
     assert node.edits_of(made) == []
 
 
-def test_a_file_that_resolvers_cannot_read_is_mended(tmp_path: Path, commands: list[str]) -> None:
+def test_file_mode_is_repaired(tmp_path: Path, commands: list[str]) -> None:
     path = tmp_path / "zone.conf"
     path.write_text("one\n")
     path.chmod(0o600)
@@ -325,9 +325,7 @@ def test_files_are_removed_and_network_manager_keeps_its_links(tmp_path: Path, c
     assert commands == ["nmcli general reload conf", "nmcli general reload dns-full"]
 
 
-def test_the_old_files_come_back_when_a_resolver_does_not_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_restored_when_the_resolver_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[str, bool]] = []
 
     def run(argv: list[str], check: bool = True) -> Completed:
@@ -349,7 +347,7 @@ def test_the_old_files_come_back_when_a_resolver_does_not_start(
     assert ran == [("systemctl restart dnsmasq.service", True), ("systemctl restart dnsmasq.service", False)]
 
 
-def test_a_name_is_asked_for_again_until_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_is_resolved_again_until_found(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [Completed((), 2, "", ""), Completed((), 0, "172.16.0.100 STREAM web\n", "")]
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr(node, "run", lambda argv, check: answers.pop(0))

@@ -51,13 +51,13 @@ def test_values_have_one_spelling(value: object, text: str) -> None:
     assert sysctls.normal(value) == text
 
 
-def test_read_says_which_one_is_not_there(proc: Path) -> None:
+def test_missing_name_is_reported(proc: Path) -> None:
     assert sysctls.read(["net.ipv4.tcp_rmem"]) == {"net.ipv4.tcp_rmem": "4096 131072 6291456"}
     with pytest.raises(InputError, match=r"values\.net\.ipv4\.vs\.conntrack cannot be read"):
         sysctls.read(["net.ipv4.vs.conntrack"])
 
 
-def test_a_refused_value_takes_the_earlier_ones_back(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_value_rolls_back_the_earlier_ones(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     have = sysctls.read(["net.ipv4.ip_forward", "net/ipv4/conf/eth0.10/rp_filter"])
     write = os.write
 
@@ -91,11 +91,11 @@ def test_a_refused_value_takes_the_earlier_ones_back(proc: Path, monkeypatch: py
         ("", "0", False),
     ],
 )
-def test_what_is_one_value_to_the_kernel(one: str, other: str, equal: bool) -> None:
+def test_equal_spellings_are_one_value(one: str, other: str, equal: bool) -> None:
     assert sysctls.same(one, other) == equal
 
 
-def test_those_that_set_others_are_written_first() -> None:
+def test_values_that_set_others_are_written_first() -> None:
     names = [
         "net.ipv4.conf.eth1.forwarding",
         "net.ipv4.conf.default.forwarding",
@@ -118,7 +118,7 @@ def spread(proc: Path, monkeypatch: pytest.MonkeyPatch, **follows: str) -> None:
     monkeypatch.setattr(sysctls, "_put", write)
 
 
-def test_what_another_one_moves_is_written_again(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_changed_by_others_are_written_again(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spread(proc, monkeypatch, ip_forward="conf/eth0.10/rp_filter")
     want = {"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.10/rp_filter": "2"}
     have = sysctls.read(list(want))
@@ -126,7 +126,7 @@ def test_what_another_one_moves_is_written_again(proc: Path, monkeypatch: pytest
     assert sysctls.read(list(want)) == want
 
 
-def test_values_that_undo_each_other_are_refused_and_put_back(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conflicting_values_are_refused_and_rolled_back(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spread(proc, monkeypatch, ip_forward="conf/eth0.10/rp_filter", rp_filter="ip_forward")
     want = {"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.10/rp_filter": "0"}
     have = sysctls.read(list(want))

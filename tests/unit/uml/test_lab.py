@@ -114,7 +114,7 @@ def test_kernel_command_line() -> None:
     assert "vec1:transport=raw,ifname=eth0,mac=%s,depth=128,gro=1" % mac_of("a", "eth0") in command
 
 
-def test_a_lab_from_nothing_and_again() -> None:
+def test_lab_is_created_once() -> None:
     planned = plan(EMPTY, lab(A, B))
     assert planned.keys
     assert (planned.stop, planned.remove, list(planned.start)) == ((), (), ["a", "b"])
@@ -123,7 +123,7 @@ def test_a_lab_from_nothing_and_again() -> None:
     assert (again.keys, again.stop, again.remove, again.start, again.write) == (False, (), (), {}, {})
 
 
-def test_a_dead_node_is_started_and_nothing_else() -> None:
+def test_only_the_dead_node_is_started() -> None:
     have = done(lab(A, B))
     planned = plan(have._replace(running={"a": have.running["a"]}), lab(A, B))
     assert (planned.stop, planned.remove, list(planned.start), planned.write) == ((), (), ["b"], {})
@@ -148,7 +148,7 @@ def test_another_image_or_lost_keys_restart_all() -> None:
     assert (planned.keys, planned.stop, list(planned.start)) == (True, ("a", "b"), ["a", "b"])
 
 
-def test_what_is_not_declared_any_more_goes() -> None:
+def test_undeclared_nodes_are_removed() -> None:
     planned = plan(done(lab(A, B)), lab(A))
     assert planned.remove == ("b",)
     # The others' files of the node go with its folder; those that name it are written anew.

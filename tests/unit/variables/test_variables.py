@@ -113,7 +113,7 @@ def test_no_variable_of_the_repository_is_refused(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_a_role_leaves_to_a_play_is_declared(role: str) -> None:
+def test_published_variables_are_declared(role: str) -> None:
     left = {name for name in left_by(load("roles/%s/tasks/*.yml" % role)) if not name.startswith("_")}
     assert left == set(variables.PUBLISHED.get(role, ()))
 
@@ -125,7 +125,7 @@ def test_foreign_and_private_names_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("own", "known"), [((), False), (("app_version",), True), (("app_v*",), True), (("b",), False)]
 )
-def test_names_that_users_keep_for_themselves(own: tuple[str, ...], known: bool) -> None:
+def test_reserved_user_names_are_accepted(own: tuple[str, ...], known: bool) -> None:
     assert (refused("app", "app_version", own=own) == "") is known
 
 
@@ -143,7 +143,7 @@ def test_names_that_users_keep_for_themselves(own: tuple[str, ...], known: bool)
         ("iptables_lb_layout", "", ""),
     ],
 )
-def test_texts_that_would_mean_something_else_are_refused(name: str, value: Any, said: str) -> None:
+def test_ambiguous_texts_are_refused(name: str, value: Any, said: str) -> None:
     found = variables.misread_values("iptables_lb", {name: value})
     assert "\n".join(found).startswith(said)
     assert bool(found) is bool(said)

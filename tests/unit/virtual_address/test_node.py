@@ -26,7 +26,7 @@ V4 = ipaddress.ip_address("192.168.10.100")
 V6 = ipaddress.ip_address("fd00:10::12:3456")
 
 
-def test_reads_what_ip_prints() -> None:
+def test_output_of_ip_is_parsed() -> None:
     link = virtual_address_node.read_link(
         {
             "ifname": "eth0",
@@ -60,7 +60,7 @@ def test_reads_what_ip_prints() -> None:
         ({"flags": ["UP", "LOWER_UP"], "link_type": "none"}, False, ""),
     ],
 )
-def test_which_links_have_neighbours(entry: dict[str, object], neighbours: bool, silent: str) -> None:
+def test_links_with_neighbours_are_recognized(entry: dict[str, object], neighbours: bool, silent: str) -> None:
     link = virtual_address_node.read_link({"ifname": "eth0", **entry})
     assert (link.has_neighbours, link.silent) == (neighbours, silent)
 
@@ -103,7 +103,7 @@ def test_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(ip.calls) == 1
 
 
-def test_a_refused_line_takes_back_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_line_rolls_back_earlier_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     ip = Ip("Error: ipv4: Address already assigned.")
     monkeypatch.setattr(virtual_address_node, "run", ip)
     with pytest.raises(virtual_address_node.ApplyError) as refused:
@@ -114,13 +114,13 @@ def test_a_refused_line_takes_back_those_before_it(monkeypatch: pytest.MonkeyPat
     )
 
 
-def test_a_failure_to_take_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_rollback_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtual_address_node, "run", Ip("Error.", undo_rc=1))
     with pytest.raises(virtual_address_node.ApplyError, match="taking back what was done failed too: Cannot find"):
         virtual_address_node.apply(todo("one", "refused"), NOTHING)
 
 
-def test_what_a_failure_has_left_is_read_and_said() -> None:
+def test_state_after_a_failure_is_read_and_reported() -> None:
     one, two, three = (Address(ipaddress.ip_address("10.0.0.%d" % i), 24) for i in (1, 2, 3))
     local = Address(ipaddress.ip_address("fe80::1"), 64)
     before = State({"a": Link("a", (one, two)), "b": Link("b", (one, two, three)), "c": Link("c"), "e": Link("e")})
@@ -135,7 +135,7 @@ def test_what_a_failure_has_left_is_read_and_said() -> None:
     ]
 
 
-def test_addresses_that_would_go_with_another_are_not_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_is_kept_when_its_secondaries_would_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the kernel cannot be told to keep them, as in a container whose /proc/sys is read-only."""
 
     def refuse(*setting: str) -> None:
@@ -188,7 +188,7 @@ def good_checksum(frame: bytes) -> bool:
     return neighbor.checksum(frame[22:54] + len(body).to_bytes(4, "big") + b"\0\0\0\x3a" + body) == 0
 
 
-def test_reads_who_claims_an_address() -> None:
+def test_claim_of_an_address_is_parsed() -> None:
     """A probe of another host counts too: it is about to take the address."""
     for frame in [neighbor.probe_frame(MAC, V4), *neighbor.announcement_frames(MAC, V4)]:
         assert neighbor.read_claim(frame + bytes(18)) == (V4, MAC)

@@ -215,13 +215,13 @@ def test_plan(case: tuple[State, Want, list[str]]) -> None:
         ),
     ],
 )
-def test_what_the_node_rules_out(have: State, wanted: Want, message: str) -> None:
+def test_addresses_impossible_on_the_node_are_refused(have: State, wanted: Want, message: str) -> None:
     with pytest.raises(InputError) as refused:
         plan(have, wanted)
     assert str(refused.value).startswith(message)
 
 
-def test_diff_speaks_as_ip_address_show() -> None:
+def test_diff_looks_like_ip_address_show() -> None:
     have = node(eth0=[address("fe80::1/64"), OWN, ours("192.168.10.99/32")], eth1=[])
     made = plan(have, want("fd00::9", VIP, purge="link"))
     assert made.before == "eth0: up\n    inet 192.168.10.1/24\n    inet 192.168.10.99/32 metric 27746\n"
@@ -236,7 +236,7 @@ def test_diff_of_a_created_link() -> None:
     assert (made.before, made.after) == ("", "lb0: dummy up\n    inet 192.168.10.100/32 metric 27746\n")
 
 
-def test_batch_brings_everything_back() -> None:
+def test_batch_restores_the_previous_state() -> None:
     made = plan(node(eth0=[OWN, ours("10.0.0.1/32")]), want(VIP, "fd00::9", "192.168.10.1"))
     assert list(made.batch) == [
         "address replace 192.168.10.100/32 dev eth0 metric 27746",
@@ -249,7 +249,7 @@ def test_batch_brings_everything_back() -> None:
     assert plan(node(eth0=[]), want(VIP, present=False)).batch == ()
 
 
-def test_addresses_of_others_are_left_with_a_word() -> None:
+def test_foreign_addresses_are_kept_and_noted() -> None:
     made = plan(node(eth0=[OWN]), want("192.168.10.1", present=False))
     assert not made.steps
     assert "addresses[0] 192.168.10.1 was not added by this module" in made.warnings[0]
@@ -281,7 +281,7 @@ LINKS = st.lists(st.lists(ANY_ADDRESS, unique_by=lambda a: a.ip, max_size=4), mi
 
 
 @given(LINKS, st.lists(st.sampled_from(POOL), unique=True), st.booleans(), st.sampled_from(["none", "link", "node"]))
-def test_any_plan_is_final_and_leaves_others_alone(
+def test_any_plan_is_idempotent_and_keeps_foreign_addresses(
     links: list[list[Address]], ips: list[ipaddress.IPv4Address], present: bool, purge: str
 ) -> None:
     have = node(eth0=links[0], eth1=links[1])
@@ -365,13 +365,13 @@ def test_removals_and_additions_are_the_whole_change(
     assert later.after == whole.after or not additions
 
 
-def test_the_additions_take_the_removals_for_done() -> None:
+def test_additions_assume_completed_removals() -> None:
     """So a check run says of them what the real one says."""
     gone, declared = ours("192.168.10.100/32"), want("192.168.10.101", purge="node", part="additions")
     assert plan(node(eth0=[OWN, gone]), declared) == plan(node(eth0=[OWN]), declared)
 
 
-def test_an_interface_that_is_missing_is_no_concern_of_the_removals() -> None:
+def test_removals_ignore_missing_interfaces() -> None:
     have = State({"eth0": Link("eth0", (ours("192.168.10.100/32"),))})
     declared = want("192.168.10.100", interface="lb0", dummy=True, purge="node", part="removals")
     assert plan(have, declared).steps == ()
