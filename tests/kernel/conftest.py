@@ -1,16 +1,22 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""These tests run in a kernel of their own, by `tools/kernel`, and must not be let loose on another."""
+"""These tests change the kernel's state: they run only in the user-mode kernel of `tools/kernel`."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _machine() -> None:
     if "User Mode Linux" not in Path("/proc/cpuinfo").read_text(encoding="ascii"):
-        pytest.skip("not in a kernel of its own: run `tools/kernel .venv/bin/pytest tests/kernel`")
+        pytest.skip("not in a user-mode kernel: run `tools/kernel .venv/bin/pytest tests/kernel`")
+    # A failed exec costs this kernel as much as a new process: the folders of the tools come first.
+    os.environ["PATH"] = "/usr/sbin:/usr/bin:%s" % os.environ["PATH"]
+    run(["modprobe", "-a", "ip_vs", "ip_vs_wrr", "nf_conntrack", "nf_conntrack_netlink"])

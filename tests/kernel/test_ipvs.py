@@ -1,14 +1,13 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module ipvs on a real kernel: what it declares is what ipvsadm sees, and others' virtual servers stay."""
+"""The module ipvs on a real kernel: ipvsadm lists the declared virtual servers, and foreign ones stay."""
 
 from __future__ import annotations
 
 import json
-import random
 import sys
-import threading
+import time
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -24,6 +23,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
     module,
     start_module,
 )
+from ansible_collections.homelab.loadbalancer.tests.kernel.background import Background
 from ansible_collections.homelab.loadbalancer.tests.kernel.virtual_servers import (
     converge,
     exact,
@@ -65,8 +65,7 @@ MANY = 1500
 
 @pytest.fixture(autouse=True)
 def _node() -> Iterator[None]:
-    """A node of its own for each test, with virtual servers of somebody else, which stay."""
-    run(["modprobe", "ip_vs"])
+    """A fresh network namespace for each test, with foreign virtual servers, which must stay."""
     with fresh_network():
         run(["ip", "link", "set", "lo", "up"])
         load(FOREIGN)
@@ -83,7 +82,7 @@ def test_everything_that_can_be_declared() -> None:
     assert saved() == sorted(FOREIGN.splitlines())
 
 
-def test_without_a_scope_nothing_goes_that_is_not_named() -> None:
+def test_without_a_scope_only_named_servers_are_removed() -> None:
     ipvs(virtual_servers=EVERYTHING)
     assert not converge(virtual_servers=EVERYTHING[:1])["changed"]
     assert not converge(virtual_servers=[])["changed"]
@@ -105,7 +104,7 @@ def test_without_a_scope_nothing_goes_that_is_not_named() -> None:
         ("-A -t 10.2.0.9:80 -s rr", False),
     ],
 )
-def test_what_another_hand_changes_is_put_back(edit: str, restored: bool) -> None:
+def test_foreign_edits_in_the_scope_are_reverted(edit: str, restored: bool) -> None:
     options = {"virtual_servers": [{**WEB, "real_servers": [ONE, TWO]}], **SCOPE}
     ipvs(**options)
     before = exact()
@@ -117,8 +116,8 @@ def test_what_another_hand_changes_is_put_back(edit: str, restored: bool) -> Non
         assert exact() == before
 
 
-def test_a_change_is_made_in_place() -> None:
-    """The kernel keeps the counters of what is not made anew."""
+def test_changes_are_made_in_place() -> None:
+    """So the kernel keeps the counters."""
     ipvs(virtual_servers=[{**WEB, "real_servers": [ONE, TWO]}])
     sent: list[int] = []
     send = ipvs_netlink.Ipvs.send
@@ -135,7 +134,7 @@ def test_a_change_is_made_in_place() -> None:
     ]  # fmt: skip
 
 
-def test_weights_that_somebody_else_sets_are_kept() -> None:
+def test_preserve_weights_keeps_runtime_weights() -> None:
     declared = {"virtual_servers": [{**WEB, "real_servers": [{**ONE, "weight": 4}, TWO]}]}
     ipvs(**declared)
     run(["ipvsadm", "-e", "-t", "10.1.0.1:80", "-r", "10.0.0.2:8080", "-m", "-w", "0"])
@@ -167,14 +166,14 @@ def test_weights_that_somebody_else_sets_are_kept() -> None:
         ("address", "10.9.0.300", "virtual_servers[1].address 10.9.0.300 is not an IP address"),
     ],
 )
-def test_bad_input_is_refused_before_anything_changes(option: str, value: str, said: str) -> None:
+def test_bad_input_changes_nothing(option: str, value: str, said: str) -> None:
     bad = {**WEB, "protocol": "udp", "persistence_timeout": 60, option: value}
     assert refusal(virtual_servers=[WEB, bad]).startswith(said)
 
 
 @pytest.mark.parametrize("declared", [False, True])
-def test_what_the_kernel_refuses_is_named_and_the_rest_taken_back(declared: bool) -> None:
-    """Far behind the first batch of messages, and before the last of its own."""
+def test_kernel_refusal_is_named_and_rolled_back(declared: bool) -> None:
+    """The refused entry is in a later batch of messages, and not its last one."""
     run(["ip", "address", "add", "10.8.0.1/24", "dev", "lo"])
     many = [{**WEB, "port": port, "real_servers": [ONE, TWO]} for port in range(1, 301)]
     if declared:
@@ -189,12 +188,12 @@ def test_what_the_kernel_refuses_is_named_and_the_rest_taken_back(declared: bool
     assert exact() == before
 
 
-def test_the_file_of_a_boot(tmp_path: Path) -> None:
+def test_boot_file_restores_all(tmp_path: Path) -> None:
     options = {"virtual_servers": EVERYTHING, "save_to": str(tmp_path)}
     assert converge(**options)["changed"]
     file, state = tmp_path / "ipvs.rules", exact()
     assert sorted((file.read_text() + FOREIGN).splitlines()) == sorted(state.splitlines())
-    # As after a boot, as on a node that is in place already, and as on one that is half there.
+    # After a boot, on a converged node, and on two nodes with a part of the servers.
     for spoil in (["-C"], [], ["-D", "-f", "7"], ["-E", "-t", "10.1.0.1:80", "-s", "rr"]):
         if spoil:
             run(["ipvsadm", *spoil])
@@ -207,7 +206,7 @@ def test_the_file_of_a_boot(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-def test_a_file_of_a_boot_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_boot_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "ipvs.rules"
     file.write_text("-A -t 10.1.0.1:80\n")
     monkeypatch.setattr(sys, "argv", ["boot", str(file)])
@@ -215,7 +214,7 @@ def test_a_file_of_a_boot_that_is_none(tmp_path: Path, monkeypatch: pytest.Monke
         ipvs_boot.main()
 
 
-def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+def test_missing_folder_is_refused(tmp_path: Path) -> None:
     options = {"virtual_servers": [WEB], "save_to": str(tmp_path / "missing")}
     before = exact()
     assert ipvs(check_mode=True, **options)["changed"]
@@ -223,7 +222,7 @@ def test_a_folder_that_is_missing(tmp_path: Path) -> None:
     assert exact() == before
 
 
-def test_declared_by_a_file(tmp_path: Path) -> None:
+def test_servers_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "servers.json"
     file.write_text(json.dumps(EVERYTHING[1:]))
     assert converge(virtual_servers=EVERYTHING[:1], virtual_servers_file=str(file), **SCOPE)["changed"]
@@ -233,21 +232,23 @@ def test_declared_by_a_file(tmp_path: Path) -> None:
 
 
 def test_killed_at_any_moment_and_run_again(tmp_path: Path) -> None:
-    """To and fro between two states, killed on the way in most of the runs."""
+    """Alternate between two states; most runs are killed on the way."""
     file = tmp_path / "servers.json"
-    pause = threading.Event()
+    options = {"virtual_servers_file": str(file), **SCOPE}
+    limit = 1.0
     for attempt in range(12):
         reals = [ONE, TWO] if attempt % 2 else [TWO, THREE]
         servers = [{**WEB, "port": port, "real_servers": reals} for port in range(1 + attempt, MANY + attempt)]
         file.write_text(json.dumps(servers))
-        with start_module("ipvs", virtual_servers_file=str(file), **SCOPE) as process:
-            pause.wait(random.uniform(0.3, 1.2))  # the moment is what is random here: nothing is waited for
-            process.kill()
-        ipvs(virtual_servers_file=str(file), **SCOPE)
-        assert len(saved()) == 3 * len(servers) + len(FOREIGN.splitlines())
-        assert not ipvs(virtual_servers_file=str(file), **SCOPE)["changed"]
+        Background("ipvs", **options).kill_at_any_moment(limit)
+        start = time.monotonic()
+        ipvs(**options)
+        limit = time.monotonic() - start
+        assert len(exact().splitlines()) == 3 * len(servers) + len(FOREIGN.splitlines())
+    assert not ipvs(**options)["changed"]
+    assert len(saved()) == 3 * len(servers) + len(FOREIGN.splitlines())
 
 
-def test_not_root() -> None:
+def test_missing_privileges_are_named() -> None:
     process = start_module("ipvs", inside=["setpriv", "--bounding-set=-net_admin"], virtual_servers=[WEB])
     assert finish_module(process)["msg"].startswith("IPVS needs root on the node (become: true)")

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Random sequences of declared virtual servers, with somebody else at work between them."""
+"""Random sequences of declarations, with foreign edits between them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FRONTS: list[dict[str, Any]] = [
 SCOPE: dict[str, Any] = {"scope": ["10.1.0.0/16", "fd00:1::/64"], "scope_marks": ["1-8"]}
 OURS = parse_scope(SCOPE["scope"], SCOPE["scope_marks"])
 FOREIGN = "-A -t 10.9.0.1:80 -s wlc\n-a -t 10.9.0.1:80 -r 10.0.0.2:80 -m -w 3\n"
-# What others do to what is ours, and beside it. Any of it may fail, where there is nothing to do it to.
+# Foreign edits, inside and outside the scope. Each may fail where its object is missing.
 EDITS = [
     "-C",
     "-D -t 10.1.0.1:80",
@@ -89,7 +89,6 @@ STEPS = st.lists(
 def test_after_each_step_the_node_is_as_declared(
     steps: list[tuple[list[str], list[dict[str, Any]], bool, int]],
 ) -> None:
-    run(["modprobe", "ip_vs"])
     with fresh_network():
         run(["ip", "link", "set", "lo", "up"])
         for edits, servers, absent, drain in steps:

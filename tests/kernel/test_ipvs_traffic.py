@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real connections through virtual servers: where they end, and that none is lost."""
+"""Real connections through virtual servers: where they end, and that none breaks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any, Iterator
 
 import pytest
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration import services_lab
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import finish_module, start_module
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
     CLIENTS,
     VIP,
@@ -24,17 +24,19 @@ from ansible_collections.homelab.loadbalancer.tests.integration.services_lab imp
     endpoints,
     pod,
 )
+from ansible_collections.homelab.loadbalancer.tests.kernel.background import Background
+from ansible_collections.homelab.loadbalancer.tests.kernel.kernel_lab import KernelLab
 from ansible_collections.homelab.loadbalancer.tests.kernel.virtual_servers import converge, ipvs
 
 NEAR = "pod5"  # on the network of the real servers, whose replies come to it without the director
 CONNECTIONS = 50
-# A real server that comes back gets the connections it had, so each test of draining has virtual servers of its own.
+# A re-added real server gets its former connections back, so each test of draining uses a new port.
 PORTS = itertools.count(1001)
 
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[ServicesLab]:
-    made = ServicesLab("ipvs-test")
+    made = KernelLab("ipvs-test")
     try:
         made.up()
         yield made
@@ -44,13 +46,12 @@ def machines() -> Iterator[ServicesLab]:
 
 @pytest.fixture
 def lab(machines: ServicesLab) -> Iterator[ServicesLab]:
-    """The lab, whose router has no virtual servers and knows of no connections."""
-    machines.run("router", "modprobe", "ip_vs")
+    """The lab, whose router has no virtual servers and no connections."""
     try:
         yield machines
     finally:
-        machines.run("router", "ipvsadm", "-C")
-        machines.run("router", "iptables-legacy", "-t", "mangle", "-F")
+        with machines.entered("router"):
+            run(["ipvsadm", "-C"])
 
 
 def server(address: str = VIP, port: int = 80, **more: Any) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def test_round_robin_takes_turns(lab: ServicesLab, protocol: str, address: str, 
     assert client in {answer.peer for answer in answers}
 
 
-def test_weights_are_kept_to(lab: ServicesLab) -> None:
+def test_weights_are_shares(lab: ServicesLab) -> None:
     reals = [{**real, "weight": weight} for real, weight in zip(endpoints(1, 2, 3), (1, 3, 0))]
     declare(lab, server(scheduler="wrr", real_servers=reals))
     assert Counter(names(lab, count=40)) == {"pod1": 10, "pod2": 30}
@@ -92,7 +93,7 @@ def test_hashing_keeps_a_client(lab: ServicesLab, scheduler: str) -> None:
     assert len({answer.server for answer in answers}) > 1
 
 
-def test_another_scheduler_takes_over(lab: ServicesLab) -> None:
+def test_scheduler_change_takes_effect(lab: ServicesLab) -> None:
     declare(lab, server(scheduler="fo", real_servers=[{**endpoints(1)[0], "weight": 9}, *endpoints(2)]))
     assert set(names(lab, count=10)) == {"pod1"}
     declare(lab, server(scheduler="rr"))
@@ -109,6 +110,7 @@ def test_marked_packets(lab: ServicesLab) -> None:
     declare(lab, {"mark": 7, "scheduler": "rr", "real_servers": endpoints(1, 2)})
     found = [names(lab, address=address, port=port)[0] for address, port in ((VIP, 80), (services_lab.VIP2, 443)) * 3]
     assert found in (["pod1", "pod2"] * 3, ["pod2", "pod1"] * 3)
+    lab.run("router", "iptables-legacy", "-t", "mangle", "-F")
 
 
 def test_persistence_keeps_a_client(lab: ServicesLab) -> None:
@@ -139,7 +141,7 @@ def direct_lab(lab: ServicesLab, host: str, *commands: str) -> None:
 
 
 def test_direct_routing(lab: ServicesLab) -> None:
-    """The real servers have the VIP themselves, and do not say so."""
+    """The real servers hold the VIP, without answering ARP for it."""
     for host in ("pod1", "pod2"):
         settings = [
             "net.ipv4.conf.%s.%s" % (link, name)
@@ -158,7 +160,7 @@ def test_direct_routing(lab: ServicesLab) -> None:
             lab.run(host, "ip", "address", "del", VIP_OF_PODS + "/32", "dev", "lo", check=False)
 
 
-def test_tunnel(lab: ServicesLab) -> None:
+def test_tunnelling(lab: ServicesLab) -> None:
     for host in ("pod1", "pod2"):
         direct_lab(
             lab, host, "ip link add ipip-in type ipip local %s" % pod(int(host[3:])),
@@ -178,7 +180,7 @@ def test_tunnel(lab: ServicesLab) -> None:
 
 
 class Client:
-    """Many connections of the client host, kept open, all of which can be heard at once."""
+    """Open connections of the client host."""
 
     def __init__(self, lab: ServicesLab, port: int, count: int) -> None:
         self.port = port
@@ -188,20 +190,20 @@ class Client:
                 self.connect()
 
     def connect(self) -> str:
-        """One more, from within the client's network."""
+        """Open one more connection; the caller has entered the client's namespace."""
         made = socket.create_connection((VIP, self.port), timeout=20)
         self.open[made] = made.recv(4096).decode().split()[0]
         return self.open[made]
 
     def errors(self) -> int:
-        """Say something on each connection, and count those that do not answer, or with another server's name."""
+        """Send a line on each connection, and count wrong and missing answers."""
         for connection in self.open:
             connection.send(b"hello\n")
         said = [(connection.recv(4096), name) for connection, name in self.open.items()]
         return sum(heard != b"%s hello\n" % name.encode() for heard, name in said)
 
     def close(self, name: str = "") -> None:
-        """End all connections, or those to one server, by a reset: nothing of it is left in TIME_WAIT."""
+        """Reset all connections, or those to one server: none stays in TIME_WAIT."""
         for connection in [found for found, server_name in self.open.items() if name in server_name]:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
@@ -209,28 +211,28 @@ class Client:
 
 
 def test_draining_loses_no_connection(lab: ServicesLab) -> None:
-    """50 connections exchange data all the time; those of the server that goes end in the middle of it."""
+    """50 connections exchange data all the time. Those to the removed server end while draining."""
     port = next(PORTS)
     declare(lab, server(port=port))
     client = Client(lab, port, CONNECTIONS)
     try:
         assert Counter(client.open.values()) == {"pod1": CONNECTIONS // 2, "pod2": CONNECTIONS // 2}
         with lab.entered("router"):
-            drained = start_module("ipvs", virtual_servers=[server(port=port, real_servers=endpoints(2, 3))], drain=300)
+            drained = Background("ipvs", virtual_servers=[server(port=port, real_servers=endpoints(2, 3))], drain=300)
             rounds = errors = 0
             while rounds < 20 or " 0 " not in weights(lab):
                 errors += client.errors()
                 rounds += 1
-                assert drained.poll() is None
+                assert drained.runs()
         with lab.entered("client"):
             assert {client.connect() for dummy in range(10)} == {"pod2", "pod3"}
         errors += client.errors()
-        assert drained.poll() is None
+        assert drained.runs()
         client.close("pod1")
-        while drained.poll() is None:
+        while drained.runs():
             errors += client.errors()
         assert errors == 0
-        result = finish_module(drained)
+        result = drained.result()
         assert result["changed"] and not result.get("warnings")
         assert "%s:8080" % pod(1) not in lab.run("router", "ipvsadm", "-Sn").out
         assert len(client.open) == CONNECTIONS // 2 + 10
@@ -240,13 +242,13 @@ def test_draining_loses_no_connection(lab: ServicesLab) -> None:
 
 
 def weights(lab: ServicesLab) -> str:
-    """The weights of the real servers, between blanks."""
+    """The weights of the real servers, separated by blanks."""
     lines = lab.run("router", "ipvsadm", "-Sn").out.splitlines()
     return " %s " % " ".join(line.rsplit(" ", 1)[1] for line in lines if line.startswith("-a"))
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["a real server", "a virtual server"])
-def test_the_limit_of_draining(lab: ServicesLab, whole: bool) -> None:
+def test_draining_ends_at_its_limit(lab: ServicesLab, whole: bool) -> None:
     port = next(PORTS)
     declare(lab, server(port=port))
     client = Client(lab, port, 4)
@@ -263,7 +265,7 @@ def test_the_limit_of_draining(lab: ServicesLab, whole: bool) -> None:
         client.close()
 
 
-def test_nothing_to_drain_takes_no_time(lab: ServicesLab) -> None:
+def test_draining_without_connections_ends_at_once(lab: ServicesLab) -> None:
     """The limit is a day."""
     port = next(PORTS)
     declare(lab, server(port=port), server(port=port, protocol="udp"))

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Health checks by keepalived: a real server that fails gets no connections until it is well again."""
+"""Health checks by keepalived: a failing real server gets no connections until it recovers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.failover_lab import FailoverLab
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import SYSCTLS
@@ -38,14 +37,13 @@ def _hosts() -> list[dict[str, Any]]:
 
 
 class HealthLab(FailoverLab):
-    """One director, and two pods whose HTTP servers show their names, and the page /up while that file is there."""
+    """One director and two pods, whose HTTP servers serve their names, and /up while that file exists."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, _hosts())
         self.servers: dict[str, subprocess.Popen[bytes]] = {}
 
     def up(self) -> None:
-        run(["modprobe", "-a", "ip_vs", "ip_vs_wrr", "nf_conntrack"])
         super().up()
         for name in PODS:
             (self.folder / name).mkdir()
@@ -72,7 +70,7 @@ class HealthLab(FailoverLab):
         process.wait()
 
     def answers(self) -> set[str]:
-        """Who answers ten new connections; an empty name is nobody."""
+        """The pods that answer ten new connections; an empty name is a missing answer."""
         url = "http://%s/" % VIP
         return {self.run("client", "curl", "--silent", "--max-time", "2", url, check=False).out for dummy in range(10)}
 
@@ -91,7 +89,7 @@ def lab(tmp_path: Path) -> Iterator[HealthLab]:
 
 
 @pytest.mark.parametrize("kind", ["tcp", "http"])
-def test_a_real_server_that_fails_is_taken_out(lab: HealthLab, kind: str) -> None:
+def test_failing_real_server_gets_no_connections(lab: HealthLab, kind: str) -> None:
     endpoints = [{"address": address, "port": 8080} for address in PODS.values()]
     services = [{"name": "web", "address": VIP, "port": 80, "endpoints": endpoints}]
     check = {"type": kind, "path": "/up", "interval": 0.5, "timeout": 0.5, "retries": 1}

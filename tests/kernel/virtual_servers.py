@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module ipvs as tests run it, and the virtual servers as ipvsadm sees them."""
+"""Runs of the module ipvs, and the virtual servers as ipvsadm lists them."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
 
 
 def saved() -> list[str]:
-    """What ipvsadm saves, in no order."""
+    """The lines that ipvsadm saves, sorted."""
     return sorted(run(["ipvsadm", "-Sn"]).out.splitlines())
 
 
 def load(text: str) -> None:
-    """As an administrator does it by hand."""
+    """Load virtual servers as an administrator does."""
     run(["ipvsadm", "-R"], text)
 
 
 def exact() -> str:
-    """All there is, with the thresholds that ipvsadm leaves out."""
+    """All virtual servers, with the thresholds that ipvsadm leaves out."""
     return ipvs_model.render(_ipvs.read(lambda front: True).values())
 
 
 def ipvs(check_mode: bool = False, **options: Any) -> dict[str, Any]:
-    """Run the module where it has to succeed."""
+    """Run the module, which must succeed."""
     result = module("ipvs", check_mode, **options)
     assert not result.get("failed"), result["msg"]
     return result
 
 
 def converge(**options: Any) -> dict[str, Any]:
-    """Check, carry out, repeat: check mode changes nothing and predicts the run, which a second run leaves alone."""
+    """Check, run, run again: check mode changes nothing and predicts the run, and a second run changes nothing."""
     before = exact()
     predicted = ipvs(check_mode=True, **options)
     assert exact() == before
@@ -52,7 +52,7 @@ def converge(**options: Any) -> dict[str, Any]:
 
 
 def refusal(**options: Any) -> str:
-    """The message with which the module refuses, in check mode too, and nothing has changed."""
+    """Return the message of a refusal, which is the same in check mode and changes nothing."""
     before = exact()
     said = [module("ipvs", check_mode, **options) for check_mode in (True, False)]
     assert all(result.get("failed") for result in said), said
