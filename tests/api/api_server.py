@@ -84,15 +84,19 @@ class ApiServer(Plays):
 
     def start(self) -> None:
         """Return when it answers and serves the kinds of MetalLB and of the Gateway API."""
+        self.prepare()
+        self._start_api_server()
+        wait_for(self._is_ready, "the API server of %s" % self.folder, 60)
+        self._create_kinds()
+
+    def prepare(self) -> None:
+        """Make its network and its files, and start etcd."""
         remove_remains()
         run(["ip", "netns", "add", self.name])
         self.ip("link", "set", "lo", "up")
         self.ip("address", "add", ADDRESS + "/32", "dev", "lo")
         self._write_files()
         self._start_etcd()
-        self._start_api_server()
-        wait_for(self._is_ready, "the API server of %s" % self.folder, 60)
-        self._create_kinds()
 
     def stop(self) -> None:
         """Remove everything, whatever state it is in."""

@@ -1,13 +1,18 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Planners and the engine without ansible-playbook, in this process, as an action plugin runs them."""
+"""Action plugins, planners and the engine in this process, without ansible-playbook."""
 
 from __future__ import annotations
 
+import importlib
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Mapping
+
+from ansible.errors import AnsibleActionFail
+from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._common.objects import MANAGER
@@ -57,6 +62,30 @@ class Cluster:
         outcome = Engine(server, check_mode, self.warnings.append).run(plan)
         told = {"changed": bool(outcome.changes), "changes": outcome.changes, "diff": outcome.diff}
         return {**told, "notes": plan.noted(check_mode), **plan.results(outcome)}
+
+    def action(self, name: str, *calls: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
+        """The results of an action plugin, one for each call, as tasks with `ignore_errors` have them.
+
+        calls -- each has options of its own. `check` is none of them: it runs the call in check mode
+        options -- of all calls
+        """
+        return [self._result(name, {**options, **call}) for call in calls]
+
+    def _result(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        task = SimpleNamespace(action="homelab.loadbalancer." + name, async_val=0, become=False, environment=[])
+        task.check_mode = options.pop("check", False)
+        task.args = {"kubeconfig": self._kubeconfig, **options}
+        task.get_search_path = list
+        connection = SimpleNamespace(
+            transport="netns", network_namespace=lambda: self._network, _shell=SimpleNamespace(tmpdir="")
+        )
+        plugin = importlib.import_module("ansible_collections.homelab.loadbalancer.plugins.action." + name)
+        try:
+            action = plugin.ActionModule(task, connection, None, DataLoader(), None)
+            returned: dict[str, Any] = action.run(task_vars={})
+        except AnsibleActionFail as error:
+            return {"failed": True, "msg": str(error), "changed": False, "changes": []}
+        return returned
 
 
 def seen(api: ApiServer, namespace: str, plural: str = "configmaps") -> list[str]:

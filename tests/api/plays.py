@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +59,11 @@ class Plays:
         assert rc is None or done.rc == rc, done.out + done.err
         return done
 
+    def results(self, tasks: Sequence[Mapping[str, Any]], *options: str, **variables: Any) -> tuple[list[Any], str]:
+        """The results of tasks, which may fail, and what the play printed."""
+        done = self.play(showing_results(tasks), *options, **variables)
+        return shown_results(done.out), done.out + done.err
+
     @contextlib.contextmanager
     def started_play(self, tasks: Sequence[Mapping[str, Any]], **variables: Any) -> Iterator[subprocess.Popen[str]]:
         """A play that runs in a process group of its own, to be killed."""
@@ -102,3 +109,36 @@ def play_of(host: str, tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A play. A task with an environment of its own asks the API server by a module, also where it could do without."""
     surroundings = {"environment": {"HOMELAB_TESTS": host}} if host == "node" else {}
     return {"hosts": host, "gather_facts": False, **surroundings, "tasks": list(tasks)}
+
+
+def showing_results(tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Tasks that go on after failures, and one more that prints their results."""
+    names = ["result_%d" % number for number in range(len(tasks))]
+    kept = [{**task, "register": name, "ignore_errors": True} for name, task in zip(names, tasks)]
+    return [*kept, show("[%s]" % ", ".join(names))]
+
+
+def show(expression: str) -> dict[str, Any]:
+    """A task that prints a value, in letters that no callback quotes or wraps."""
+    return {"ansible.builtin.debug": {"msg": "RESULT<{{ %s | to_json | b64encode }}>" % expression}}
+
+
+def shown(output: str) -> list[Any]:
+    """The values that tasks of `show` printed."""
+    return [json.loads(base64.b64decode(text)) for text in re.findall(r"RESULT<([\w+/=]+)>", output)]
+
+
+def shown_results(output: str) -> list[Any]:
+    """The results that the task of `showing_results` printed."""
+    (results,) = shown(output)
+    return list(results)
+
+
+def refused(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task that must fail, and prints why."""
+    return {"block": [task], "rescue": [show("ansible_failed_result.msg")]}
+
+
+def role(name: str, **variables: Any) -> dict[str, Any]:
+    """A task that runs a role of the collection."""
+    return {"ansible.builtin.include_role": {"name": "homelab.loadbalancer." + name}, "vars": variables}

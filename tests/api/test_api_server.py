@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, remove_remains, writes
+from ansible_collections.homelab.loadbalancer.tests.api.plays import play_of
 from ansible_collections.homelab.loadbalancer.tests.api.stub import DROP, HANG, LOSE, Fault, Proxy
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import REPOSITORY, wait_for
 
@@ -22,7 +23,7 @@ def test_kinds_of_metallb_and_gateway_api_are_served(api: ApiServer) -> None:
     assert {"ipaddresspools.metallb.io", "gateways.gateway.networking.k8s.io"} <= set(kinds)
 
 
-def test_audit_log_tells_what_was_written_and_what_was_only_tried(api: ApiServer, namespace: str) -> None:
+def test_audit_log_tells_writes_from_dry_runs(api: ApiServer, namespace: str) -> None:
     path = "/api/v1/namespaces/%s/configmaps" % namespace
     with api.record() as asked:
         api.kubectl("-n", namespace, "create", "configmap", "one", "--dry-run=server")
@@ -40,8 +41,7 @@ def test_audit_log_tells_what_was_written_and_what_was_only_tried(api: ApiServer
 
 def test_play_runs_in_the_network_of_the_api_server(api: ApiServer) -> None:
     task = {"ansible.builtin.uri": {"url": "https://127.0.0.1:6443/version", "ca_path": str(api.certificate)}}
-    for host in ("operator", "node"):
-        assert "ok=1 " in api.play([task], host=host).out
+    assert api.run_playbook([play_of(host, [task]) for host in ("operator", "node")]).out.count("ok=1 ") == 2
 
 
 def test_proxy_passes_on_and_has_faults(api: ApiServer, namespace: str) -> None:
@@ -66,10 +66,10 @@ def test_controllers_end_namespaces(api: ApiServer, controllers: None) -> None:
     wait_for(lambda: api.get(path) is None, "the end of a namespace", 60)
 
 
-def test_nothing_is_left_of_a_run_that_was_killed() -> None:
+def test_remains_of_a_killed_run_are_removed() -> None:
     program = (
         "from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer\n"
-        "server = ApiServer(); server.start(); print(server.name, flush=True); input()"
+        "server = ApiServer(); server.prepare(); print(server.name, flush=True); input()"
     )
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / ".collections")}
     with subprocess.Popen(
@@ -79,7 +79,7 @@ def test_nothing_is_left_of_a_run_that_was_killed() -> None:
         name = process.stdout.readline().strip()
         try:
             pids = run(["ip", "netns", "pids", name]).out.split()
-            assert len(pids) == 2
+            assert len(pids) == 1
         finally:
             process.kill()
     wait_for(lambda: run(["ip", "netns", "pids", name]).out == "", "the end of its programs", 30)

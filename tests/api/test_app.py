@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.action.app import ActionModule
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import FailedError, RefusedError
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
 
@@ -21,43 +19,16 @@ CLAIM = {"name": "data", "path": "/data", "claim": {"size": "1Gi"}}
 
 
 class Apps:
-    """The module in one namespace, without its waiting. `check` is not an option: it has a call run in check mode."""
+    """The module in one namespace, without its waiting."""
 
-    def __init__(self, api: ApiServer, namespace: str, results: Path) -> None:
+    def __init__(self, api: ApiServer, namespace: str) -> None:
         self.api = api
         self.namespace = namespace
-        self.results = results
 
     def __call__(self, *calls: dict[str, Any]) -> list[dict[str, Any]]:
-        """What each call returns, in this process."""
-        cluster = Cluster(self.api)
-        defaults = {key: spec.get("default") for key, spec in ActionModule.ARGUMENTS.items()}
-        returned: list[dict[str, Any]] = []
-        for call in calls:
-            given = {**defaults, **self._options(call), "manifest_files": []}
-            check = given.pop("check", False)
-            try:
-                returned.append(cluster.module(ActionModule.PLANNER, {"prefix": "app_", **given}, check))
-            except (RefusedError, FailedError) as error:
-                unfinished = getattr(error, "unfinished", [])
-                returned.append({"failed": True, "msg": str(error), "unfinished": unfinished})
-        return returned
-
-    def played(self, *calls: dict[str, Any]) -> list[dict[str, Any]]:
-        """What each call returns, as tasks of one run of ansible-playbook."""
-        tasks: list[dict[str, Any]] = []
-        for index, call in enumerate(calls):
-            given = {**self._options(call), "kubeconfig": "{{ k8s_kubeconfig }}"}
-            check = given.pop("check", False)
-            tasks.append({"homelab.loadbalancer.app": given, "register": "result_%d" % index, "check_mode": check})
-        said = "{{ [%s] | to_json }}" % ", ".join("result_%d" % index for index in range(len(calls)))
-        copy = {"content": said, "dest": str(self.results), "mode": "0600"}
-        self.api.play([*tasks, {"ansible.builtin.copy": copy}], "--diff")
-        returned: list[dict[str, Any]] = json.loads(self.results.read_text())
-        return returned
-
-    def _options(self, call: dict[str, Any]) -> dict[str, Any]:
-        return {"wait": False, "timeout": 20, "namespace": self.namespace, "image": IMAGE, **call}
+        """The result of each call, in this process. `check` runs a call in check mode."""
+        options = {"wait": False, "timeout": 20, "namespace": self.namespace, "image": IMAGE, "prefix": "app_"}
+        return Cluster(self.api).action("app", *calls, **options)
 
     def names(self, kinds: str = "configmap,deployment,service,persistentvolumeclaim") -> list[str]:
         """The objects of the namespace, except those that Kubernetes puts into each."""
@@ -70,16 +41,16 @@ class Apps:
 
 
 @pytest.fixture
-def apps(api: ApiServer, controllers: None, namespace: str, tmp_path: Path) -> Apps:
-    return Apps(api, namespace, tmp_path / "results.json")
+def apps(api: ApiServer, controllers: None, namespace: str) -> Apps:
+    return Apps(api, namespace)
 
 
-def test_from_nothing_to_nothing(apps: Apps) -> None:
+def test_lifecycle(apps: Apps) -> None:
     web: dict[str, Any] = {"name": "web", "config": {"a": "b"}}
     with apps.api.record() as asked:
-        (predicted,) = apps.played({**web, "check": True})
+        (predicted,) = apps({**web, "check": True})
     assert writes(asked) == []
-    made, again, changed, gone, nothing = apps.played(
+    made, again, changed, gone, nothing = apps(
         web,
         {**web, "check": True},
         {**web, "replicas": 2},
@@ -118,7 +89,7 @@ def test_undeclared_objects_removed_foreign_objects_kept(apps: Apps) -> None:
     assert apps.names() == ["configmap/web"]
 
 
-def test_a_conflict_leaves_all_objects_unchanged(apps: Apps) -> None:
+def test_conflict_leaves_all_objects_unchanged(apps: Apps) -> None:
     apps({"name": "web"})
     apps.api.kubectl("scale", "deployment", "web", "-n", apps.namespace, "--replicas=3")
     wanted: dict[str, Any] = {"name": "web", "config": {"a": "b"}, "replicas": 2}
@@ -134,7 +105,7 @@ def test_a_conflict_leaves_all_objects_unchanged(apps: Apps) -> None:
     assert live is not None and live["spec"]["replicas"] == 2
 
 
-def test_a_claim_outlives_its_application(apps: Apps) -> None:
+def test_claim_outlives_its_application(apps: Apps) -> None:
     claim = "PersistentVolumeClaim %s/web-data" % apps.namespace
     dummy, gone = apps({"name": "web", "volumes": [CLAIM]}, {"name": "web", "state": "absent"})
     assert gone["notes"] == [claim, "These hold data, so they are kept. app_delete_data: true removes them."]
@@ -147,7 +118,7 @@ def test_a_claim_outlives_its_application(apps: Apps) -> None:
     assert apps.api.get(path) is None
 
 
-def test_two_applications_are_one_declaration(apps: Apps) -> None:
+def test_undeclared_application_of_a_site_is_removed(apps: Apps) -> None:
     site = {"part_of": "site-" + apps.namespace}
     one, two, none = apps({**site, "name": "one"}, {**site, "name": "two"}, {**site, "name": "", "state": "absent"})
     assert one["changed"] and two["changed"]
@@ -156,7 +127,7 @@ def test_two_applications_are_one_declaration(apps: Apps) -> None:
     assert apps.names() == []
 
 
-def test_a_namespace_with_objects_of_others_stays(apps: Apps) -> None:
+def test_namespace_with_foreign_objects_is_kept(apps: Apps) -> None:
     labels = {"app.kubernetes.io/managed-by": "homelab.loadbalancer", "app.kubernetes.io/part-of": apps.namespace}
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": apps.namespace, "labels": labels}}
     apps.api.kubectl("label", "namespace", apps.namespace, *("%s=%s" % one for one in labels.items()))
@@ -188,7 +159,7 @@ def test_refused_object_leaves_all_others_unchanged(apps: Apps) -> None:
     assert apps.names() == ["deployment.apps/first", "service/first"]
 
 
-def test_a_load_balancer_that_nobody_serves(apps: Apps) -> None:
+def test_missing_load_balancer_is_explained(apps: Apps) -> None:
     spec = {"type": "LoadBalancer", "loadBalancerClass": "example.org/none", "ports": [{"port": 80}]}
     service = {
         "apiVersion": "v1",
@@ -207,7 +178,7 @@ def test_a_load_balancer_that_nobody_serves(apps: Apps) -> None:
     assert (served["changed"], served["addresses"]) == (False, {apps.namespace + "/web": ["192.0.2.9"]})
 
 
-def test_the_role_publishes_what_the_next_task_needs(
+def test_role_publishes_undeclared_objects_and_changes(
     api: ApiServer, controllers: None, namespace: str, tmp_path: Path
 ) -> None:
     more = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more", "namespace": namespace}}

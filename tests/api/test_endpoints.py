@@ -9,6 +9,8 @@ import re
 from typing import Any
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.plays import refused, role, shown
 
 SERVICES = "/api/v1/namespaces/%s/services"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/%s/endpointslices"
@@ -22,14 +24,8 @@ CHOSEN: dict[str, Any] = {"name": "chosen", "selector": {"app": "db"}, "ports": 
 BY_HAND = {"metadata": {"name": "chosen"}, "spec": {"ports": [{"name": "sql", "port": 5432}]}}
 
 
-def declare(namespace: str, *services: dict[str, Any], **rest: Any) -> dict[str, Any]:
-    """The task that declares the Services, all in one namespace."""
-    wanted = [{**service, "namespace": namespace} for service in services]
-    return {"homelab.loadbalancer.endpoints": {"services": wanted}, "register": "done", **rest}
-
-
-def check(*conditions: str) -> dict[str, Any]:
-    return {"ansible.builtin.assert": {"that": list(conditions)}}
+def placed(namespace: str, *services: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**service, "namespace": namespace} for service in services]
 
 
 def names(api: ApiServer, path: str) -> list[str]:
@@ -51,60 +47,46 @@ def make_pod(api: ApiServer, namespace: str, name: str, address: str) -> None:
     )
 
 
-def test_endpoints_come_stay_and_go(api: ApiServer, namespace: str) -> None:
+def test_lifecycle(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     api.ask("POST", SERVICES % namespace, BY_HAND)
     make_pod(api, namespace, "db-1", "10.244.1.7")
     created = ["create Service %s/outside", "create EndpointSlice %s/outside-ipv4-1"]
     created = [change % namespace for change in [*created, "create EndpointSlice %s/chosen-ipv4-1"]]
+    both, absent = {"services": placed(namespace, OUTSIDE, CHOSEN)}, {"state": "absent"}
     with api.record() as asked:
-        api.play(
-            [
-                declare(namespace, OUTSIDE, CHOSEN, check_mode=True),
-                check("done is changed", "done.changes == %s" % created, "done.diff | length == 3"),
-            ]
-        )
+        (predicted,) = cluster.action("endpoints", {**both, "check": True})
     assert writes(asked) == []
-    api.play(
-        [
-            declare(namespace, OUTSIDE, CHOSEN),
-            check("done is changed", "done.changes == %s" % created, "done.notes == []"),
-            declare(namespace, OUTSIDE, CHOSEN),
-            check("done is not changed", "done.changes == []"),
-        ]
-    )
+    made, again = cluster.action("endpoints", both, both)
+    assert made["changes"] == predicted["changes"] == created
+    assert len(predicted["diff"]) == 3 and made["notes"] == []
+    assert (again["changed"], again["changes"]) == (False, [])
     [one] = [slice_ for slice_ in api.get(SLICES % namespace)["items"] if slice_["metadata"]["name"] == "chosen-ipv4-1"]
     assert one["endpoints"][0]["addresses"] == ["10.244.1.7"]
     assert one["endpoints"][0]["targetRef"]["name"] == "db-1"
-    api.play(
-        [
-            declare(namespace, CHOSEN),
-            check("done is changed", "done.changes | select('match', 'delete') | length == 2"),
-            {"homelab.loadbalancer.endpoints": {"state": "absent"}, "register": "done"},
-            check("done.changes == ['delete EndpointSlice %s/chosen-ipv4-1']" % namespace),
-            {"homelab.loadbalancer.endpoints": {"state": "absent"}, "register": "done"},
-            check("done is not changed"),
-        ]
-    )
+    fewer, gone, nothing = cluster.action("endpoints", {"services": placed(namespace, CHOSEN)}, absent, absent)
+    assert [change.split(" ")[0] for change in fewer["changes"]] == ["delete", "delete"]
+    assert gone["changes"] == ["delete EndpointSlice %s/chosen-ipv4-1" % namespace]
+    assert not nothing["changed"]
     assert names(api, SLICES % namespace) == []
-    assert names(api, SERVICES % namespace) == ["chosen"]  # made by somebody else
+    assert names(api, SERVICES % namespace) == ["chosen"]  # which the user made
 
 
-def test_a_refusal_changes_nothing(api: ApiServer, namespace: str) -> None:
+def test_role_refuses_before_it_changes_anything(api: ApiServer, namespace: str) -> None:
     selecting = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}
     api.ask("POST", SERVICES % namespace, selecting)
-    wanted = [{**OUTSIDE, "namespace": namespace}, {**CHOSEN, "namespace": namespace, "name": "web"}]
-    wanted[1]["ports"] = [{"port": 80}]
-    role = {"ansible.builtin.include_role": {"name": "homelab.loadbalancer.endpoints"}}
+    chosen = {"ports": [{"port": 80}]}
+    conflicting = placed(namespace, OUTSIDE, {**CHOSEN, **chosen, "name": "web"})
+    missing = placed(namespace, {**CHOSEN, **chosen, "name": "db"})
+    wrong = [role("endpoints", endpoints_services=conflicting), role("endpoints", endpoints_services=missing)]
+    noted = {"block": [wrong[1]], "check_mode": True}
     with api.record() as asked:
-        said = api.play([{**role, "vars": {"endpoints_services": wanted}}], rc=2).out
-        missing = api.play([{**role, "vars": {"endpoints_services": [{**wanted[1], "name": "db"}]}}], rc=2).out
-        undefined = api.play([role], rc=2).out
-    assert "endpoints_services[1]: Service %s/web has a selector" % namespace in flat(said)
-    assert "endpoints_services[0]: there is no Service %s/db" % namespace in flat(missing)
-    assert "endpoints_services is not defined, or null" in flat(undefined)
+        done = api.play([*[refused(one) for one in (*wrong, role("endpoints"))], noted])
+    selects, absent, undefined = shown(done.out)
+    assert selects.startswith("endpoints_services[1]: Service %s/web has a selector" % namespace)
+    assert absent.startswith("endpoints_services[0]: there is no Service %s/db" % namespace)
+    assert "endpoints_services is not defined, or null" in undefined
+    assert "endpoints_services[0]: there is no Service %s/db" % namespace in flat(done.out)
     assert writes(asked) == []
-    noted = api.play([{**role, "vars": {"endpoints_services": [{**wanted[1], "name": "db"}]}}], "--check").out
-    assert "there is no Service %s/db" % namespace in flat(noted)
 
 
 def flat(text: str) -> str:

@@ -117,7 +117,7 @@ def test_wrong_object_of_a_new_namespace_leaves_all_unapplied(api: ApiServer, cl
         assert len(cluster.apply(space, config_map(name, "taken"), config_map(name, "good")).changes) == 3
 
 
-def test_all_refusals_are_told_at_once(cluster: Cluster, namespace: str) -> None:
+def test_all_refusals_are_reported_at_once(cluster: Cluster, namespace: str) -> None:
     wrong = [service(namespace, name, {"name": "http", "port": 70000}) for name in ("one", "two")]
     with pytest.raises(RefusedError) as caught:
         cluster.apply(*wrong)
@@ -127,7 +127,7 @@ def test_all_refusals_are_told_at_once(cluster: Cluster, namespace: str) -> None
 # What is applied.
 
 
-def test_namespaces_and_kinds_with_what_is_in_them_in_one_step(api: ApiServer, cluster: Cluster) -> None:
+def test_namespaces_kinds_and_their_objects_are_applied_in_one_step(api: ApiServer, cluster: Cluster) -> None:
     name = api.new_namespace("n") + "-own"
     group = name + ".test"
     objects = [
@@ -145,7 +145,7 @@ def test_namespaces_and_kinds_with_what_is_in_them_in_one_step(api: ApiServer, c
     assert unchanged(cluster.apply(*objects))
 
 
-def test_kinds_that_come_and_go_between_tasks(api: ApiServer, namespace: str, tmp_path: Path) -> None:
+def test_kinds_created_and_deleted_between_tasks_are_noticed(api: ApiServer, namespace: str, tmp_path: Path) -> None:
     cluster, group = Cluster(api, folder=tmp_path), namespace + ".test"
     definition, small = kind("gadgets", group, "Gadget"), thing(group + "/v1", "Gadget", namespace, "small")
     with api.record() as asked:
@@ -208,7 +208,7 @@ def test_check_mode_predicts_the_run(api: ApiServer, cluster: Cluster, namespace
     assert unchanged(cluster.run(plan))
 
 
-def test_diff_has_what_differs_and_nothing_else(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+def test_diff_contains_only_changed_fields(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     cluster.apply(service(namespace, "web"), pool(namespace, "pool", "192.0.2.1-192.0.2.9"))
     done = cluster.apply(
         service(namespace, "web", {"name": "http", "port": 81}),
@@ -225,9 +225,7 @@ def test_diff_has_what_differs_and_nothing_else(api: ApiServer, cluster: Cluster
 # Other field managers.
 
 
-def test_edit_of_a_declared_value_is_taken_back_and_other_edits_stay(
-    api: ApiServer, cluster: Cluster, namespace: str
-) -> None:
+def test_edited_declared_value_is_restored_other_edits_kept(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     ours = deployment(namespace, "web", 2, env=[{"name": "COLOUR", "value": "blue"}])
     cluster.apply(ours)
     api.kubectl("-n", namespace, "set", "env", "deployment/web", "COLOUR=red", "SIZE=1")
@@ -244,7 +242,9 @@ def test_edit_of_a_declared_value_is_taken_back_and_other_edits_stay(
     assert unchanged(cluster.apply(ours))
 
 
-def test_undeclared_field_is_removed_unless_others_own_it(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+def test_undeclared_field_is_removed_unless_another_manager_owns_it(
+    api: ApiServer, cluster: Cluster, namespace: str
+) -> None:
     cluster.apply(config_map(namespace, "web", one="1", two="2", three="3"))
     api.apply(path(namespace, "web"), config_map(namespace, "web", two="2", four="4"), manager="neighbour")
     less = config_map(namespace, "web", one="1")
@@ -271,7 +271,7 @@ def test_entries_of_associative_lists_belong_to_their_managers(
     assert [port["name"] for port in live["spec"]["ports"]] == ["http", "metrics"]
 
 
-def test_edit_of_an_atomic_list_is_seen(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+def test_edited_atomic_list_is_restored(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     ours = pool(namespace, "pool", "192.0.2.1-192.0.2.9")
     cluster.apply(ours)
     place = "/apis/metallb.io/v1beta1/namespaces/%s/ipaddresspools/pool" % namespace
@@ -283,7 +283,7 @@ def test_edit_of_an_atomic_list_is_seen(api: ApiServer, cluster: Cluster, namesp
     assert api.get(place)["spec"]["addresses"] == ["192.0.2.1-192.0.2.9"]
 
 
-def test_values_of_secrets_are_in_no_diff(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+def test_diff_hides_values_of_secrets(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     def secret(value: str) -> dict[str, Any]:
         return thing("v1", "Secret", namespace, "login", stringData={"password": value, "same": "correct"})
 

@@ -14,10 +14,10 @@ from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiSer
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, run_all, seen, unchanged
 from ansible_collections.homelab.loadbalancer.tests.api.objects import config_map, kind, path, thing
 
-MANY = 500
+MANY = 250
 
 
-def test_two_runs_at_once_do_not_lose_objects(api: ApiServer, cluster: Cluster) -> None:
+def test_concurrent_runs_apply_all_their_objects(api: ApiServer, cluster: Cluster) -> None:
     """Of one namespace, which both bring, and of one kind."""
     name = api.new_namespace("n") + "-shared"
     group = name + ".test"
@@ -38,7 +38,9 @@ def test_two_runs_at_once_do_not_lose_objects(api: ApiServer, cluster: Cluster) 
     assert len(api.ask("GET", "/apis/%s/v1/namespaces/%s/gadgets" % (group, name))["items"]) == 15
 
 
-def test_two_runs_at_once_on_one_object_end_in_one_of_them(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+def test_concurrent_runs_on_one_object_leave_the_state_of_one_run(
+    api: ApiServer, cluster: Cluster, namespace: str
+) -> None:
     failures: list[BaseException] = []
 
     def run(which: int) -> None:

@@ -28,7 +28,7 @@ def both(namespace: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("pattern", ["GET /api", "GET .*/configmaps", "PATCH .dry", "PATCH /"])
-def test_api_server_that_hangs_ends_by_a_timeout(
+def test_hanging_api_server_ends_in_a_timeout(
     cluster: Cluster, proxy: Proxy, namespace: str, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(k8s_transport.Transport.__init__, "__defaults__", ("", "", 1.0))
@@ -45,7 +45,7 @@ def test_api_server_that_hangs_ends_by_a_timeout(
 
 @pytest.mark.parametrize("act", [DROP, LOSE])
 @pytest.mark.parametrize("pattern", ["GET /api", "GET .*/configmaps", "PATCH .dry", "PATCH /"])
-def test_connection_that_breaks_once_goes_unnoticed(
+def test_request_is_repeated_after_a_broken_connection(
     api: ApiServer, cluster: Cluster, proxy: Proxy, namespace: str, pattern: str, act: str
 ) -> None:
     proxy.faults.append(Fault(pattern, act, times=1))
@@ -54,7 +54,7 @@ def test_connection_that_breaks_once_goes_unnoticed(
     assert proxy.faults[0].times == 0
 
 
-def test_deletion_whose_answer_is_lost_is_complete(
+def test_deletion_is_complete_when_its_answer_is_lost(
     api: ApiServer, cluster: Cluster, proxy: Proxy, namespace: str
 ) -> None:
     cluster.apply(*both(namespace))
@@ -64,7 +64,7 @@ def test_deletion_whose_answer_is_lost_is_complete(
     assert api.get(path(namespace, "two", "services")) is None
 
 
-def test_many_requests_to_an_api_server_that_hangs_end_as_soon_as_one(
+def test_concurrent_requests_to_a_hanging_api_server_end_together(
     cluster: Cluster, proxy: Proxy, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(k8s_transport.Transport.__init__, "__defaults__", ("", "", 2.0))
@@ -75,14 +75,14 @@ def test_many_requests_to_an_api_server_that_hangs_end_as_soon_as_one(
     assert time.monotonic() - start < 15
 
 
-def test_connection_that_always_breaks_is_told(cluster: Cluster, proxy: Proxy, namespace: str) -> None:
+def test_permanently_broken_connection_is_reported(cluster: Cluster, proxy: Proxy, namespace: str) -> None:
     proxy.faults.append(Fault("PATCH", DROP))
     with pytest.raises(UnansweredError, match="ended the connection without an answer"):
         cluster.apply(*both(namespace))
 
 
 @pytest.mark.parametrize("pattern", ["GET .*/configmaps", "PATCH .dry", "PATCH /"])
-def test_credentials_that_expire_in_the_middle(cluster: Cluster, proxy: Proxy, namespace: str, pattern: str) -> None:
+def test_expired_credentials_are_reported(cluster: Cluster, proxy: Proxy, namespace: str, pattern: str) -> None:
     proxy.faults.append(Fault(pattern, (401, "Unauthorized")))
     with pytest.raises(UnansweredError) as caught:
         cluster.apply(*both(namespace))
@@ -94,7 +94,7 @@ def test_overloaded_api_server_is_asked_again(cluster: Cluster, proxy: Proxy, na
     assert len(cluster.apply(*both(namespace)).changes) == 2
 
 
-def test_kind_that_appears_late(api: ApiServer, cluster: Cluster, proxy: Proxy, namespace: str) -> None:
+def test_kind_that_is_served_late_is_awaited(api: ApiServer, cluster: Cluster, proxy: Proxy, namespace: str) -> None:
     """Established, and yet not known to an API server for a moment, as behind a load balancer of several."""
     group = namespace + ".late.test"
     place = "/apis/%s/v1/namespaces/%s/gadgets" % (group, namespace)
@@ -104,9 +104,7 @@ def test_kind_that_appears_late(api: ApiServer, cluster: Cluster, proxy: Proxy, 
     assert api.get(place + "/small")["spec"] == {"size": 1}
 
 
-def test_webhook_that_is_not_ready_is_awaited_where_the_step_is_patient(
-    api: ApiServer, cluster: Cluster, namespace: str
-) -> None:
+def test_patient_step_waits_for_the_webhook(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     with webhook(api, namespace, lambda dummy: "") as server:
         server.up = False
         with pytest.raises(RefusedError, match="failed calling webhook"):
@@ -121,7 +119,7 @@ def test_webhook_that_is_not_ready_is_awaited_where_the_step_is_patient(
         assert api.get(path(namespace, "two")) is None
 
 
-def test_older_discovery_group_by_group(api: ApiServer) -> None:
+def test_discovery_without_aggregation(api: ApiServer) -> None:
     """The stub knows no aggregated one."""
     with Api() as stub:
         file = api.folder / "stub.conf"

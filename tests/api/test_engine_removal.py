@@ -36,7 +36,7 @@ PRUNING = Planner(
 )
 
 
-def test_undeclared_objects_are_pruned_and_others_kept(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+def test_undeclared_objects_pruned_foreign_objects_kept(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     cluster.apply(config_map(namespace, "by-hand"), labelled(namespace, "other", "neighbour"))
 
     def declared(*names: str, check_mode: bool = False) -> list[str]:
@@ -53,7 +53,7 @@ def test_undeclared_objects_are_pruned_and_others_kept(api: ApiServer, cluster: 
     assert declared() == []
 
 
-def test_pruning_runs_at_once_keep_each_others_objects(api: ApiServer, namespace: str) -> None:
+def test_concurrent_pruning_runs_keep_each_others_objects(api: ApiServer, namespace: str) -> None:
     failures: list[BaseException] = []
 
     def run(which: int) -> None:
@@ -70,7 +70,7 @@ def test_pruning_runs_at_once_keep_each_others_objects(api: ApiServer, namespace
     assert seen(api, namespace) == sorted("c%d-%d" % (which, each) for which in range(3) for each in range(3, 7))
 
 
-def test_refused_removal_leaves_all_as_it_is(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+def test_refused_removal_changes_nothing(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     cluster.apply(config_map(namespace, "one"), config_map(namespace, "web"))
     with policy(api, namespace, "oldObject.metadata.name != 'web'", "web must stay", operation="DELETE"):
         plan = Plan(
@@ -84,9 +84,7 @@ def test_refused_removal_leaves_all_as_it_is(api: ApiServer, cluster: Cluster, n
     assert seen(api, namespace) == ["one", "web"]
 
 
-def test_removal_that_a_finalizer_holds_up_ends_by_the_timeout(
-    api: ApiServer, cluster: Cluster, namespace: str
-) -> None:
+def test_removal_blocked_by_a_finalizer_ends_in_a_timeout(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     held = config_map(namespace, "one")
     held["metadata"]["finalizers"] = ["homelab.test/hold"]
     cluster.apply(held)
@@ -97,7 +95,9 @@ def test_removal_that_a_finalizer_holds_up_ends_by_the_timeout(
     assert unchanged(cluster.run(plan))
 
 
-def test_write_refused_after_its_trial_tells_what_was_done(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+def test_write_refused_after_its_dry_run_reports_the_changes_made(
+    api: ApiServer, cluster: Cluster, namespace: str
+) -> None:
     """As by a quota that was used up in between. The next run completes it."""
     objects = [config_map(namespace, "one"), service(namespace, "two"), config_map(namespace, "three")]
     with Proxy(api) as proxy:
@@ -109,7 +109,7 @@ def test_write_refused_after_its_trial_tells_what_was_done(api: ApiServer, clust
     assert len(cluster.apply(*objects).changes) == 2
 
 
-def test_removal_is_in_the_opposite_order_and_skips_what_is_not_there(
+def test_removal_is_in_reverse_order_and_skips_missing_objects(
     api: ApiServer, cluster: Cluster, namespace: str
 ) -> None:
     objects = [config_map(namespace, "one"), service(namespace, "two"), config_map(namespace, "three")]

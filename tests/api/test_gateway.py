@@ -21,6 +21,8 @@ import pytest
 import yaml
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, Asked, Refused, writes
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.plays import refused, role, show, shown
 from ansible_collections.homelab.loadbalancer.tests.unit.gateway.certificates import pair
 
 API = "/apis/gateway.networking.k8s.io/v1"
@@ -44,37 +46,13 @@ class Lab:
     def __init__(self, api: ApiServer, name: str, folder: Path) -> None:
         self.api, self.name, self.folder = api, name, folder
         self.path = "%s/namespaces/%s/gateways" % (API, name)
-        self.said = ""  # what the last play printed
-        self.asked: list[Asked] = []  # of the API server
+        self.asked: list[Asked] = []  # of the API server, by the last calls
 
-    def run(self, *calls: dict[str, Any], options: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-        """What the module returns to each of some calls, of which `check` is not an option, but its check mode."""
-        tasks = [task for number, call in enumerate(calls) for task in self._tasks(number, call)]
+    def run(self, *calls: dict[str, Any]) -> list[dict[str, Any]]:
+        """The results of calls of the action, in this process. `check` runs a call in check mode."""
+        options = {"controller": "traefik", "class": self.name, "namespace": self.name, "manage_crds": False}
         with self.api.record() as self.asked:
-            self.said = self.api.play(tasks, *options).out
-        found = re.findall(r"RESULT<(.*?)>", self.said)
-        assert len(found) == len(calls)
-        return [json.loads(base64.b64decode(text)) for text in found]
-
-    def _tasks(self, number: int, call: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        name = "done_%d" % number
-        yield {
-            "homelab.loadbalancer.gateway": {
-                "kubeconfig": "{{ k8s_kubeconfig }}",
-                "controller": "traefik",
-                "class": self.name,
-                "namespace": self.name,
-                "manage_crds": False,
-                "gateways": [PUBLIC],
-                "timeout": 20,
-                **{key: value for key, value in call.items() if key != "check"},
-            },
-            "register": name,
-            "check_mode": call.get("check", False),
-            "ignore_errors": True,
-        }
-        # In letters that no callback quotes or wraps.
-        yield {"ansible.builtin.debug": {"msg": "RESULT<{{ %s | to_json | b64encode }}>" % name}}
+            return Cluster(self.api).action("gateway", *calls, gateways=[PUBLIC], timeout=20, **options)
 
     @contextlib.contextmanager
     def controller(self) -> Iterator[None]:
@@ -119,7 +97,7 @@ def lab(api: ApiServer, controllers: None, tmp_path: Path) -> Lab:
 
 def test_lifecycle(lab: Lab) -> None:
     name, both = lab.name, [PUBLIC, OLD]
-    (predicted,) = lab.run({"gateways": both, "check": True}, options=("--diff",))
+    (predicted,) = lab.run({"gateways": both, "check": True})
     assert writes(lab.asked) == []
     assert "create Gateway %s/public" % name in predicted["changes"]
     assert predicted["addresses"] == {}
@@ -149,7 +127,7 @@ def test_lifecycle(lab: Lab) -> None:
     assert lab.api.get("/api/v1/namespaces/" + name) is None
 
 
-def test_unchanged_run_tries_nothing(lab: Lab) -> None:
+def test_unchanged_run_costs_reads_only(lab: Lab) -> None:
     manifest = lab.folder / "kinds.yaml"
     manifest.write_text(yaml.safe_dump_all(kind for kind in lab.api.kinds if "gateway" in kind["metadata"]["name"]))
     call = {"manage_crds": True, "crds": [{"source": str(manifest)}]}
@@ -161,7 +139,7 @@ def test_unchanged_run_tries_nothing(lab: Lab) -> None:
     assert len(lab.asked) <= 15
 
 
-def test_undeclared_object_is_on_record_until_it_is_gone(lab: Lab) -> None:
+def test_undeclared_object_stays_in_the_record_until_removed(lab: Lab) -> None:
     path = lab.path + "/old"
     with lab.controller():
         lab.run({"gateways": [PUBLIC, OLD]})
@@ -175,7 +153,7 @@ def test_undeclared_object_is_on_record_until_it_is_gone(lab: Lab) -> None:
     assert "old" not in lab.record()
 
 
-def test_objects_of_others_are_refused_taken_over_and_left(lab: Lab) -> None:
+def test_foreign_objects_are_refused_taken_over_and_kept(lab: Lab) -> None:
     """A Gateway of another manager, in a namespace that the module did not make."""
     lab.api.ask("POST", "/api/v1/namespaces", {"metadata": {"name": lab.name}})
     spec = {"gatewayClassName": "other", "listeners": [{"name": "http", "port": 8080, "protocol": "HTTP"}]}
@@ -193,7 +171,7 @@ def test_objects_of_others_are_refused_taken_over_and_left(lab: Lab) -> None:
     assert lab.api.get("/api/v1/namespaces/" + lab.name)["status"]["phase"] == "Active"
 
 
-def test_failed_wait_says_why(lab: Lab) -> None:
+def test_failed_wait_is_explained(lab: Lab) -> None:
     (failed,) = lab.run({"timeout": 1})
     first, why, *more = failed["msg"].splitlines()
     assert first == "not all Gateways work after 1 s."
@@ -205,7 +183,7 @@ def test_failed_wait_says_why(lab: Lab) -> None:
     assert "Gateway %s/public: it has the address %s, and not 192.0.2.81" % (lab.name, VIP) in other["msg"]
 
 
-def test_secret_that_is_not_there_is_refused(lab: Lab) -> None:
+def test_missing_secret_is_refused(lab: Lab) -> None:
     listener = {"name": "https", "protocol": "HTTPS", "port": 443, "tls": {"secret": "web"}}
     gateways = [{"name": "public", "listeners": [listener]}]
     refused, predicted = lab.run({"gateways": gateways}, {"gateways": gateways, "check": True})
@@ -220,12 +198,12 @@ def test_certificate_becomes_a_secret_whose_key_is_never_shown(lab: Lab) -> None
     other = [{**PUBLIC, "listeners": [lab.https("other.example.org")]}]
     calls = [{"gateways": gateways, "check": True}, {"gateways": gateways}, {"gateways": other}]
     with lab.controller():
-        *dummy, refused = results = lab.run(*calls, options=("--diff", "-vvv"))
+        *dummy, refused = results = lab.run(*calls)
     secret = lab.api.get("/api/v1/namespaces/%s/secrets/public-https-tls" % lab.name)
     key = (lab.folder / "web.key").read_text()
     assert base64.b64decode(secret["data"]["tls.key"]).decode() == key
     for hidden in (secret["data"]["tls.key"], key.splitlines()[1]):
-        assert hidden not in lab.said + json.dumps(results)
+        assert hidden not in json.dumps(results)
     assert "web.crt is not for gateways[0].listeners[0].hostname other.example.org" in refused["msg"]
 
 
@@ -240,7 +218,7 @@ def test_declaration_is_checked_without_the_api_server(lab: Lab) -> None:
     assert refused["msg"] == "gateways[0].listeners is missing"
 
 
-def test_kinds_stay_while_there_are_routes_of_others(lab: Lab, namespace: str) -> None:
+def test_kinds_are_kept_while_foreign_routes_exist(lab: Lab, namespace: str) -> None:
     group = lab.name + ".example.org"
     schema = {"openAPIV3Schema": {"type": "object"}}
     kind = {
@@ -326,31 +304,26 @@ def test_job_of_nginx_runs_once(lab: Lab) -> None:
     assert container["args"] == ["--gatewayclass=" + lab.name]
 
 
-def role(**variables: Any) -> dict[str, Any]:
-    include = {"name": "homelab.loadbalancer.gateway", "apply": {"tags": ["configure"]}}
-    return {"ansible.builtin.include_role": include, "vars": variables, "tags": ["configure"]}
-
-
-def shown(text: str) -> dict[str, Any]:
-    return {"ansible.builtin.debug": {"msg": "RESULT<{{ %s | to_json | b64encode }}>" % text}, "tags": ["configure"]}
-
-
-def test_role_publishes_addresses_and_shows_notes(lab: Lab) -> None:
-    refused = {
-        "block": [role(gateway_gateways=[{"name": "public"}])],
-        "rescue": [shown("ansible_failed_result.msg")],
-        "tags": ["configure"],
-    }
+def test_role_publishes_addresses_prints_notes_and_hides_keys(lab: Lab) -> None:
+    tasks = [
+        role("gateway", gateway_gateways=[{**PUBLIC, "listeners": [HTTP, lab.https()]}]),
+        show("gateway_addresses"),
+        refused(role("gateway", gateway_gateways=[{"name": "public"}])),
+        role("gateway", gateway_state="absent"),
+        show("gateway_addresses"),
+    ]
     with lab.controller():
         done = lab.api.play(
-            [role(), shown("gateway_addresses"), refused, role(gateway_state="absent"), shown("gateway_addresses")],
-            "--tags",
-            "configure",
+            [{"block": tasks, "tags": ["configure"]}],
+            *("--tags", "configure", "--diff", "-vvv"),
             gateway_controller="traefik",
             gateway_class=lab.name,
             gateway_namespace=lab.name,
             gateway_manage_crds="false",  # as `-e` has it
         )
-    found = [json.loads(base64.b64decode(text)) for text in re.findall(r"RESULT<(.*?)>", done.out)]
-    assert found == [{"%s/public" % lab.name: [VIP]}, "gateway_gateways[0].listeners is missing", {}]
+    assert shown(done.out) == [{"%s/public" % lab.name: [VIP]}, "gateway_gateways[0].listeners is missing", {}]
     assert "gateway_remove_crds: true removes the kinds." in re.sub(r"\s+", " ", done.out)
+    key = (lab.folder / "web.key").read_text()
+    assert "Secret %s/public-https-tls" % lab.name in done.out
+    for hidden in (key.splitlines()[1], base64.b64encode(key.encode()).decode()):
+        assert hidden not in done.out + done.err

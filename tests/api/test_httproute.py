@@ -15,11 +15,10 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.action import httproute as action
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
-from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.engine import FailedError, RefusedError
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.plays import play_of, refused, role, shown
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import changes
 from ansible_collections.homelab.loadbalancer.tests.unit.gateway.certificates import pair
 
 API = "/apis/gateway.networking.k8s.io/v1"
@@ -35,20 +34,9 @@ class Lab:
         self.api, self.namespace = api, namespace
 
     def __call__(self, *calls: dict[str, Any], kubeconfig: Path | None = None) -> list[dict[str, Any]]:
-        """What each call of the module returns. `check` is not an option, and has it run in check mode."""
-        cluster = Cluster(self.api, kubeconfig)
-        defaults = {key: spec.get("default") for key, spec in action.ARGUMENTS.items()}
-        returned: list[dict[str, Any]] = []
-        for call in calls:
-            options = {**defaults, "part_of": self.namespace, "timeout": 20, **call}
-            check = options.pop("check", False)
-            try:
-                returned.append(cluster.module(action.ActionModule.PLANNER, options, check))
-            except (InputError, RefusedError) as error:
-                returned.append({"failed": True, "msg": str(error), "changes": []})
-            except FailedError as error:
-                returned.append({"failed": True, "msg": str(error), "changes": error.outcome.changes})
-        return returned
+        """The result of each call of the module, in this process. `check` runs a call in check mode."""
+        options = {"part_of": self.namespace, "timeout": 20}
+        return Cluster(self.api, kubeconfig).action("httproute", *calls, **options)
 
     def route(self, name: str, *backends: Any, **parts: Any) -> dict[str, Any]:
         return {
@@ -134,7 +122,7 @@ def lab(api: ApiServer, namespace: str) -> Lab:
     return made
 
 
-def test_from_nothing_to_nothing(lab: Lab) -> None:
+def test_lifecycle(lab: Lab) -> None:
     far = lab.api.new_namespace("far")
     lab.make_service("far", far)
     web, new = lab.route("web"), lab.route("new", {"service": "far", "namespace": far})
@@ -169,7 +157,7 @@ def test_from_nothing_to_nothing(lab: Lab) -> None:
     assert lab.names() == []
 
 
-def test_an_unchanged_declaration_is_read_and_not_even_tried(lab: Lab) -> None:
+def test_unchanged_declaration_costs_reads_only(lab: Lab) -> None:
     rules = [
         {"backends": ["web"], "headers": {"X-Canary": "yes"}, "request_headers": {"set": {"A": "b"}}},
         {"paths": ["/a"], "methods": ["GET"], "redirect": {"hostname": "other.example", "prefix": "/"}},
@@ -184,7 +172,7 @@ def test_an_unchanged_declaration_is_read_and_not_even_tried(lab: Lab) -> None:
     assert [one for one in asked if one.verb not in ("get", "list")] == []
 
 
-def test_undeclared_routes_of_others_stay(lab: Lab) -> None:
+def test_foreign_routes_are_kept(lab: Lab) -> None:
     path = "%s/namespaces/%s/httproutes/by-hand" % (API, lab.namespace)
     spec = {"parentRefs": [{"name": "main"}], "hostnames": ["by-hand.k8s.local"]}
     body = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "by-hand"}}
@@ -238,7 +226,7 @@ def test_refused_route_leaves_all_others_unapplied(lab: Lab) -> None:
     assert "HTTPRoute %s/many: " % lab.namespace in refused["msg"]
 
 
-def test_routes_that_no_controller_takes_fail_and_nothing_is_removed(lab: Lab) -> None:
+def test_routes_without_a_controller_fail_before_removals(lab: Lab) -> None:
     with lab.controller():
         lab({"routes": [lab.route("old")]})
     (failed,) = lab({"routes": [lab.route("web")], "timeout": 1})
@@ -248,7 +236,7 @@ def test_routes_that_no_controller_takes_fail_and_nothing_is_removed(lab: Lab) -
     assert lab.names() == ["httproute/old", "httproute/web"]
 
 
-def test_host_names_that_no_certificate_is_for_are_noted(lab: Lab, tmp_path: Path) -> None:
+def test_host_names_without_a_certificate_are_noted(lab: Lab, tmp_path: Path) -> None:
     certificate, key = pair("web.k8s.local")
     data = {
         name: base64.b64encode(text.encode()).decode() for name, text in (("tls.crt", certificate), ("tls.key", key))
@@ -292,17 +280,17 @@ def without_secrets(lab: Lab, folder: Path) -> Path:
     return path
 
 
-def test_the_role_publishes_where_host_names_are_served(lab: Lab) -> None:
-    role = {"ansible.builtin.import_role": {"name": "homelab.loadbalancer.httproute"}}
-    check = {"ansible.builtin.assert": {"that": "httproute_hostnames == %s" % {"web.k8s.local": [VIP]}}}
+def test_role_publishes_the_addresses_of_host_names(lab: Lab) -> None:
     variables = {"httproute_part_of": lab.namespace, "httproute_timeout": 20}
-    configure = ("--tags", "configure")
+    serve = {"ansible.builtin.import_role": {"name": "homelab.loadbalancer.httproute"}}
+    declared = {"vars": {"httproute_routes": [lab.route("web")]}}
+    check = {"ansible.builtin.assert": {"that": "httproute_hostnames == %s" % {"web.k8s.local": [VIP]}}}
+    tasks = [{**serve, **declared}, {**check, "tags": ["configure"]}]
+    undeclared = {"block": [refused(role("httproute"))], "tags": ["configure"]}
+    # By the engine in the action's process, and by a module on the host.
+    plays = [play_of("operator", [*tasks, undeclared]), play_of("node", tasks)]
     with lab.controller():
-        # By the engine in the action's process, and by a module on the host.
-        for host, changed in (("operator", 1), ("node", 0)):
-            tasks = [role, {**check, "tags": ["configure"]}]
-            said = lab.api.play(tasks, *configure, host=host, httproute_routes=[lab.route("web")], **variables)
-            assert "changed=%d" % changed in said.out
-    said = lab.api.play([role], rc=2, **variables)
-    refusal = "httproute_routes is not defined, or null: declare the routes, or write httproute_routes: []"
-    assert refusal in re.sub(r"\s+", " ", said.out)
+        said = lab.api.run_playbook(plays, "--tags", "configure", **variables).out
+    assert changes(said) == 1
+    (why,) = shown(said)
+    assert why.startswith("httproute_routes is not defined, or null: declare the routes, or write httproute_routes: []")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from ansible_collections.homelab.loadbalancer.tests.api.objects import config_ma
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import changes
 
 HOSTS = ("operator", "node")
+ROLLED_OUT = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
 PASSWORD = "correct-horse"  # noqa: S105 -- none of anybody
 
 
@@ -45,13 +45,7 @@ def found(cluster: Cluster, *kinds: str, **options: Any) -> list[dict[str, Any]]
     return kinds_found
 
 
-def web(namespace: str, ready: bool) -> dict[str, Any]:
-    done = deployment(namespace, "web")
-    counts = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
-    return {**done, "status": {"observedGeneration": 1, **counts}} if ready else done
-
-
-def test_one_object_from_its_creation_to_its_end(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+def test_lifecycle_of_one_object(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     one = config_map(namespace, "one")
     reference = {"kind": "configmaps", "name": "one", "namespace": namespace}
     with api.record() as asked:
@@ -80,7 +74,7 @@ def test_custom_resources_take_no_strategic_patch(api: ApiServer, cluster: Clust
         manage(cluster, "patch", kind="ipaddresspools", namespace=namespace, name="one", patch={"spec": {}})
 
 
-def test_deletion_that_a_finalizer_holds_up_names_it(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+def test_blocked_deletion_names_the_finalizer(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     one = config_map(namespace, "one")
     one["metadata"]["finalizers"] = ["example.org/keep"]
     manage(cluster, "create", definition=one)
@@ -92,7 +86,7 @@ def test_deletion_that_a_finalizer_holds_up_names_it(api: ApiServer, cluster: Cl
 
 def test_lists_have_the_columns_of_kubectl(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     secret = thing("v1", "Secret", namespace, "login", stringData={"password": PASSWORD})
-    for one in (config_map(namespace, "one"), secret, web(namespace, False)):
+    for one in (config_map(namespace, "one"), secret, deployment(namespace, "web")):
         manage(cluster, "create", definition=one)
     maps, secrets, workloads = found(cluster, "cm", "secrets", "deployments.apps", namespace=namespace)
     assert maps["columns"] == ["Name", "Data", "Age"]
@@ -118,24 +112,31 @@ def test_logs_of_pods_that_have_not_started(api: ApiServer, cluster: Cluster, na
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_rollout_is_awaited_and_explained(api: ApiServer, namespace: str, host: str) -> None:
-    where = path(namespace, "web", "deployments").replace("/api/v1/", "/apis/apps/v1/")
-    api.ask("POST", where.rpartition("/")[0], web(namespace, False))
-    wait = {"homelab.loadbalancer.k8s_rollout": {"definitions": [web(namespace, False)], "timeout": 1}}
-    said = api.play([wait], host=host, rc=2).out
-    assert "Deployment %s/web: its controller has not seen the change yet" % namespace in said
-    assert "the rollout is not complete after" in said
-    assert changes(api.play([wait], "--check", host=host).out) == 0
-    status = json.dumps({"status": web(namespace, True)["status"]})
-    api.kubectl("-n", namespace, "patch", "deployment", "web", "--subresource=status", "--type=merge", "-p", status)
+def test_rollout_is_awaited_and_explained(api: ApiServer, namespace: str, host: str) -> None:
+    def wait(name: str, **more: Any) -> dict[str, Any]:
+        definitions = [deployment(namespace, name)]
+        return {"homelab.loadbalancer.k8s_rollout": {"definitions": definitions, "timeout": 1}, **more}
+
+    complete = path(namespace, "complete", "deployments").replace("/api/v1/", "/apis/apps/v1/")
+    for name in ("web", "complete"):
+        api.ask("POST", complete.rpartition("/")[0], deployment(namespace, name))
+    api.ask("PATCH", complete + "/status", {"status": ROLLED_OUT}, "application/merge-patch+json")
     with api.record() as asked:
-        assert changes(api.play([wait], host=host).out) == 0
-    # One look, and none at pods.
-    assert [one.path for one in asked if namespace in one.path] == [where]
+        (done, predicted, late), dummy = api.results(
+            [wait("complete"), wait("web", check_mode=True), wait("web")], host=host
+        )
+    for one in (done, predicted):
+        assert not one["changed"] and not one.get("failed")
+    assert "the rollout is not complete after" in late["msg"]
+    assert "Deployment %s/web: its controller has not seen the change yet" % namespace in late["msg"]
+    # One read of a complete workload is enough, and none of its pods.
+    read = [one.path for one in asked if namespace in one.path]
+    assert read.count(complete) == 1 and read[0] == complete
+    assert "pods" not in read[1]
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_the_tools_show_no_secrets(api: ApiServer, namespace: str, host: str) -> None:
+def test_tools_show_no_secrets(api: ApiServer, namespace: str, host: str) -> None:
     secret = thing("v1", "Secret", namespace, "login", stringData={"password": PASSWORD})
     create = {"operation": "create", "definition": secret}
     tasks = [

@@ -111,7 +111,7 @@ def recorded(api: ApiServer) -> str:
     return text
 
 
-def test_from_nothing_over_an_upgrade_to_nothing(api: ApiServer, cluster: Cluster) -> None:
+def test_lifecycle_with_an_upgrade(api: ApiServer, cluster: Cluster) -> None:
     for given in ({}, {"version": "2"}, {"state": "absent"}):
         predicted = run(cluster, check_mode=True, **given)
         made = run(cluster, **given)
@@ -133,7 +133,7 @@ def test_from_nothing_over_an_upgrade_to_nothing(api: ApiServer, cluster: Cluste
     assert api.get(HOME) is None
 
 
-def test_an_upgrade_that_is_cut_off_removes_the_rest_the_next_time(api: ApiServer, cluster: Cluster) -> None:
+def test_interrupted_upgrade_is_completed_by_the_next(api: ApiServer, cluster: Cluster) -> None:
     run(cluster)
     with Proxy(api) as proxy:
         proxy.faults.append(Fault("DELETE " + path(NAMESPACE, "only-in-1"), (403, "not now"), times=9))
@@ -144,7 +144,7 @@ def test_an_upgrade_that_is_cut_off_removes_the_rest_the_next_time(api: ApiServe
     assert "only-in-1" not in recorded(api)
 
 
-def test_a_metallb_of_somebody_else_is_taken_over_only_when_asked(api: ApiServer, cluster: Cluster) -> None:
+def test_foreign_metallb_is_taken_over_only_with_take_over(api: ApiServer, cluster: Cluster) -> None:
     api.ask("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     api.apply(WORKLOADS + "deployments/controller", workload("Deployment", "controller", "other"))
     with pytest.raises(RefusedError, match="somebody"):
@@ -154,7 +154,7 @@ def test_a_metallb_of_somebody_else_is_taken_over_only_when_asked(api: ApiServer
     assert run(cluster)["changes"] == []
 
 
-def test_it_is_ready_when_the_webhook_accepts_a_pool(api: ApiServer, cluster: Cluster) -> None:
+def test_metallb_is_ready_when_its_webhook_accepts_a_pool(api: ApiServer, cluster: Cluster) -> None:
     place = "/apis/metallb.io/v1beta1/namespaces/%s/ipaddresspools/homelab-loadbalancer-probe" % NAMESPACE
     said = "Internal error occurred: failed calling webhook: connection refused"
     with Proxy(api) as proxy:
@@ -169,7 +169,7 @@ def test_it_is_ready_when_the_webhook_accepts_a_pool(api: ApiServer, cluster: Cl
     assert api.get(place) is None
 
 
-def test_a_removal_that_takes_addresses_is_refused(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+def test_removal_is_refused_while_services_have_addresses(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     run(cluster)
     place = path(namespace, "web", "services")
     spec = {"type": "LoadBalancer", "ports": [{"port": 80}], "selector": {"app": "web"}}
@@ -185,7 +185,7 @@ def test_a_removal_that_takes_addresses_is_refused(api: ApiServer, cluster: Clus
     assert run(cluster, state="absent", allow_moves=True)["changed"]
 
 
-def test_strict_arp_and_nodes(api: ApiServer, cluster: Cluster) -> None:
+def test_strict_arp_is_set_and_excluded_nodes_are_included(api: ApiServer, cluster: Cluster) -> None:
     """As kubeadm installs kube-proxy."""
     config = "kind: KubeProxyConfiguration\nmode: ipvs\nipvs:\n  strictARP: false\n  scheduler: rr\n"
     labels = {"k8s-app": "kube-proxy"}
@@ -214,7 +214,7 @@ def test_strict_arp_and_nodes(api: ApiServer, cluster: Cluster) -> None:
             api.ask("DELETE", place)
 
 
-def test_the_role_reads_a_manifest_of_the_control_node(api: ApiServer, cluster: Cluster, tmp_path: Path) -> None:
+def test_role_reads_a_manifest_of_the_control_node(api: ApiServer, cluster: Cluster, tmp_path: Path) -> None:
     file = tmp_path / "metallb.yaml"
     file.write_text(yaml.safe_dump_all(documents()))
     checksum = hashlib.sha256(file.read_bytes()).hexdigest()

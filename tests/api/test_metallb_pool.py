@@ -20,6 +20,7 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
 from ansible_collections.homelab.loadbalancer.tests.api.objects import pool
+from ansible_collections.homelab.loadbalancer.tests.api.plays import refused, role, shown
 
 FIRST: dict[str, Any] = {
     "pools": [{"name": "public-pool", "addresses": ["172.16.0.100-172.16.0.149"]}],
@@ -33,27 +34,6 @@ SECOND: dict[str, Any] = {
     "bgp_peers": [{"name": "r", "my_asn": 1, "peer_asn": 2, "address": "172.16.0.254", "password": "tell no one"}],
     "bgp_advertisements": [{"name": "public"}],
 }
-
-
-def run_all(api: ApiServer, tmp_path: Path, *tasks: dict[str, Any], **variables: Any) -> list[dict[str, Any]]:
-    """The results of tasks in one play; `check` is for one that only predicts, and each shows its diff."""
-    named = []
-    for index, task in enumerate(tasks):
-        module = {key: value for key, value in task.items() if key != "check"}
-        more = {"check_mode": True} if task.get("check") else {}
-        named.append({**module, **more, "diff": True, "register": "r%d" % index, "ignore_errors": True})
-    content = "{{ [%s] | to_json }}" % ", ".join("r%d" % index for index in range(len(tasks)))
-    target = tmp_path / "results.json"
-    done = api.play([*named, {"ansible.builtin.copy": {"content": content, "dest": str(target)}}], **variables)
-    assert "tell no one" not in done.out
-    results: list[dict[str, Any]] = json.loads(target.read_text())
-    return results
-
-
-def pools(namespace: str, declared: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """A task of the module."""
-    access = {"kubeconfig": "{{ k8s_kubeconfig }}", "namespace": namespace}
-    return {"homelab.loadbalancer.metallb_pool": {**access, **(declared or {}), **more}}
 
 
 def run(
@@ -79,30 +59,23 @@ def give_address(api: ApiServer, namespace: str, address: str) -> None:
     api.ask("PATCH", path + "/web/status", status, "application/merge-patch+json")
 
 
-def test_a_declaration_from_nothing_to_nothing(api: ApiServer, namespace: str, tmp_path: Path) -> None:
-    results = run_all(
-        api,
-        tmp_path,
-        {**pools(namespace, FIRST), "check": True},
-        pools(namespace, FIRST),
-        pools(namespace, FIRST),
-        {**pools(namespace, SECOND), "check": True},
-        pools(namespace, SECOND),
-        pools(namespace, SECOND),
-        {**pools(namespace, state="absent"), "check": True},
-        pools(namespace, state="absent"),
-        pools(namespace, state="absent"),
-    )
-    for predicted, made, again in (results[:3], results[3:6], results[6:]):
+def test_lifecycle(api: ApiServer, cluster: Cluster, namespace: str) -> None:
+    place = namespace + "/"
+    results = []
+    for declared in (FIRST, SECOND, {"state": "absent"}):
+        calls = [{**declared, "check": True}, declared, declared]
+        predicted, made, again = cluster.action("metallb_pool", *calls, namespace=namespace)
         assert predicted["changed"] and made["changed"] and not again["changed"]
         assert predicted["changes"] == made["changes"]
         assert (again["changes"], again["diff"]) == ([], [])
-    place = namespace + "/"
-    assert results[1]["changes"] == [
+        results.append(made)
+    assert "tell no one" not in json.dumps(results)
+    first, second, gone = results
+    assert first["changes"] == [
         "create IPAddressPool %spublic-pool" % place,
         "create L2Advertisement %spublic" % place,
     ]
-    assert set(results[4]["changes"]) == {
+    assert set(second["changes"]) == {
         "update IPAddressPool %spublic-pool" % place,
         "create IPAddressPool %sdns" % place,
         "create Secret %sbgp-peer-r" % place,
@@ -110,14 +83,14 @@ def test_a_declaration_from_nothing_to_nothing(api: ApiServer, namespace: str, t
         "create BGPAdvertisement %spublic" % place,
         "delete L2Advertisement %spublic" % place,
     }
-    (changed,) = [one for one in results[4]["diff"] if one["before_header"] == "IPAddressPool %spublic-pool" % place]
+    (changed,) = [one for one in second["diff"] if one["before_header"] == "IPAddressPool %spublic-pool" % place]
     assert changed["before"]["spec"] == {"addresses": ["172.16.0.100-172.16.0.149"]}
     assert changed["after"]["spec"] == {"addresses": ["172.16.0.100-172.16.0.139"]}
-    assert {one.partition(" ")[0] for one in results[7]["changes"]} == {"delete"}
-    assert len(results[7]["changes"]) == 5
+    assert {one.partition(" ")[0] for one in gone["changes"]} == {"delete"}
+    assert len(gone["changes"]) == 5
 
 
-def test_a_second_run_costs_few_requests(api: ApiServer, namespace: str) -> None:
+def test_second_run_costs_few_requests(api: ApiServer, namespace: str) -> None:
     run(api, namespace, FIRST)
     with api.record() as asked:
         run(api, namespace, FIRST)
@@ -125,7 +98,7 @@ def test_a_second_run_costs_few_requests(api: ApiServer, namespace: str) -> None
     assert len(asked) <= 12  # 8 lists, and which kinds there are
 
 
-def test_pools_of_others_stay(api: ApiServer, namespace: str) -> None:
+def test_foreign_pools_are_kept(api: ApiServer, namespace: str) -> None:
     path = "/apis/metallb.io/v1beta1/namespaces/%s/ipaddresspools/other" % namespace
     api.apply(path, pool(namespace, "other", "172.16.0.149-172.16.0.210"))
     with pytest.raises(InputError, match="overlaps the pool other in the cluster, which is not ours"):
@@ -141,7 +114,7 @@ def test_pools_of_others_stay(api: ApiServer, namespace: str) -> None:
     assert names(api, namespace, "ipaddresspools") == ["other"]
 
 
-def test_a_pool_is_renamed_when_its_services_may_move(api: ApiServer, namespace: str) -> None:
+def test_pool_is_renamed_when_its_services_may_move(api: ApiServer, namespace: str) -> None:
     give_address(api, namespace, "172.16.0.100")
     run(api, namespace, FIRST)
     said = "Service %s/web has 172.16.0.100, which leaves the pool public-pool" % namespace
@@ -162,27 +135,31 @@ def test_a_pool_is_renamed_when_its_services_may_move(api: ApiServer, namespace:
     assert not run(api, namespace, renamed)["changed"]
 
 
-def test_a_server_that_cannot_be_used_is_named(api: ApiServer, namespace: str, tmp_path: Path) -> None:
+def test_unusable_api_server_is_named(api: ApiServer, cluster: Cluster, namespace: str, tmp_path: Path) -> None:
     good = api.kubeconfig.read_text()
     closed, expired = tmp_path / "closed", tmp_path / "expired"
     closed.write_text(json.dumps(api.kubeconfig_of("https://127.0.0.1:1")))
     expired.write_text(re.sub(r'"token": "[^"]+"', '"token": "expired"', good))
-    files = {"k8s_kubeconfig": str(closed), "expired": str(expired)}
-    other = pools(namespace, FIRST, kubeconfig="{{ expired }}")
-    silent, refused = run_all(api, tmp_path, pools(namespace, FIRST), other, **files)
+    calls = [{**FIRST, "namespace": namespace, "kubeconfig": str(file)} for file in (closed, expired)]
+    silent, denied = cluster.action("metallb_pool", *calls)
     assert silent["msg"].startswith("the API server https://127.0.0.1:1 does not answer (Connection refused): start it")
     server = "the API server https://127.0.0.1:6443"
-    assert refused["msg"].startswith("%s refuses the credentials of %s (401 Unauthorized)" % (server, expired))
+    assert denied["msg"].startswith("%s refuses the credentials of %s (401 Unauthorized)" % (server, expired))
 
 
-def test_the_role_prints_notes_and_names_its_variables(api: ApiServer, namespace: str) -> None:
-    variables: dict[str, Any] = {"metallb_pool_" + key: value for key, value in FIRST.items()}
-    variables["metallb_pool_namespace"] = namespace
-    role = {"ansible.builtin.include_role": {"name": "homelab.loadbalancer.metallb_pool"}}
-    refused = api.play([role, {**role, "vars": {"metallb_pool_gateways": ["172.16.0.101"]}}], rc=2, **variables).out
-    assert "metallb_pool_pools[0].addresses[0] 172.16.0.100-172.16.0.149 holds 172.16.0.101" in refused
-    assert names(api, namespace, "ipaddresspools") == ["public-pool"]
+def test_role_prints_notes_and_names_its_variables(api: ApiServer, namespace: str) -> None:
     give_address(api, namespace, "172.16.0.100")
-    absent = {**variables, "metallb_pool_state": "absent", "metallb_pool_allow_moves": True}
-    assert "Service %s/web has 172.16.0.100, which leaves the pool" % namespace in api.play([role], **absent).out
-    assert names(api, namespace, "ipaddresspools") == []
+    variables: dict[str, Any] = {"metallb_pool_" + key: value for key, value in FIRST.items()}
+    variables.update(metallb_pool_namespace=namespace, metallb_pool_bgp_peers=SECOND["bgp_peers"])
+    tasks = [
+        role("metallb_pool"),
+        refused(role("metallb_pool", metallb_pool_gateways=["172.16.0.101"])),
+        role("metallb_pool", metallb_pool_state="absent", metallb_pool_allow_moves=True),
+    ]
+    with api.record() as asked:
+        said = api.play(tasks, "--diff", **variables).out
+    (why,) = shown(said)
+    assert why.startswith("metallb_pool_pools[0].addresses[0] 172.16.0.100-172.16.0.149 holds 172.16.0.101")
+    assert "Service %s/web has 172.16.0.100, which leaves the pool" % namespace in re.sub(r"\s+", " ", said)
+    assert [one.verb for one in writes(asked)] == ["patch"] * 4 + ["delete"] * 4
+    assert "tell no one" not in said

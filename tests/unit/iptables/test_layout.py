@@ -248,12 +248,12 @@ def test_auto_is_compact_for_many_services() -> None:
 # Many services
 
 
-def spread(kind: str) -> list[dict[str, Any]]:
-    """Ten thousand services of two endpoints."""
+def spread(kind: str, count: int = 10000) -> list[dict[str, Any]]:
+    """Many services of two endpoints."""
     chance = random.Random(1)
     six = kind.endswith("6")
     fronts: list[tuple[str, int, str]] = []
-    for i in range(10000):
+    for i in range(count):
         address, port, protocol = VIP6 if six else VIP, 80, "tcp"
         if kind == "dense":
             address = "10.96.%d.%d" % divmod(i, 256)
@@ -316,7 +316,7 @@ def _first_packet(one: Service) -> Packet:
 
 
 def test_one_more_service_changes_few_chains() -> None:
-    services = spread("dense")
+    services = spread("dense", 5000)
     before = layout(parse_services(services), "ipv4", Options())["nat"].chains
     services.append(service(POD1, name="more", address="10.96.20.20", port=81))
     after = layout(parse_services(services), "ipv4", Options())["nat"].chains
