@@ -64,7 +64,7 @@ def refusal(message: str, **rest: Any) -> dict[str, Any]:
 
 
 def endpoints(node: str = "worker1", ready: Any = True, port: int = 8080, name: str = "") -> dict[str, Any]:
-    """The slice of the Service default/web, whose pod is asked at the port."""
+    """The EndpointSlice of the Service default/web, with this port of its pod."""
     labels = {"kubernetes.io/service-name": "web"}
     found = [{"nodeName": node, "conditions": {"ready": ready}}]
     ports = [{"name": name, "port": port, "protocol": "TCP"}]
@@ -72,14 +72,14 @@ def endpoints(node: str = "worker1", ready: Any = True, port: int = 8080, name: 
 
 
 def workload(kind: str, replicas: int | None = None, labels: dict[str, str] | None = None) -> dict[str, Any]:
-    """What makes the pods of the Service default/web, which selects `app: web`."""
+    """The workload of the pods of the Service default/web, which selects `app: web`."""
     template = {"metadata": {"labels": labels or {"app": "web", "pod-template-hash": "1"}}}
     number = {} if replicas is None else {"replicas": replicas}
     return thing("web", "default", kind=kind, spec={"template": template, **number})
 
 
 def lost_node(name: str) -> dict[str, Any]:
-    """A node whose kubelet Kubernetes has not heard of."""
+    """A node whose kubelet does not report."""
     condition = {
         "type": "Ready",
         "status": "Unknown",
@@ -141,6 +141,6 @@ def usual(**options: Any) -> dict[str, Any]:
 
 
 def external_access_view(objects: dict[str, Any], services: Sequence[str] = (), **options: Any) -> dict[str, Any]:
-    """What the module external_access returns of objects by their kinds; `refused`, why it refuses to."""
+    """The answers to the queries of the module external_access, by kind. `refused` is the reason of a refusal."""
     found, refused = view(usual(services=services, **options), objects)
     return {**found, "refused": refused}

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An API server in memory, which knows what the engine asks of one, and notes it."""
+"""An API server in memory. It answers the engine's requests, and keeps a list of them."""
 
 from __future__ import annotations
 

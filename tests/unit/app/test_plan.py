@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the module app reads of a cluster, and what it does there."""
+"""The plan of the module app: its queries and steps."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def named(objects: Any) -> list[tuple[str, str, str]]:
 
 
 def returned(plan: Plan) -> Any:
-    """What the module returns besides what was done."""
+    """The results that the module returns besides the changes."""
     assert callable(plan.result)
     return plan.result(Outcome(addresses={"default/web": ["172.16.0.100"]}))
 
@@ -62,7 +62,7 @@ def applied(plan: Plan) -> list[Any]:
 
 
 def removed(plan: Plan, first: bool = False) -> list[Any]:
-    """What goes after all else, or before it."""
+    """The objects that are removed last, or first."""
     steps = [type(step) for step in plan.steps]
     at = steps.index(Apply) if Apply in steps else -1
     return [

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An application whose options are wrong is refused by their names."""
+"""Refusals of wrong options of an application name the option."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Services of a cluster as `lb_services`: what is carried, what is left out, and that it is said."""
+"""The Services of a cluster as `lb_services`: translation, omissions, and remarks on both."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def found(
     kinds = {"Service": services, "EndpointSlice": slices, "Node": nodes}
     looked_up = [{"kind": kind, "resources": resources} for kind, resources in kinds.items()]
     made = cluster_services(looked_up, node, **options)
-    # Whatever comes out is a declaration that the data planes take.
+    # Every result is a valid declaration for the data planes.
     parse_services(made["services"])
     return made
 
@@ -124,7 +124,7 @@ def test_all_fields_are_translated() -> None:
     [
         ([endpoint("10.0.0.1", ready=True), endpoint("10.0.0.2", ready=False)], ["10.0.0.1"]),
         ([endpoint("10.0.0.1")], ["10.0.0.1"]),  # unknown is ready
-        # Those that end serve while nobody else does.
+        # Terminating endpoints serve while no other one is ready.
         ([endpoint("10.0.0.1", ready=True), endpoint("10.0.0.2", ready=False, serving=True, terminating=True)],
          ["10.0.0.1"]),
         ([endpoint("10.0.0.1", ready=False), endpoint("10.0.0.2", ready=False, serving=True, terminating=True)],

@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import CommandError, ask
 
-# As iproute2 6.1: what it lists while others change it may lack some, it says so and exits with 0.
+# As iproute2 6.1: a list that changes meanwhile may be incomplete. It warns, and exits with 0.
 LISTS = """#!/bin/sh
 echo x >> "$1"
 [ "$(wc -l < "$1")" -gt "$2" ] || echo 'Dump was interrupted and may be inconsistent.' >&2

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a role says of a node that is not as declared, and the diffs of files that it comes from."""
+"""Messages about a node that differs from its declaration, and the diffs of files behind them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands in units of systemd. The expected texts are what systemd 252 was seen to pass on as the arguments."""
+"""Commands in units of systemd. The expected texts were verified with systemd 252."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A zone: what is refused, what routes bring, and how its Corefile answers."""
+"""A zone: refusals, names of routes, and the answers of its Corefile."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def zone(*records: dict[str, Any], routes: Any = (), gateways: Any = ()) -> Zone
 
 
 class Answer(NamedTuple):
-    """What CoreDNS would say, as far as the tests ask."""
+    """The answers of CoreDNS, as far as the tests need them."""
 
     rcode: str
     data: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a declared zone does to a cluster, and what it leaves alone."""
+"""The plan of a declared zone: its changes, and objects that it keeps."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def cluster(**kinds: Any) -> dict[str, Any]:
 
 
 class Made(NamedTuple):
-    """What a plan does, and where the zone is served when the load balancer gives no other address."""
+    """The changes of a plan, and the servers of the zone without an address of a load balancer."""
 
     trial: list[Any]
     apply: list[Any]

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the verification makes of all that was seen, from the API, from nodes and from clients."""
+"""The verdicts of the verification, from reports of the API, of nodes and of clients."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from ansible_collections.homelab.loadbalancer.tests.unit.external_access.reports
     owner,
 )
 
-# Of a Service whose targetPort no pod has by name.
+# A Service with a named targetPort that no pod has.
 UNNAMED = {**endpoints(), "ports": []}
 
 
@@ -185,7 +185,7 @@ def test_a_client_that_is_a_node() -> None:
         ),
         # Not all nodes are known: it may be one of them.
         (client(owners=[owner(VIP, STRANGER)]), (), "one MAC: 02:00:00:00:00:63 (no node known)", ""),
-        # By what the nodes themselves report.
+        # From the nodes' own reports.
         (
             client(owners=[owner(VIP, MACS["worker2"])]),
             ("worker2",),
@@ -262,7 +262,7 @@ def test_an_address_that_is_advertised_by_bgp_alone() -> None:
             "10.0.0.1, to which the packet came, has no way to it: give that router a route",
         ),
         ({"state": "unreachable", "sender": "172.16.0.21"}, {}, "which one, is not known: see who has the address"),
-        # Who is refused by kube-proxy hears nothing.
+        # kube-proxy drops refused packets without an answer.
         (
             {"state": "refused"},
             {"Service": [service("web", VIP, loadBalancerSourceRanges=["10.0.0.0/8"])]},
@@ -289,7 +289,7 @@ def test_answers_on_a_port_are_judged(got: dict[str, Any], kinds: dict[str, Any]
 
 
 def test_fault_is_reported_once() -> None:
-    """Nobody announces it, so nobody answers by ARP, so no port is reached: three faults with one cause."""
+    """Without an announcement no host answers by ARP, so no port is reached: three faults with one cause."""
     silent = [answer(VIP, state="unreachable", status=None, detail="no route to host")]
     found = checks(client(owners=[owner(VIP)], answers=silent), ServiceL2Status=[], EndpointSlice=[])
     assert [one["result"] for one in found] == ["fault"] * 3

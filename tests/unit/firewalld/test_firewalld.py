@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""firewalld's zones: how they are read, what is planned, what is refused, and which commands are run in which order."""
+"""firewalld's zones: reading, planning, refusals, and the order of commands."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_zones_are_read() -> None:
         ("ports", "7946/tcp", ["7946/tcp"], []),
         ("ports", "53/udp", [], ["53/udp"]),
         ("ports", "53/tcp", ["53/tcp"], []),
-        # A port of a range that somebody else opened: open it is, and open it stays.
+        # The port is part of a foreign open range, so it is and stays open.
         ("ports", "8005/tcp", [], []),
         ("ports", "8000-8010/tcp", [], ["8000-8010/tcp"]),
         ("ports", "8001-8010/tcp", [], []),
@@ -140,7 +140,7 @@ def test_names_that_are_looked_up(kind: str, value: str, names: list[tuple[str, 
 
 
 class Firewalld:
-    """Stands in for firewall-cmd and firewall-offline-cmd; notes what is asked of them.
+    """Stands in for firewall-cmd and firewall-offline-cmd, and keeps their command lines.
 
     Its permanent and its running zones are those of LISTING. Every value is good but those with `bad` in them.
     """
@@ -175,7 +175,7 @@ class Firewalld:
 
 @pytest.fixture
 def patched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Let a stand-in answer, as patched(state=node.STOPPED) says."""
+    """Install a stand-in, for instance by patched(state=node.STOPPED)."""
     monkeypatch.setattr(node, "CONFIG", str(tmp_path))
 
     def patch(**options: Any) -> Firewalld:

@@ -21,7 +21,7 @@ TRAEFIK = {"controller": "traefik", "version": "3.6.12", "class": "edge", "names
 
 
 def given(**changes: Any) -> dict[str, Any]:
-    """The options as the action hands them to the planner, when it has read what they name."""
+    """The options that the action passes to the planner, with the contents of the named files."""
     return {
         "prefix": PREFIX,
         "state": "present",
@@ -48,7 +48,7 @@ def parsed(gateways: Any, **options: Any) -> list[Gateway]:
 
 
 def planned(gateways: Any, found: Sequence[Mapping[str, Any]] = (), **options: Any) -> Plan:
-    """What a declaration means in a cluster in which the queries find something."""
+    """The plan of a declaration, in a cluster in which the queries find these objects."""
     asked = given(gateways=gateways, **options)
     queries(asked)
     return plan(asked, found)
@@ -59,18 +59,18 @@ def removed(found: Sequence[Mapping[str, Any]] = (), **options: Any) -> Plan:
 
 
 def applied(made: Plan) -> list[dict[str, Any]]:
-    """What a plan applies, but for kinds and for the record after a removal."""
+    """The objects that a plan applies, without kinds and without the record after a removal."""
     first = next(step for step in made.steps if isinstance(step, Apply))
     return [dict(entry) for entry in first.objects if entry["kind"] != CRD]
 
 
 def going(made: Plan) -> list[dict[str, Any]]:
-    """What a plan removes."""
+    """The objects that a plan removes."""
     return [dict(entry) for step in made.steps if isinstance(step, Remove) for entry in step.objects]
 
 
 def settled(made: Plan) -> list[dict[str, Any]]:
-    """The record as it is when all is done, where something is removed."""
+    """The record after all removals."""
     removals = [at for at, step in enumerate(made.steps) if isinstance(step, Remove)]
     return [
         dict(entry)

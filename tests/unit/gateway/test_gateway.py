@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Gateways may be declared, the objects of them, and the record by which an upgrade knows what to remove."""
+"""Declared Gateways, their objects, and the record by which an upgrade removes old objects."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def obj(kind: str, name: str, namespace: str = "", version: str = "v1", **fields
 
 
 def listener(**changes: Any) -> dict[str, Any]:
-    """A Gateway with one listener, HTTP on port 80 but for the changes."""
+    """A Gateway with one listener. Without changes it is HTTP on port 80."""
     return {"name": "public", "listeners": [{**HTTP, **changes}]}
 
 
@@ -227,7 +227,7 @@ def test_certificate_job_runs_until_the_secrets_exist() -> None:
 
 
 def recorded(plan: Plan) -> dict[str, Any]:
-    """What a cluster has on record after the plan."""
+    """The record in the cluster after the plan."""
     (record,) = settled(plan) or made(plan, "ConfigMap")
     return found("ConfigMap", record)
 
@@ -297,7 +297,7 @@ def test_missing_secret_is_refused() -> None:
 
 
 def test_queries_are_limited_to_used_objects() -> None:
-    """Of Secrets those that the plan depends on, and never what they hold."""
+    """Only the Secrets that the plan depends on are read, without their data."""
     files = {"certificate_file": "a", "key_file": "b"}
     gateways = [{"name": "public", "listeners": [HTTPS, {**HTTPS, "name": "files", "port": 8443, "tls": files}]}]
     asked = queries(given(gateways=gateways, **TRAEFIK))
@@ -350,7 +350,7 @@ def test_the_wait_and_the_addresses() -> None:
 
 
 def test_a_declaration_is_checked_without_the_cluster() -> None:
-    """That needs neither manifests nor keys, whatever the state."""
+    """This needs neither manifests nor keys, in any state."""
     options = given(gateways=[PUBLIC], state="absent", validate_only=True, certificates={"a": "b"})
     assert queries(options) == []
     with pytest.raises(InputError, match=r"gateway_gateways is empty: .*by gateway_state: absent"):

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Manifests of the Gateway API and its controllers: which are applied, and that they are what they are taken for."""
+"""Manifests of the Gateway API and of its controllers: their choice and their checksums."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether Gateways work, and what is said when they do not."""
+"""The status of Gateways, and explanations of their faults."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificates and keys from files: what cannot work is refused before the cluster is touched."""
+"""Certificates and keys from files: unusable ones are refused before the cluster is read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTTP routes: what may be declared, and the HTTPRoutes that it becomes."""
+"""Declared HTTP routes, their refusals, and the HTTPRoute objects made of them."""
 
 from __future__ import annotations
 

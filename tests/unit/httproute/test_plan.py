@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTTP routes in a cluster: what is applied and removed, what is refused, and where they are served."""
+"""The plan of HTTP routes: applied and removed objects, refusals, and addresses of host names."""
 
 from __future__ import annotations
 

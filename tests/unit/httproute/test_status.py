@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether HTTP routes work, and why not, by what the controllers of Gateways report."""
+"""The status of HTTP routes, as the controllers of Gateways report it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of an inspection's page read from it, as it was written or as a browser holds it."""
+"""Reads an inspection's page for tests, from its text or from a browser's document."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Page(NamedTuple):
 
 
 def read(page: str) -> Page:
-    """What is in a page."""
+    """The content of a page."""
     parser = Tables()
     parser.feed(page)
     parser.close()

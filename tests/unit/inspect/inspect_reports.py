@@ -131,7 +131,7 @@ def images() -> list[Report]:
 
 
 def cluster(reports: Sequence[Report]) -> Report:
-    """What the cluster of these nodes says."""
+    """The report of the cluster of these nodes."""
     nodes = [
         {"name": report["hostname"], "ready": True, "addresses": ["172.16.0.%d" % (10 + number)], "version": "v1.33.5",
          "roles": ["control-plane"] if number == 1 else ["worker"]}
@@ -163,7 +163,7 @@ def cluster(reports: Sequence[Report]) -> Report:
 
 
 def plain() -> Report:
-    """A host without Kubernetes: a router with a container at a bridge, and a namespace that nobody owns."""
+    """A host without Kubernetes: a router with a container at a bridge, and a namespace without an owner."""
     made = node(1, 0)
     made.update(host="router", hostname="router", containers=[], images=[])
     made["notes"] = ["crictl is not installed: containers are not listed"]
@@ -235,7 +235,7 @@ def tangled() -> tuple[list[Report], Report]:
 
 
 def cluster_of(nodes: int, pods: int, bridge: bool = False) -> tuple[list[Report], Report]:
-    """Reports of so many nodes with so many pods each, and what their cluster says."""
+    """Reports of many nodes with many pods each, and of their cluster."""
     reports = [node(number, pods, bridge) for number in range(1, nodes + 1)]
     return reports, cluster(reports)
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers and images, from what crictl and ctr print."""
+"""Containers and images, from the output of crictl and ctr."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What packet filters hold and whose it is, from what the tools print."""
+"""The contents of packet filters and their owners, from the output of the tools."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._virtual_addr
 
 HOST, POD, OTHER_POD = 4026531840, 4026533012, 4026533100
 
-# Calico's ends of a pod's link, as `ip -json -details address show` lists them (less what is of no interest).
+# Calico's ends of a pod's link, as `ip -json -details address show` lists them (without unused keys).
 CALI: dict[str, Any] = {
     "ifindex": 19,
     "link_index": 2,

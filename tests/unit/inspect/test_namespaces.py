@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which namespaces there are and whose they are; and how a tool that fails becomes a note."""
+"""Network namespaces, their owners, and notes on failing tools."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_owners() -> None:
         5: ("none", "", "", 0),
     }
     assert owned([speaker, lone, host_network, ended, gone, sandbox]) == expected
-    # Without the sandbox it is the container's process that shows whose the namespace is.
+    # Without the sandbox the container's process identifies the owner.
     assert owned([speaker, lone])[2] == ("pod", "metallb-system", "speaker-x", 21)
     assert owned([])[2] == ("process", "", "pause", 20)
 

@@ -127,7 +127,7 @@ def test_the_policy_allows_this_script_and_style_only() -> None:
     assert "unsafe" not in policy
 
 
-# What the tables call what the reports call otherwise.
+# Keys of the reports that have other names in the tables.
 FIELDS = {
     "Links": {"Index": "index", "Name": "name", "Kind": "kind", "State": "state", "MTU": "mtu", "MAC": "mac",
               "Master": "master", "Addresses": "addresses"},
@@ -179,7 +179,7 @@ def as_shown(value: Any) -> str:
 
 
 def check_tables(page: str, documents: list[Any], cluster: Any) -> None:
-    """Every cell of the tables is what the reports say, and the other way round."""
+    """The tables and the reports have the same values."""
     tables = inspect_dom.read(page).tables
     wanted = [(anchor, listed(document)) for anchor, document in zip(anchors(documents), documents)]
     for where, entries in [*wanted, ("cluster", listed_of_cluster(cluster))]:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The page of an inspection of hosts that send what they like, or next to nothing, or very much."""
+"""The page of an inspection with hostile, empty and very large reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ATTRIBUTES = PLAIN.attributes | {"viewBox"}
 
 
 def check(page: str) -> None:
-    """The page is what it is without anything of a node: no tag, attribute, control character or template more."""
+    """The texts of a node add no tag, attribute, control character or template to the page."""
     elements = list(tree(page).iter())
     assert {element.tag.rpartition("}")[2] for element in elements} <= TAGS
     assert {key for element in elements for key in element.attrib} <= ATTRIBUTES

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a user may declare as sets, and what is refused before ipset sees it."""
+"""Valid sets, and sets that are refused before ipset runs."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Packet(NamedTuple):
 
 
 class End(NamedTuple):
-    """Where a packet ends: an endpoint (or its own target), what became of it, and what was walked past."""
+    """The end of a packet: its endpoint (or its own target), its verdict, and the number of rules."""
 
     target: str
     verdict: str  # ACCEPT, DROP, REJECT
@@ -111,13 +111,13 @@ MATCHES: dict[str, Callable[[str], Match]] = {
     "--dst-type": functools.partial(_local, "--dst-type"),
     "--probability": lambda text: lambda packet: float(text),
 }
-# Their argument says nothing about the packet here.
+# Their argument does not depend on the packet.
 IDLE = ("-m", "--comment", "--mode", "--seconds", "--mask")
 FLAGS = ("--rcheck", "--set", "--reap", "--rsource", "--random-fully")
 
 
 def parse_rule(text: str) -> Rule:
-    """Read a rule; KeyError for what is not known here."""
+    """Read a rule. KeyError for an unknown option."""
     words = iter(text.split())
     matches: list[Match] = []
     negated = False
@@ -157,7 +157,7 @@ class Walk:
         self.read = functools.lru_cache(maxsize=None)(parse_rule)
 
     def connect(self, packet: Packet) -> dict[tuple[str, str, bool], float]:
-        """How likely is which end, whatever was walked past."""
+        """The probability of each end, without the number of rules."""
         found: dict[tuple[str, str, bool], float] = {}
         for end, chance in self.ends(packet).items():
             found[end[:3]] = found.get(end[:3], 0) + chance
@@ -170,7 +170,7 @@ class Walk:
         for after, target, chance, rules in self._chain("nat", first, packet, 1.0, 0):
             to, translated = (target.split(" ")[2], True) if target.startswith("DNAT ") else (packet.target, False)
             address, port = _split(to) if translated else (to, packet.port)
-            # What is translated leads away from the node, in these tests.
+            # In these tests, translated packets leave the node.
             sent = after._replace(translated=translated, target=address, port=port)
             sent = sent._replace(to_node=packet.to_node and not translated)
             hook = "OUTPUT" if packet.from_node else "INPUT" if sent.to_node else "FORWARD"

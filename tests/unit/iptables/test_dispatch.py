@@ -94,7 +94,7 @@ def walk(chains: Chains, key: Key, chain: str = "LB-TOP", to_the_end: bool = Tru
 def test_every_service_is_found_by_few_rules(kind: str, rules: int) -> None:
     chains = build(KEYS[kind], rules)
     for key in KEYS[kind][:: max(1, len(KEYS[kind]) // 300)]:
-        # Addresses that differ in one bit each make the deepest tree, which nobody has who does not want it.
+        # Addresses that differ in one bit each make the deepest possible tree.
         count, found = walk(chains, key, to_the_end=kind != "ipv6 bit by bit")
         assert found == ["%s %d" % (" ".join(map(str, key)), i) for i in range(rules)]
         assert count <= 200

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of the iptables modules: what is accepted, and how each mistake is named."""
+"""The options of the iptables modules, and the messages for wrong ones."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ NODE = "192.168.10.1"
 FULL_LAYOUTS = ("kube-proxy", "compact")
 LAYOUTS = (*FULL_LAYOUTS, "minimal")
 AT1, AT2 = POD1 + ":8080", POD2 + ":8080"
-# What a connection comes to: where it ends, what became of it, whether it was masqueraded.
+# The end of a connection: its endpoint, its verdict, whether it was masqueraded.
 TO1, TO2 = (AT1, "ACCEPT", True), (AT2, "ACCEPT", True)
 
 
@@ -201,7 +201,7 @@ def test_chains_of_kube_proxy() -> None:
 
 
 def test_rules_of_the_workshop() -> None:
-    """What the document's reader typed, in chains of our own."""
+    """The commands of the workshop's document, in chains of our own."""
     tables = layout(parse_services([service(POD1)]), "ipv4", Options(layout="minimal", isolate=(("eth0", "eth1"),)))
     assert tables["nat"].chains == {
         "LB-PREROUTING": ["-d 192.168.10.100/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 192.168.20.21:8080"],

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The planner of iptables: from what a node has to what is wanted, as text for iptables-restore."""
+"""The planner of iptables: from the live to the wanted rules, as text for iptables-restore."""
 
 from __future__ import annotations
 

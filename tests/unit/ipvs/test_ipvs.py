@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Virtual servers: what is declared, how it is written, and the way to it."""
+"""Virtual servers: declarations, their text, and the plan."""
 
 from __future__ import annotations
 
@@ -287,7 +287,7 @@ STATES = st.lists(SERVERS, max_size=3, unique_by=lambda virtual: virtual.front).
 
 
 def carried_out(made: Plan) -> dict[Front, VirtualServer]:
-    """What a kernel would hold, which refuses what is there already and what is not there."""
+    """The state of a kernel, which refuses to add existing and to delete missing entries."""
     state = {front: {real[:2]: real for real in virtual.real_servers} for front, virtual in made.have.items()}
     options = {front: virtual._replace(real_servers=()) for front, virtual in made.have.items()}
     for command, virtual, real in (*made.changes, *made.draining, *made.last):

@@ -119,7 +119,7 @@ def test_packed_virtual_server_is_unpacked(front: Front) -> None:
 @pytest.mark.parametrize("real", REALS, ids=lambda real: real.forward)
 def test_packed_real_server_is_unpacked(real: RealServer) -> None:
     counts = [("IPVS_DEST_ATTR_%s_CONNS" % name, i) for i, name in enumerate(("ACTIVE", "INACT", "PERSIST"), start=1)]
-    # Much of what the kernel tells is of no interest here.
+    # Many attributes of the kernel's answer are not used.
     extras = [("IPVS_DEST_ATTR_TUN_TYPE", 0), ("IPVS_DEST_ATTR_STATS64", {"attrs": [("IPVS_STATS_ATTR_CONNS", 5)]})]
     data = reference(("DEST", real_attributes(real) + counts + extras))
     assert ipvs_netlink.decode_real(data, 0, len(data), "ipv4") == (real, Connections(1, 2, 3))

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An API server on the loopback, and what STS does for that of EKS: as much as the tests of logging in need."""
+"""A stand-in for EKS and STS on the loopback interface, for the tests of logins."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def url_of(token: str) -> str:
 
 
 def signature(url: str, cluster: str, secret: str) -> str:
-    """What STS would compute, by the AWS documentation of Signature Version 4."""
+    """The signature that STS computes, by the AWS documentation of Signature Version 4."""
     parts = urlsplit(url)
     query = [entry for entry in parse_qsl(parts.query) if entry[0] != "X-Amz-Signature"]
     encoded = "&".join("%s=%s" % (quote(key, safe=""), quote(value, safe="")) for key, value in sorted(query))
@@ -105,7 +105,7 @@ class ApiServer:
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         self.http.shutdown()
         self.http.server_close()
 
@@ -126,7 +126,7 @@ class ApiServer:
         request.wfile.write(content)
 
     def found(self, path: str, sent: bytes) -> tuple[int, dict[str, Any]]:
-        """What is at a path. kube-proxy's ConfigMap holds the server's own address, as that of EKS does."""
+        """The object at a path. As on EKS, kube-proxy's ConfigMap holds the server's own address."""
         namespace = {"metadata": {"name": "default"}}
         proxy: dict[str, Any] = {
             "kind": "ConfigMap",

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a user hears when the API server cannot be used."""
+"""Messages for an unusable API server or kubeconfig."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VERSION = Request("GET", "/version")
 
 
 def access(response: Response, in_pod: bool = False, unusable: str = "", kubeconfig: str = "/k") -> Access:
-    """One whose requests a module on a host makes, with this answer."""
+    """Access by a module on a managed host, which returns this answer."""
     returned: dict[str, Any] = {"responses": [list(response)], "server": "https://10.0.0.1:6443", "in_pod": in_pod}
     if unusable:
         returned = {"unusable": unusable}

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Logging in to EKS: what is signed, how long a login is kept, and what the user is told when it does not work."""
+"""Logins to EKS: the signed request, the lifetime of a login, and the messages of failures."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from ansible_collections.homelab.loadbalancer.tests.unit.k8s.eks_server import s
 
 OPTIONS = {"cluster": "lab", "region": "eu-central-1"}
 ROLE = {"role_arn": "arn:aws:iam::123456789012:role/admin", "external_id": "customer-1", "session_name": "ansible"}
-SECRET = "WmFxMndzWFpzZXJ0NnlHVWlKT2tM"  # noqa: S105 # of nobody
+SECRET = "WmFxMndzWFpzZXJ0NnlHVWlKT2tM"  # noqa: S105 # belongs to no account
 LOGIN = eks.Login("https://ABC.eks.amazonaws.com", base64.b64encode(b"PEM").decode(), "k8s-aws-v1.token", 1e12)
 
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """Nothing of the AWS configuration of who runs the tests."""
+    """Hide the AWS configuration of the user who runs the tests."""
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -173,7 +173,7 @@ def test_refusals_of_aws_are_explained(code: str, message: str, said: str) -> No
 
 
 def refused(options: dict[str, Any]) -> str:
-    """What is said of a login that does not work."""
+    """The message of a failed login."""
     with pytest.raises(eks.EksError) as caught:
         eks.login(options, 0.0)
     return str(caught.value)
@@ -229,7 +229,7 @@ def test_the_options_are_documented() -> None:
 
 
 class Reads(ActionModule):
-    """The action plugin where the API server is reached from a host, and a note of what the module was given there."""
+    """The action plugin with an API server behind a managed host. It keeps the arguments of the module."""
 
     def __init__(self, answer: list[Any], in_pod: bool = False, **arguments: Any) -> None:
         task = SimpleNamespace(

@@ -58,7 +58,7 @@ THING = thing("Thing", version="example.org/v1")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time passes as soon as somebody waits for it."""
+    """A clock that only sleeping advances."""
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
@@ -168,7 +168,7 @@ def test_objects_of_all_kinds_go_in_one_exchange_up_to_the_next_definition_of_ki
 
 def test_write_that_is_refused_keeps_those_after_it_back() -> None:
     class Late(FakeApi):
-        """Refuses what it has accepted in the trial."""
+        """Refuses a write that it accepted in the dry run."""
 
         def answer(self, request: Request) -> Response:
             if request.path.endswith("/bad") and request.method == "PATCH" and ("dryRun", "All") not in request.query:
@@ -274,7 +274,7 @@ def test_until_begins_with_the_answers_of_the_plan() -> None:
 
 @pytest.mark.parametrize("changed", [True, False])
 def test_failure_is_explained_by_a_fresh_read(changed: bool) -> None:
-    """A Service that loses its address says so, though it had one when it was read or applied."""
+    """A Service that loses its address is reported, though it had one when it was read or applied."""
     status = {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}}
     service = thing("Service", "web", spec={"type": "LoadBalancer", "loadBalancerIP": "10.9.9.9"})
     api = FakeApi(DEFAULT, thing("Service", "web", spec={"type": "LoadBalancer"}, status=status))
@@ -296,7 +296,7 @@ def test_address_of_a_service_that_was_changed_is_awaited_anew() -> None:
     service = thing("Service", "web", spec={"type": "LoadBalancer", "loadBalancerIP": "10.9.9.9"})
 
     class Controlled(FakeApi):
-        """Its controller gives an address as soon as somebody reads the changed Service."""
+        """Its controller gives an address when the changed Service is read."""
 
         def get(self, request: Request, dry: bool) -> Response:
             one = self.objects.get(self.path(service))

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The record of applied objects: it reads back what it wrote, and a damaged one is refused before anything is lost."""
+"""The record of applied objects: a written record is read back, and a damaged one is refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_written_record_is_read_back() -> None:
     ],
 )
 def test_a_damaged_record_is_refused(text: str, said: str) -> None:
-    """With what to do: the role cannot know what it would leave behind."""
+    """The message has a remedy, because the role cannot know which objects it would leave behind."""
     with pytest.raises(InputError) as caught:
         read_record(text, WHERE)
     assert str(caught.value).startswith("%s, the record of the applied objects, is damaged: %s" % (WHERE, said))

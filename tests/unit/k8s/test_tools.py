@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Kubernetes tools without a cluster: what is hidden, what is read from where, and in which order it is told."""
+"""The Kubernetes tools without a cluster: hidden secrets, sources of objects, and the order of logs and events."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests to an API server: what is tried again, what is read as JSON, and why there is no answer."""
+"""Requests to an API server: retries, JSON, and explanations of missing answers."""
 
 from __future__ import annotations
 

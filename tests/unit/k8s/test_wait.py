@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long a rollout is awaited, what is asked meanwhile, and what the failure says, without a cluster."""
+"""The wait for a rollout without a cluster: its length, its reads, and its failures."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ REFERENCE = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name":
 
 
 class Cluster:
-    """Answers queries, and has a clock that goes on when somebody sleeps.
+    """Answers queries, and has a clock that only sleeping advances.
 
     changes -- what happens to the objects, by seconds
     forbidden -- kinds that may not be read
@@ -147,7 +147,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Cluster]:
     return make
 
 
-MISSING = "web:9: not found"  # an image that nobody has
+MISSING = "web:9: not found"  # an image that does not exist
 LATER = "dial tcp: lookup registry.example.org: no such host"
 
 
@@ -191,7 +191,7 @@ def test_objects_are_read_in_one_exchange(cluster: Any) -> None:
     first, second, *dummy, last = there.looks
     assert first == ["Deployment", "Deployment"]
     assert second == ["Deployment", "Pod", "Deployment", "Pod", "Node"]
-    # Those that are complete once are not asked for again, and nodes not before five seconds have passed.
+    # Complete objects are not read again, and nodes are read every five seconds.
     assert last == ["Deployment", "Pod"]
     assert 2 <= there.now < 3
 
@@ -229,7 +229,7 @@ def test_pods_of_an_earlier_revision_do_not_end_the_wait(cluster: Any) -> None:
 @pytest.mark.parametrize(
     ("other", "changes", "seconds"),
     [
-        # The one that starts slowly is awaited, and then the other one is told.
+        # The slow workload is awaited before the broken one is reported.
         (workload(False, "slow"), {5: [workload(True, "slow")]}, 5),
         # A Service without an address does not prolong it.
         (service(), {}, 0),
@@ -288,7 +288,7 @@ def test_unbound_claim_ends_the_wait_after_its_grace_period(cluster: Any) -> Non
         "  PersistentVolumeClaim home/data waits: it names no storage class, and the cluster has no default one"
         in str(error).splitlines()
     )
-    # Until then nobody asks for claims.
+    # Before that, claims are not read.
     assert sum("PersistentVolumeClaim" in kinds for kinds in there.looks) == 1
 
 

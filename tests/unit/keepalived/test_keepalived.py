@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is declared for keepalived, the configuration that says so, and what is refused."""
+"""keepalived: declarations, the generated configuration, and refusals."""
 
 from __future__ import annotations
 

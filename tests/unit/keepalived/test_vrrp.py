@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""VRRP advertisements as they come over the wire, and what is made of them."""
+"""Parsing and judging VRRP advertisements."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def heard(source: str, router_id: int = 51, priority: int = 150, vip: str = "192
 
 
 def director(number: int, *adverts: dict[str, Any], **values: Any) -> dict[str, Any]:
-    """What director N reports; it holds no VIP."""
+    """The report of director N, which holds no VIP."""
     return {
         "host": "director%d" % number,
         "interface": "eth0",

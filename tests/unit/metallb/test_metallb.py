@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module `metallb`: its manifest, kube-proxy's strict ARP, and what a removal takes away and leaves."""
+"""The module `metallb`: its manifest, kube-proxy's strict ARP, and its removal."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ NOW = "2026-01-02T00:00:00Z"
 
 
 def record(plan: Plan) -> str:
-    """What the plan writes down as applied first."""
+    """The record that the plan applies first."""
     apply = next(step for step in plan.steps if isinstance(step, Apply))
     return recorded(apply)
 
@@ -85,7 +85,7 @@ def read(documents: list[Any], **more: Any) -> list[dict[str, Any]]:
 
 
 def options(documents: list[Any] | None = None, **more: Any) -> dict[str, Any]:
-    """Those of the module, as the action passes them."""
+    """The options of the module, as the action passes them."""
     return {
         "state": "present",
         "version": "0.15.2",
@@ -106,7 +106,7 @@ def options(documents: list[Any] | None = None, **more: Any) -> dict[str, Any]:
 
 
 def planned(given: dict[str, Any], applied: str | None = None, **kinds: Any) -> Plan:
-    """The plan for a cluster with these objects, and with this record of what was applied before."""
+    """The plan for a cluster with these objects, and with this record of earlier applied objects."""
     maps = [*kinds.pop("ConfigMap", [])]
     if applied is not None:
         data = {"objects": applied} if applied else {}
@@ -204,7 +204,7 @@ def test_an_upgrade_removes_objects_that_the_new_manifest_lacks() -> None:
     before = planned(options([*MANIFEST, EXTRA]))
     assert [type(step) for step in before.steps] == [Apply, Rollout, Accepted]
     after = planned(options(), record(before))
-    # An upgrade that is cut short finds what to remove the next time.
+    # After an interrupted upgrade the next run still removes the old objects.
     apply, rollout, remove, settle, accepted = after.steps
     assert isinstance(remove, Remove) and list(remove.objects) == [EXTRA]
     assert sorted(record(after).splitlines()) == sorted(record(before).splitlines())
@@ -291,7 +291,7 @@ STRICT = strict_arp(KUBEADM % "ipvs")
         # Also where it was restarted within this second.
         (proxy(KUBEADM % "ipvs", restarted=NOW), ["ConfigMap", "DaemonSet"]),
         ({**proxy(KUBEADM % "ipvs"), "DaemonSet": []}, ["ConfigMap"]),
-        (proxy(STRICT), []),  # set by somebody else
+        (proxy(STRICT), []),  # set by the user
         (proxy(STRICT, NOW, NOW), []),
         (proxy(STRICT, NOW, "2026-01-02T01:00:00+01:00"), []),
         # A run that was cut off between the two.

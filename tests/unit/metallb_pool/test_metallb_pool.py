@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Address pools of MetalLB: what may be declared, and what it means in a cluster."""
+"""Address pools of MetalLB: declarations, and their effects in a cluster."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ BROADCAST = "at which no host can be reached: "
         (pool("edge", "172.16.0.0/24"), link("172.16.1.11", 16),
          "holds 172.16.0.0, the network address of 172.16.0.0/16, " + BROADCAST
          + "set metallb_pool_pools[0].avoid_buggy_ips: true, or write 172.16.0.1-172.16.0.255"),
-        # MetalLB leaves out only what ends with .0 and .255.
+        # MetalLB leaves out only addresses that end with .0 and .255.
         (pool("edge", "172.16.0.8-172.16.0.20", avoid_buggy_ips=True), link("172.16.0.2", 28),
          "holds 172.16.0.15, the broadcast address of 172.16.0.0/28, " + BROADCAST
          + "write 172.16.0.8-172.16.0.14, 172.16.0.16-172.16.0.20"),
@@ -296,7 +296,7 @@ L2, BGP = "l2_advertisements", "bgp_advertisements"
         ({L2: [{"name": "l", "pools": ["other"]}]}, {}, False),
         ({L2: [{"name": "l"}], BGP: [{"name": "b"}]}, {}, False),
         ({BGP: [{"name": "b"}]}, {}, False),
-        # Advertisements of somebody else.
+        # Foreign advertisements.
         ({}, {"L2Advertisement": [{"metadata": {"name": "x"}}]}, True),
         ({L2: [{"name": "l"}]}, {"BGPAdvertisement": [{"metadata": {"name": "x"}, "spec": {}}]}, False),
     ],

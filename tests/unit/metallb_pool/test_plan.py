@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the module `metallb_pool` reads of a cluster, refuses, and does in which order."""
+"""The plan of the module `metallb_pool`: its queries, refusals and the order of its steps."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ansible_collections.homelab.loadbalancer.tests.unit.metallb.objects import 
 
 
 def options(**more: Any) -> dict[str, Any]:
-    """Those of the module, as the engine passes them."""
+    """The options of the module, as the engine passes them."""
     given = declared(pool(), l2_advertisements=[{"name": "l", "pools": ["a"]}])
     access = {"state": "present", "namespace": NAMESPACE, "prefix": "", "allow_moves": False}
     return {**given, **access, "gateways": [], "facts": [], "timeout": 120, **more}
 
 
 def answers(known: bool = True, **kinds: Any) -> list[dict[str, Any]]:
-    """What a cluster answers to the module's queries; one without MetalLB does not know its kinds."""
+    """The answers of a cluster to the module's queries. A cluster without MetalLB does not know its kinds."""
     return [
         {
             "kind": query["kind"],
@@ -71,7 +71,7 @@ def test_a_cluster_without_metallb_is_refused_unless_pools_are_absent() -> None:
 
 
 def test_steps_are_in_the_order_that_addresses_need() -> None:
-    """Pools in the way go first; what takes their addresses can only be tried then."""
+    """Conflicting pools are removed first, because only then can the new owners of their addresses be tried."""
     standing = answers(IPAddressPool=[live("old", "172.16.0.100-172.16.0.110"), live("far", "10.0.0.0/30")])
     first, apply, late, last = planner.plan(options(), standing).steps
     assert isinstance(first, Remove) and names(first.objects) == ["IPAddressPool old"]

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the connection plugin netns refuses and says, without root and without a namespace."""
+"""Refusals of the connection plugin netns, without root and without a namespace."""
 
 from __future__ import annotations
 

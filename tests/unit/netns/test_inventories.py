@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two labs, one network: the inventories differ in who is whose client, and in nothing else."""
+"""Two labs, one network: the inventories differ only in the roles of client and server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the lab's declaration accepts, and the message for each wrong one."""
+"""Valid declarations of a lab, and the messages for invalid ones."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the planner does about each way in which a lab may differ from its declaration."""
+"""The plan for each kind of difference between a lab and its declaration."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ NOTHING = Have({}, True)
 
 
 def realized(lab: Lab) -> Have:
-    """A node that has exactly what is declared."""
+    """A node in the declared state."""
     indexes = itertools.count(2)
     namespaces = {}
     ends: dict[str, tuple[int, int]] = {}

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Network policies: what may be declared, what it means to the API server, and who enforces it."""
+"""Network policies: declarations, their objects, refusals, and the plugin that enforces them."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def applied(made: Plan) -> list[Any]:
 
 
 def removed(made: Plan) -> list[tuple[str, str]]:
-    """The namespaces and names of what a plan removes."""
+    """The namespaces and names of the objects that a plan removes."""
     [step] = [step for step in made.steps if isinstance(step, Remove)]
     return [(entry["metadata"]["namespace"], entry["metadata"]["name"]) for entry in step.objects]
 
 
 def spec(**policy: Any) -> dict[str, Any]:
-    """What one policy is to the API server."""
+    """The spec of the object of one policy."""
     made: dict[str, Any] = applied(plan([{**BASE, **policy}]))[0]["spec"]
     return made
 
 
 def peers(*entries: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the other sides of a rule are to the API server."""
+    """The peers in the object of a rule."""
     found: list[dict[str, Any]] = spec(ingress=[{"from": list(entries)}])["ingress"][0]["from"]
     return found
 
@@ -278,7 +278,7 @@ def test_all_foreign_policies_are_named() -> None:
 
 @given(st.ip_addresses(v=4), st.integers(1, 32), st.integers(0, 31))
 def test_exception_must_be_a_proper_subnet(address: Any, length: int, whole: int) -> None:
-    """What the API server takes: the exception is inside the network and smaller."""
+    """The API server requires an exception that is inside the network and smaller."""
     part = ipaddress.ip_network((address, length), strict=False)
     network = ipaddress.ip_network((address, whole), strict=False)
     said = refusal([ingress(**{"from": [{"network": str(network), "except": [str(part)]}]})])

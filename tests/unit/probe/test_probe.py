@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a client asks who has an address: the way there, the frames, and what it takes for an answer."""
+"""A client's probe for the owner of an address: the route, the frames, and accepted answers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a client says of a server's certificate, by real connections on the loopback link."""
+"""A client's judgement of a server's certificate, by real connections on the loopback interface."""
 
 from __future__ import annotations
 

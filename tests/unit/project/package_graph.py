@@ -37,7 +37,7 @@ def imported(path: Path) -> Iterator[tuple[str, ...]]:
 
 
 def absolute(path: Path) -> list[str]:
-    """What a file imports of this collection by its full name."""
+    """The absolute imports of this collection in a file."""
     nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
     modules = [node.module or "" for node in nodes if not node.level]
     return [module for module in modules if module.startswith(OURS)]

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a reader who follows the guides and messages must not do to a machine."""
+"""Guides and messages do not advise commands that damage a machine."""
 
 from __future__ import annotations
 

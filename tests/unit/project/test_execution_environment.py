@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an execution environment gets is what the project itself is tested with."""
+"""An execution environment has the packages that the project is tested with."""
 
 from __future__ import annotations
 

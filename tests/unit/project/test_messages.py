@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What roles and playbooks print is readable in anybody's project, by Ansible's default callback."""
+"""The output of roles and playbooks is readable with Ansible's default callback."""
 
 from __future__ import annotations
 

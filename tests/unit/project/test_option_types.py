@@ -31,7 +31,7 @@ from ansible_collections.homelab.loadbalancer.tests.unit.project.role_expression
 
 
 def taken_whole(keys: tuple[str, ...], kind: str) -> bool:
-    """Whether what stands under these keys converts the value: a role's option, or a module's."""
+    """Whether the option under these keys, of a role or a module, converts the value."""
     if not keys:
         return False
     if typed_options().get(keys[-1]) == kind or keys[-1].startswith("__"):
@@ -54,9 +54,9 @@ def read_as_text(keys: tuple[str, ...], text: str, options: dict[str, str]) -> s
         if isinstance(inner, nodes.Filter) and inner.name in CONVERSIONS[kind]:
             continue
         if isinstance(inner, nodes.Output) and (not whole or taken_whole(keys, kind)):
-            continue  # printed in a text, or handed over whole to what converts it
+            continue  # printed in a text, or passed whole to an option that converts it
         if kind == NUMBER and isinstance(inner, (nodes.Output, nodes.CondExpr, nodes.Concat)):
-            continue  # also handed over, to what takes numbers as text, or printed
+            continue  # also passed to an option that takes numbers as text, or printed
         found.add(name)
     return found
 

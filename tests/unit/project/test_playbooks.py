@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A playbook whose hosts the inventory lacks says so first: Ansible would skip its plays and end green."""
+"""A playbook fails first when the inventory lacks its hosts. Ansible would skip its plays and succeed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "playbooks"
 # The check itself; what is imported where the check was made; and what does as well with some of its hosts.
 OTHERS = {"needed_hosts", "api_server", "metallb_needed", "site_down"}
 PLAYBOOKS = sorted(path for path in FOLDER.glob("*.yml") if path.stem not in OTHERS)
-# Hosts that a playbook does without, and says so.
+# Optional hosts. The playbook reports that they are missing.
 OPTIONAL = {"kubernetes", "clients", "k8s_api:kubernetes:clients"}
 
 

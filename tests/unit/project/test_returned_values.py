@@ -18,9 +18,9 @@ from ansible_collections.homelab.loadbalancer.tests.unit.project.returned_values
 
 PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
 MODULES = sorted(path for path in PLUGINS.glob("modules/*.py"))
-# They refuse what is wrong, and find nothing.
+# They only refuse, and return nothing.
 CHECKS = {"check_variables"}
-# What Ansible documents for all modules.
+# Values that Ansible documents for all modules.
 COMMON = {"changed", "diff", "warnings"}
 
 

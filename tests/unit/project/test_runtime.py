@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the collection says of itself is complete."""
+"""The collection's own metadata is complete."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_role_has_a_readme_with_a_guide() -> None:
 
 
 def files(*patterns: str) -> Iterator[tuple[str, str]]:
-    """The collection's own files, by their names, with what is in them."""
+    """The contents of the collection's own files, by name."""
     for pattern in patterns:
         for path in sorted(ROOT.glob(pattern)):
             yield str(path.relative_to(ROOT)), path.read_text()
@@ -55,7 +55,7 @@ def test_nothing_imports_or_runs_kubernetes_core() -> None:
 
 
 def test_only_modules_are_left_to_import_modules() -> None:
-    """Those for Kubernetes are documentation: what they do is in action plugins."""
+    """Modules for Kubernetes are documentation. Their action plugins do the work."""
     uses = re.compile(r"loadbalancer[.]plugins[.]modules\b")
     others = files("plugins/action/*.py", "plugins/filter/*.py", "plugins/*_utils/**/*.py")
     assert [name for name, text in others if uses.search(text)] == []

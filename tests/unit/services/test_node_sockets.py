@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a service would take from the node that carries it: an address of its own, a program's port, the login."""
+"""Conflicts of a service with its node: the node's own addresses, ports of programs, and the SSH port."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def service(**others: Any) -> list[Service]:
         )),
         ({"port": 53, "protocol": "udp"}, [Socket("tcp", VIP, 53)], ""),
         ({"port": 53, "protocol": "udp"}, [Socket("udp", VIP, 53)], "lb_services[0].port 53 of 192.168.10.100"),
-        # A node port is at all of the node's addresses, but for the loopback's.
+        # A node port is open on all addresses of the node except loopback addresses.
         ({"node_port": 22}, [Socket("tcp", "0.0.0.0", 22)], (
             "lb_services[0].node_port 22 is where a program of the node listens (tcp all addresses port 22)"
         )),

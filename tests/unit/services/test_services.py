@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `lb_services` may hold, what it is brought to, and how what is wrong is refused."""
+"""Entries of `lb_services`: their options, defaults and refusals."""
 
 from __future__ import annotations
 

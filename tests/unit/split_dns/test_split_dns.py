@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that send one zone to servers of its own, for each resolver, and what is refused on which client."""
+"""Split DNS: the files for each resolver, and refusals."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ CLIENTS: dict[str, dict[str, str]] = {
 
 
 def client(resolver: str, **sections: str) -> dict[str, str]:
-    """What programs and files of a client say."""
+    """The output of programs, and the contents of files, on a client."""
     return {**CLIENTS[resolver], **{name.replace("_", "-"): text for name, text in sections.items()}}
 
 
@@ -158,7 +158,7 @@ def test_files_for_other_resolvers_are_removed() -> None:
     other = "/etc/dnsmasq.d/homelab-loadbalancer-lab.example.conf"
     plan = planned("systemd-resolved", ours="\n".join([DNSMASQ_FILE, RESOLVED_FILE, other]))
     assert plan["remove"] == [DNSMASQ_FILE]
-    # Only what runs is restarted.
+    # Only running services are restarted.
     assert plan["restart"] == {RESOLVED_FILE: "systemd-resolved"}
 
 
@@ -251,7 +251,7 @@ def test_notes_explain_limits_of_the_resolver(resolver: str, sections: dict[str,
 
 @given(st.lists(st.tuples(st.ip_addresses(), st.integers(1, 65535)), min_size=1, max_size=3))
 def test_each_server_is_named_once_in_order(given_servers: list[tuple[Any, int]]) -> None:
-    """What is declared is what the resolver reads; addresses that no server can have are refused."""
+    """The resolver reads the declared servers. Impossible addresses are refused."""
     servers = [{"address": str(address), "port": port} for address, port in given_servers]
     if refusal("dnsmasq", servers=servers):
         return

@@ -107,7 +107,7 @@ def test_values_that_set_others_are_written_first() -> None:
 
 
 def spread(proc: Path, monkeypatch: pytest.MonkeyPatch, **follows: str) -> None:
-    """As the kernel does for forwarding: what is written to one parameter is written to another as well."""
+    """As the kernel does for forwarding: a write to one parameter changes another one as well."""
     put = sysctls._put
 
     def write(path: str, value: str) -> None:

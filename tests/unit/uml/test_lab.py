@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes of user-mode Linux: what is refused, what a node is started with, and what a change of it leads to."""
+"""User-mode Linux virtual machines: refusals, start options, and the effects of changes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def lab(*hosts: dict[str, Any], image: str = "/cache/1.ext4") -> Nodes:
 
 
 def done(have: Nodes) -> Have:
-    """What the machine has once a lab is up, but for its network namespaces."""
+    """The state of the machine when a lab is up, without its network namespaces."""
     commands = {node.name: command_of(node, have, files_of(node, have)) for node in have.nodes}
     return Have(Wires({}, True), commands, True, files_in_folder(have), tuple(sorted(commands)))
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A misspelt variable of a role is refused with the closest known name, and nobody's right one is."""
+"""A misspelt variable of a role is refused with the closest known name. Correct variables are accepted."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_links_with_neighbours_are_recognized(entry: dict[str, object], neighbou
 
 
 class Ip:
-    """Stands for `ip -batch`: refuses the line that says so, keeps all it was given."""
+    """Stands in for `ip -batch`: it refuses the line `refused`, and keeps all lines."""
 
     def __init__(self, says: str, undo_rc: int = 0) -> None:
         self.says, self.undo_rc = says, undo_rc
@@ -136,7 +136,7 @@ def test_state_after_a_failure_is_read_and_reported() -> None:
 
 
 def test_address_is_kept_when_its_secondaries_would_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel cannot be told to keep them, as in a container whose /proc/sys is read-only."""
+    """The kernel cannot be told to keep them, for instance in a container with a read-only /proc/sys."""
 
     def refuse(*setting: str) -> None:
         raise OSError(30, "Read-only file system")

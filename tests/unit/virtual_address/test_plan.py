@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan from what is there to what is declared."""
+"""The plan from the live to the declared state."""
 
 from __future__ import annotations
 
@@ -366,7 +366,7 @@ def test_removals_and_additions_are_the_whole_change(
 
 
 def test_additions_assume_completed_removals() -> None:
-    """So a check run says of them what the real one says."""
+    """A check run predicts the additions of a real run."""
     gone, declared = ours("192.168.10.100/32"), want("192.168.10.101", purge="node", part="additions")
     assert plan(node(eth0=[OWN, gone]), declared) == plan(node(eth0=[OWN]), declared)
 
