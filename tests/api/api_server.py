@@ -35,7 +35,7 @@ from ansible_collections.homelab.loadbalancer.tests.unit.gateway.certificates im
 
 PREFIX = "homelab-api-"  # of the network namespace and of the folder; then the process id
 PORT = 6443
-# The API server's own address, by which it is in the endpoints of the Service kubernetes: not of the loopback.
+# The API server's own address, in the endpoints of the Service kubernetes. It must be no loopback address.
 ADDRESS = "192.0.2.1"
 CHANGES = ("create", "update", "patch", "delete", "deletecollection")
 POLICY = {
@@ -47,7 +47,7 @@ POLICY = {
 
 
 class Refused(Exception):  # noqa: N818 -- as the API server says it
-    """What the API server answers in place of what it was asked for."""
+    """The API server's refusal of a request."""
 
     def __init__(self, status: int, said: Any) -> None:
         super().__init__("%d: %s" % (status, said["message"] if isinstance(said, dict) else said))
@@ -65,14 +65,14 @@ class Asked(NamedTuple):
 
 
 class ApiServer(Plays):
-    """A running API server. What it needs is in one folder, which goes with it."""
+    """A running API server. All its files are in one folder, which is removed with it."""
 
     def __init__(self) -> None:
         self.name = PREFIX + str(os.getpid())
         self.folder = Path(tempfile.mkdtemp(prefix="%s%d-" % (PREFIX, os.getpid())))
         self.programs = Path(run([str(REPOSITORY / "tools/cluster-binaries")]).out.strip())
         self.kubeconfig = self.folder / "admin.conf"
-        self.certificate = self.folder / "server.crt"  # for servers of tests in this namespace, too
+        self.certificate = self.folder / "server.crt"  # also for the tests' own servers in this namespace
         self.key = self.folder / "server.key"
         self.log = self.folder / "audit.log"
         self._token = secrets.token_hex(16)
@@ -99,7 +99,7 @@ class ApiServer(Plays):
         self._start_etcd()
 
     def stop(self) -> None:
-        """Remove everything, whatever state it is in."""
+        """Remove everything, in any state."""
         for process in reversed(self._processes):
             process.kill()
             process.wait()
@@ -117,7 +117,7 @@ class ApiServer(Plays):
         self.kubeconfig.write_text(json.dumps(self.kubeconfig_of("https://127.0.0.1:%d" % PORT)))
 
     def kubeconfig_of(self, server: str) -> dict[str, Any]:
-        """The administrator's, for the API server itself or for one that stands before it."""
+        """The administrator's kubeconfig, for the API server itself or for a proxy before it."""
         cluster: dict[str, Any] = {"server": server}
         if server.startswith("https:"):
             cluster["certificate-authority"] = str(self.certificate)
@@ -149,7 +149,7 @@ class ApiServer(Plays):
             "--audit-log-path=%s" % self.log,
             "--audit-policy-file=%s/policy.json" % self.folder,
             "--authorization-mode=RBAC",
-            # Without its controller no namespace has the account that it asks for.
+            # It asks for an account in each namespace, which only a controller creates.
             "--disable-admission-plugins=ServiceAccount",
             "--etcd-servers=http://127.0.0.1:2379",
             "--secure-port=%d" % PORT,
@@ -163,10 +163,10 @@ class ApiServer(Plays):
         )
 
     def start_controllers(self) -> None:
-        """Namespaces come to their end from now on, and what belongs to a deleted object goes with it."""
+        """From now on deleted namespaces are removed with their content, and dependents with their owners."""
         wanted = "--controllers=namespace-controller,garbage-collector-controller"
         options = ["--kubeconfig=%s" % self.kubeconfig, "--leader-elect=false", "--secure-port=0"]
-        # It asks for the objects of each kind before a namespace ends: by default 20 requests in a second.
+        # It lists the objects of each kind before it removes a namespace, by default with 20 requests a second.
         self._start("kube-controller-manager", wanted, *options, "--kube-api-qps=1000", "--kube-api-burst=2000")
 
     def _is_ready(self) -> bool:
@@ -177,7 +177,7 @@ class ApiServer(Plays):
         return False
 
     def logs(self) -> str:
-        """The end of what its programs have said."""
+        """The end of its programs' logs."""
         return "\n".join("%s:\n%s" % (path.name, path.read_text()[-3000:]) for path in self.folder.glob("*.log"))
 
     def _create_kinds(self) -> None:
@@ -202,11 +202,11 @@ class ApiServer(Plays):
         found = [thing for path in paths for thing in yaml.load_all(path.read_text(), read)]
         return [thing for thing in found if thing and thing["kind"] == "CustomResourceDefinition"]
 
-    # To ask it, from inside of its namespace.
+    # Requests from inside of its namespace.
 
     @property
     def inside(self) -> list[str]:
-        """What a command line begins with, to run in the namespace."""
+        """The beginning of a command line that runs in the namespace."""
         return ["ip", "netns", "exec", self.name]
 
     def ip(self, *argv: str) -> str:
@@ -231,7 +231,7 @@ class ApiServer(Plays):
         return made
 
     def ask(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
-        """What the administrator is answered: JSON parsed, anything else as text. Raises Refused."""
+        """The answer to the administrator: parsed JSON, or text. Raises Refused."""
         header = {"Authorization": "Bearer " + self._token, "Content-Type": content_type}
         header["User-Agent"] = "tests"
         try:
@@ -278,21 +278,22 @@ class ApiServer(Plays):
     def kubectl(self, *argv: str, stdin: str | None = None, check: bool = True) -> Completed:
         """Run kubectl as the administrator."""
         program = [str(self.programs / "bin/kubectl"), "--kubeconfig=%s" % self.kubeconfig]
-        # What it keeps of the server's kinds is not for the user's home, nor for the next server on this address.
+        # Its cache of kinds must not reach the user's home, nor the next server on this address.
         environment = {"KUBECACHEDIR": str(self.folder / "kubectl")}
         return run([*self.inside, *program, *argv], stdin, env=environment, check=check)
 
     def new_namespace(self, stem: str = "t") -> str:
-        """A namespace of a name that nobody has had."""
+        """A namespace with a new name."""
         name = "%s-%d" % (stem, next(self._numbers))
         self.ask("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
         return name
 
-    # What was asked of it.
+    # The audit log.
 
     @contextlib.contextmanager
     def record(self) -> Iterator[list[Asked]]:
-        """A list that has, after the block, what plays and kubectl asked in it; not the test, and not controllers."""
+        """A list that gets, after the block, the requests of plays and kubectl, without those of the test itself and of
+        controllers."""
         found: list[Asked] = []
         start = self._log_size()
         yield found
@@ -305,7 +306,7 @@ class ApiServer(Plays):
         found.extend(asked(event) for event, agent in agents if agent != "tests" and not agent.startswith("kube-"))
 
     def _log_size(self) -> int:
-        """Where the log ends, when it has all that was answered until now."""
+        """The end of the log, when it has all requests that were answered until now."""
         marker = "/api/v1/namespaces/marker-%d" % next(self._numbers)
         self.get(marker)
         wait_for(lambda: b'"%s"' % marker.encode() in self._tail(), "an entry in the audit log", 30)
@@ -325,7 +326,7 @@ def asked(event: Mapping[str, Any]) -> Asked:
 
 
 def writes(record: Sequence[Asked]) -> list[Asked]:
-    """What was written, and not only tried."""
+    """The writes, without dry runs."""
     return [one for one in record if one.verb in CHANGES and not one.dry]
 
 

@@ -39,7 +39,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.lab import in_re
 
 @pytest.fixture(scope="session")
 def api(root: Path) -> Iterator[ApiServer]:
-    """The API server, with the kinds of MetalLB and of the Gateway API. Nothing is left of it."""
+    """The API server, with the kinds of MetalLB and of the Gateway API."""
     if os.geteuid() != 0:
         pytest.skip("not root: run `make api`, or pytest by sudo")
     server = ApiServer()
@@ -64,20 +64,20 @@ def namespace(api: ApiServer) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def controllers(api: ApiServer) -> None:
-    """From now on namespaces come to their end, and what belongs to a deleted object goes with it."""
+    """From now on deleted namespaces are removed with their content, and dependents with their owners."""
     api.start_controllers()
 
 
 @pytest.fixture
 def proxy(api: ApiServer) -> Iterator[Proxy]:
-    """Stands before the API server, and has the faults that a test gives it."""
+    """A proxy before the API server, with the faults that a test gives it."""
     with Proxy(api) as made:
         yield made
 
 
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest, api: ApiServer) -> Cluster:
-    """The engine in this process; by the proxy where a test has one."""
+    """The engine in this process. It uses the proxy if the test has one."""
     if "proxy" in request.fixturenames:
         return Cluster(api, request.getfixturevalue("proxy").kubeconfig)
     return Cluster(api)

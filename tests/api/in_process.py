@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
@@ -44,7 +45,7 @@ class Cluster:
         return Server(access.exchange, self._folder, access.key)
 
     def run(self, plan: Plan, check_mode: bool = False, manager: str = MANAGER) -> Outcome:
-        """Carry out a plan. Raises what the engine raises."""
+        """Carry out a plan. Raises the engine's errors."""
         return Engine(self.server(), check_mode, self.warnings.append, manager).run(plan)
 
     def apply(self, *objects: Any, check_mode: bool = False, **options: Any) -> Outcome:
@@ -52,8 +53,8 @@ class Cluster:
         return self.run(Plan(steps=[Apply(objects, **options)]), check_mode)
 
     def module(self, planner: Planner, options: Mapping[str, Any], check_mode: bool = False) -> dict[str, Any]:
-        """What a role's module returns. `options` are all of them, with their defaults. Raises InputError for refusals,
-        and what the engine raises."""
+        """The result of a role's module. `options` has them all, with their defaults. Raises InputError for refusals,
+        and the engine's errors."""
         server = self.server()
         plan = make_plan(server, planner, options)
         refused = plan.refused(check_mode)
@@ -99,9 +100,27 @@ def unchanged(outcome: Outcome) -> bool:
 
 
 def run_all(run: Callable[[int], None]) -> None:
-    """Three at once."""
+    """Run a function in three threads at once."""
     threads = [threading.Thread(target=run, args=(which,)) for which in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
+        thread.join()
+
+
+@contextlib.contextmanager
+def repeated(act: Callable[[], None]) -> Iterator[None]:
+    """Call a function in another thread, ten times a second."""
+    end = threading.Event()
+
+    def work() -> None:
+        while not end.wait(0.1):
+            act()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
         thread.join()

@@ -13,13 +13,13 @@ def config_map(namespace: str, name: str, **data: Any) -> dict[str, Any]:
 
 
 def thing(api_version: str, kind: str, namespace: str, name: str, **more: Any) -> dict[str, Any]:
-    """An object; of no namespace where that is empty."""
+    """An object. An empty namespace means none."""
     metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **more}
 
 
 def path(namespace: str, name: str, plural: str = "configmaps") -> str:
-    """The path of an object of the core's."""
+    """The path of an object of the core group."""
     return "/api/v1/namespaces/%s/%s/%s" % (namespace, plural, name)
 
 
@@ -45,7 +45,7 @@ def deployment(namespace: str, name: str, replicas: int | None = 1, **container:
 
 
 def kind(plural: str, group: str, singular: str) -> dict[str, Any]:
-    """A CustomResourceDefinition of a kind in namespaces, whose objects have spec.size, a whole number."""
+    """A CustomResourceDefinition of a namespaced kind, whose objects have the integer spec.size."""
     fields = {"size": {"type": "integer"}}
     schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": fields}}}
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs plays on an API server of the tests, as its user does."""
+"""Runs plays on an API server of the tests, as a user does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIR
 
 
 class Plays:
-    """What an API server of the tests inherits."""
+    """The base class of the API server of the tests."""
 
     name: str  # of the network namespace
     folder: Path
@@ -106,7 +106,7 @@ class Plays:
 
 
 def play_of(host: str, tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A play. A task with an environment of its own asks the API server by a module, also where it could do without."""
+    """A play. A task with an environment of its own uses a module for its requests, even where it needs none."""
     surroundings = {"environment": {"HOMELAB_TESTS": host}} if host == "node" else {}
     return {"hosts": host, "gather_facts": False, **surroundings, "tasks": list(tasks)}
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers for what a real API server cannot be made to do on demand.
+"""Servers with faults that a real API server does not have on demand.
 
 `Api` knows just enough of Kubernetes, in memory, and only the older discovery, group by group. `Proxy` stands before a
 real one. Both keep what was asked of them, and have faults:
@@ -26,10 +26,9 @@ from typing import Any, Callable, Union
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer
 
-# What is done in place of an answer: none until the server ends; the end of the connection, before what was asked is
-# carried out or after.
+# Faults: no answer until the server ends; the connection ends before the request is carried out, or afterwards.
 HANG, DROP, LOSE = "hang", "drop", "lose"
-# Headers of one connection and not of what it carries.
+# Headers of one connection, which a proxy does not pass on.
 _HOP = ("connection", "host", "keep-alive", "transfer-encoding")
 HOSTILE = "\x1b]0;owned\x07\x9b2J"
 KINDS = {
@@ -46,7 +45,7 @@ def resource(name: str, kind: str) -> dict[str, Any]:
 
 
 def described(path: str) -> dict[str, Any] | None:
-    """What the API server says of itself and of its kinds."""
+    """The API server's version and discovery."""
     entry = {"groupVersion": "apps/v1", "version": "v1"}
     group = {"name": "apps", "versions": [entry], "preferredVersion": entry}
     said: dict[str, dict[str, Any]] = {
@@ -62,14 +61,14 @@ def described(path: str) -> dict[str, Any] | None:
 
 
 def merge(old: Any, new: Any) -> Any:
-    """RFC 7386, which is all that these tests need of the other patches, too."""
+    """A merge patch (RFC 7386). These tests need no more of the other patches."""
     if not isinstance(new, dict) or not isinstance(old, dict):
         return new
     return {**old, **{key: merge(old.get(key), value) for key, value in new.items()}}
 
 
 def refusal(status: int, message: str) -> tuple[dict[str, Any], int]:
-    """What the API server answers in place of what it was asked for."""
+    """The API server's refusal of a request."""
     return {"kind": "Status", "status": "Failure", "code": status, "message": message}, status
 
 
@@ -78,7 +77,7 @@ Act = Union[str, "tuple[int, str]", Callable[[], Any]]
 
 @dataclass
 class Fault:
-    """What becomes of some requests.
+    """A fault of some requests.
 
     pattern -- a regular expression for the beginning of a line such as `PATCH (dry) /api/v1/namespaces`
     act -- HANG, DROP, LOSE, an answer's status and message, or a call before the answer, which may return one of these
@@ -103,7 +102,7 @@ class Fault:
 
 
 class FaultyServer(http.server.ThreadingHTTPServer):
-    """Has faults, keeps what was asked, and ends with its threads."""
+    """A server with faults. It keeps a list of its requests, and ends its threads."""
 
     def __init__(
         self, handler: type[http.server.BaseHTTPRequestHandler], listening: socket.socket | None = None
@@ -132,32 +131,32 @@ class FaultyServer(http.server.ThreadingHTTPServer):
         self.server_close()
 
     def fault_of(self, line: str) -> Act | None:
-        """Note a request, and say what becomes of it."""
+        """Keep a request, and return its fault."""
         with self._lock:
             self.asked.append(line)
             return next((fault.act for fault in self.faults if fault.takes(line)), None)
 
     def writes(self) -> list[str]:
-        """What was to be written, and not only tried."""
+        """The writes, without dry runs."""
         return [line for line in self.asked if not line.startswith("GET") and "(dry)" not in line]
 
 
 class FaultyHandler(http.server.BaseHTTPRequestHandler):
-    """Answers, but for faults."""
+    """Answers requests without a fault."""
 
     server: Any
-    lost = False  # whether the answer is
+    lost = False  # whether the answer gets lost
 
     def log_message(self, *ignored: Any) -> None:
-        """Nothing: what was asked is kept."""
+        """No log, because the server keeps its requests."""
 
     def line(self) -> str:
-        """What is asked, without the query."""
+        """The request without its query."""
         path, dummy, query = self.path.partition("?")
         return "%s %s%s" % (self.command, "(dry) " if "dryRun=All" in query else "", path.rstrip("/"))
 
     def is_answered(self) -> bool:
-        """Whether a fault has taken this request. Its body must have been read."""
+        """Whether a fault has taken this request. The caller must have read its body."""
         act = self.server.fault_of(self.line())
         if callable(act):
             act = act()
@@ -193,7 +192,7 @@ class FaultyHandler(http.server.BaseHTTPRequestHandler):
 
 
 class Api(FaultyServer):
-    """Objects by their paths, logs by those of the pods, and what was asked."""
+    """Objects by path, logs by pod and container, and a list of requests."""
 
     def __init__(self) -> None:
         super().__init__(Handler)
@@ -204,7 +203,7 @@ class Api(FaultyServer):
         self.manifest = b""
 
     def put(self, path: str, thing: dict[str, Any], manager: str = "") -> dict[str, Any]:
-        """Keep an object. It has a new version where it is another than before."""
+        """Keep an object. A changed object gets a new version."""
         old = self.objects.get(path)
         self.version += 1
         kept = {"uid": path, "creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": str(self.version)}
@@ -271,7 +270,7 @@ class Handler(FaultyHandler):
             answer = self.carry_out(url.path, body, query.get("fieldManager", ""))
             if dry:
                 self.server.objects, self.server.version = before, version
-        self.answer(*answer)  # last of all: the next request comes at once, and to another thread
+        self.answer(*answer)  # at the end, because another thread gets the next request at once
 
     do_POST = do_PUT = do_PATCH = do_DELETE = change
 
@@ -286,7 +285,7 @@ class Handler(FaultyHandler):
         if self.command == "DELETE":
             return objects.pop(path), 200
         if any(not isinstance(value, str) for value in (body.get("data") or {}).values()):
-            # As a real one does, by the whole value.
+            # A real API server quotes the whole value, too.
             return refusal(400, ".data: expected string, got &value.valueUnstructured{Value:%r}" % body["data"])
         status = 200 if path in objects else 201
         if self.command == "PATCH":
@@ -302,7 +301,7 @@ def named(kind: str, name: str, **more: Any) -> dict[str, Any]:
 
 
 class Proxy(FaultyServer):
-    """Stands before a real API server, in its network and with its certificate."""
+    """A proxy before a real API server, in its network and with its certificate."""
 
     def __init__(self, api: ApiServer) -> None:
         super().__init__(Forwarder, api.listen())
@@ -315,7 +314,7 @@ class Proxy(FaultyServer):
 
 
 class Forwarder(FaultyHandler):
-    """Passes on what it is asked, over a connection for each of its own."""
+    """Forwards requests. Each client connection has a connection of its own to the API server."""
 
     protocol_version = "HTTP/1.1"
     upstream: http.client.HTTPConnection | None = None

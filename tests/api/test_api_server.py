@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the other tests of this folder rely on."""
+"""The API server of the tests itself: its kinds, its audit log, its network and its end."""
 
 from __future__ import annotations
 

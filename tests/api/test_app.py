@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module and role app on a real API server: what they create, keep and remove. Nothing rolls out there."""
+"""The module and role app on a real API server: created, kept and removed objects. Nothing rolls out there."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_undeclared_objects_removed_foreign_objects_kept(apps: Apps) -> None:
     assert (changed["undeclared"], apps.names()) == ([], ["configmap/web", "deployment.apps/web"])
     live = apps.api.get(apps.path("deployments", "web"))
     assert live is not None and live["metadata"]["annotations"]["example.org/note"] == "mine"
-    # Not by absent, either.
+    # absent keeps it, too.
     apps({"name": "web", "state": "absent", "config": {"of": "ours"}})
     assert apps.names() == ["configmap/web"]
 
@@ -100,7 +100,7 @@ def test_conflict_leaves_all_objects_unchanged(apps: Apps) -> None:
     assert apps.names() == ["deployment.apps/web", "service/web"]
     taken, again, left = apps({**wanted, "force_conflicts": True}, wanted, {**wanted, "replicas": None})
     assert taken["changed"] and not again["changed"]
-    assert not left["changed"]  # we set them, and nobody else has
+    assert not left["changed"]  # we set them, and no other manager did
     live = apps.api.get(apps.path("deployments", "web"))
     assert live is not None and live["spec"]["replicas"] == 2
 
@@ -110,7 +110,7 @@ def test_claim_outlives_its_application(apps: Apps) -> None:
     dummy, gone = apps({"name": "web", "volumes": [CLAIM]}, {"name": "web", "state": "absent"})
     assert gone["notes"] == [claim, "These hold data, so they are kept. app_delete_data: true removes them."]
     assert apps.names() == ["persistentvolumeclaim/web-data"]
-    # Its controller is not here to find that no pod uses it.
+    # The controller that removes this finalizer does not run here.
     path = apps.path("persistentvolumeclaims", "web-data")
     apps.api.kubectl("patch", "pvc", "web-data", "-n", apps.namespace, "-p", '{"metadata":{"finalizers":null}}')
     (deleted,) = apps({"name": "web", "state": "absent", "delete_data": True})
@@ -194,7 +194,7 @@ def test_role_publishes_undeclared_objects_and_changes(
     said = " ".join(api.play([first, show, kept, show, gone], **variables).out.split())  # lines are broken
     names = ["ConfigMap %s/more", "PersistentVolumeClaim %s/web-data", "Deployment %s/web", "Service %s/web"]
     assert "left: , " + " ".join("create " + name % namespace for name in names) in said
-    # The entry of the volume is gone, too: its claim stays, and the Service waits for its removal.
+    # The volume's entry is gone, too: its claim is kept, and the Service is left for a later removal.
     assert "left: Service, update Deployment %s/web" % namespace in said
     assert "app_delete_data: true removes them." in said
     left = api.kubectl("get", "configmap,deployment,service,pvc", "-n", namespace, "-o", "name").out.split()

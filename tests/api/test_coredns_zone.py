@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from typing import Any, Iterator
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, Refused, writes
-from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, repeated
 from ansible_collections.homelab.loadbalancer.tests.api.plays import refused, role, shown
 
 SPACE = "kube-system"
@@ -41,7 +40,7 @@ class Lab:
         return Cluster(self.api).action("coredns_zone", *calls, **options)
 
     def names(self) -> list[str]:
-        """All that is ours."""
+        """All objects of the role."""
         listed = self.api.kubectl("get", "configmap,deployment,service", "-n", SPACE, "-o", "name").out.split()
         return sorted(name for name in listed if name.split("/")[1] in OURS)
 
@@ -69,7 +68,7 @@ class Lab:
                 self.api.ask("DELETE", path)
 
     def act(self) -> None:
-        """What the controllers of Deployments and of load balancers do."""
+        """Act as the controllers of Deployments and of load balancers."""
         for one in self.api.get(APPS + "/deployments")["items"]:
             name, wanted = one["metadata"]["name"], one["spec"]["replicas"]
             keys = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
@@ -81,27 +80,18 @@ class Lab:
             self.set_status(CORE + "/services/coredns-zone", {"loadBalancer": {"ingress": [{"ip": VIP}]}})
 
     def set_status(self, path: str, status: dict[str, Any]) -> None:
-        with contextlib.suppress(Refused):  # it went in the meantime
+        with contextlib.suppress(Refused):  # it was deleted in the meantime
             self.api.ask("PATCH", path + "/status", {"status": status}, MERGE)
 
 
 @pytest.fixture
 def lab(api: ApiServer, controllers: None) -> Iterator[Lab]:
     made = Lab(api)
-    end = threading.Event()
-
-    def work() -> None:
-        while not end.wait(0.1):
-            made.act()
-
-    thread = threading.Thread(target=work)
     try:
         made.make_dns()
-        thread.start()
-        yield made
+        with repeated(made.act):
+            yield made
     finally:
-        end.set()
-        thread.join()
         made.remove_all()
 
 
@@ -131,7 +121,7 @@ def test_lifecycle_in_the_coredns_of_the_cluster(lab: Lab) -> None:
     assert more["changes"] == dns
     assert gone["changes"] == [*dns, *objects("delete", "Service coredns-zone")]
     assert (nothing["changed"], nothing["servers"]) == (False, [])
-    # Not even a trial is left.
+    # The trial is removed, too.
     assert (lab.names(), lab.corefile()) == ([], COREFILE)
 
 
@@ -183,7 +173,7 @@ def test_taken_ports_and_foreign_objects_are_refused(lab: Lab, namespace: str) -
             (owned,) = lab({})
     finally:
         lab.api.ask("DELETE", "/api/v1/namespaces/%s/services/taken" % namespace)
-    # The API server checks whether a node port is one when it is applied, and not in a dry run.
+    # The API server checks the range of a node port in a write, and not in a dry run.
     done = [one for one in writes(asked) if one.status < 300 and not one.path.endswith("-trial")]
     assert done == [] and outside["changes"] == []
     assert port["msg"].startswith("node_port 30054 is already that of Service %s/taken" % namespace)

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role and the module `endpoints` on a real API server: from nothing to endpoints, and back to nothing."""
+"""The role and the module `endpoints` on a real API server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the engine makes of plans, on a real API server."""
+"""The engine carries out plans on a real API server."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_conflict_with_another_field_manager_leaves_others_unapplied(
 def test_same_value_of_another_field_manager_is_no_conflict(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     ours = config_map(namespace, "web", text="same")
     api.apply(path(namespace, "web"), ours, manager="neighbour")
-    assert cluster.apply(ours).changes == ["update ConfigMap %s/web" % namespace]  # from now on it is ours, too
+    assert cluster.apply(ours).changes == ["update ConfigMap %s/web" % namespace]  # from now on both managers own it
     assert unchanged(cluster.apply(ours))
 
 
@@ -93,12 +93,12 @@ def test_missing_namespace_or_kind_leaves_others_unapplied(api: ApiServer, clust
         with api.record() as asked, pytest.raises(RefusedError, match=message):
             cluster.apply(config_map(namespace, "before"), wrong)
         assert writes(asked) == []
-        # An earlier task may bring it, which has not done so in check mode.
+        # In check mode an earlier task may be going to create it.
         assert len(cluster.apply(config_map(namespace, "before"), wrong, check_mode=True).changes) == 2
 
 
 def test_wrong_object_of_a_new_namespace_leaves_all_unapplied(api: ApiServer, cluster: Cluster) -> None:
-    """It cannot be tried where it is to be."""
+    """It cannot be tried in a namespace that does not exist."""
     name = api.new_namespace("n") + "-new"
     space = thing("v1", "Namespace", "", name)
     for wrong, message in (
@@ -111,7 +111,7 @@ def test_wrong_object_of_a_new_namespace_leaves_all_unapplied(api: ApiServer, cl
             with api.record() as asked, pytest.raises(RefusedError, match=message):
                 cluster.apply(space, config_map(name, "before"), wrong, check_mode=check_mode)
             assert writes(asked) == []
-    # Names that are taken there, and policies of that namespace, are no reason.
+    # Taken names and policies in the namespace of the trial are no reason to refuse.
     api.apply(path("default", "taken"), config_map("default", "taken"))
     with policy(api, "default", "object.metadata.name != 'good'", "good is not allowed"):
         assert len(cluster.apply(space, config_map(name, "taken"), config_map(name, "good")).changes) == 3
@@ -124,7 +124,7 @@ def test_all_refusals_are_reported_at_once(cluster: Cluster, namespace: str) -> 
     assert all("Service %s/%s" % (namespace, name) in str(caught.value) for name in ("one", "two"))
 
 
-# What is applied.
+# Applied objects.
 
 
 def test_namespaces_kinds_and_their_objects_are_applied_in_one_step(api: ApiServer, cluster: Cluster) -> None:

@@ -18,7 +18,7 @@ MANY = 250
 
 
 def test_concurrent_runs_apply_all_their_objects(api: ApiServer, cluster: Cluster) -> None:
-    """Of one namespace, which both bring, and of one kind."""
+    """All runs create the same namespace and the same kind."""
     name = api.new_namespace("n") + "-shared"
     group = name + ".test"
     common = [thing("v1", "Namespace", "", name), kind("gadgets", group, "Gadget")]
@@ -57,7 +57,7 @@ def test_concurrent_runs_on_one_object_leave_the_state_of_one_run(
 
 
 def test_many_objects_take_at_most_twice_the_time_of_kubectl(api: ApiServer, cluster: Cluster, tmp_path: Any) -> None:
-    """kubectl gets a fifth of them, for it sends one after the other, and pauses after some hundreds of requests."""
+    """kubectl gets a fifth of them, because it sends them in turn, and pauses after some hundreds of requests."""
 
     def objects(namespace: str, count: int) -> list[dict[str, Any]]:
         return [config_map(namespace, "c%03d" % number, number=str(number)) for number in range(count)]

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the engine makes of an API server that does not answer, refuses in the middle, or is not ready yet."""
+"""The engine on an API server that does not answer, refuses in the middle of a run, or is not ready yet."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_overloaded_api_server_is_asked_again(cluster: Cluster, proxy: Proxy, na
 
 
 def test_kind_that_is_served_late_is_awaited(api: ApiServer, cluster: Cluster, proxy: Proxy, namespace: str) -> None:
-    """Established, and yet not known to an API server for a moment, as behind a load balancer of several."""
+    """An established kind may be unknown to one of several API servers for a moment."""
     group = namespace + ".late.test"
     place = "/apis/%s/v1/namespaces/%s/gadgets" % (group, namespace)
     proxy.faults.append(Fault("PATCH " + place, (404, "the server could not find the requested resource"), times=2))
@@ -120,7 +120,7 @@ def test_patient_step_waits_for_the_webhook(api: ApiServer, cluster: Cluster, na
 
 
 def test_discovery_without_aggregation(api: ApiServer) -> None:
-    """The stub knows no aggregated one."""
+    """The stub has only the older discovery, group by group."""
     with Api() as stub:
         file = api.folder / "stub.conf"
         file.write_text(json.dumps(api.kubeconfig_of("http://127.0.0.1:%d" % stub.server_port)))

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run that is killed leaves nothing that the next one does not complete."""
+"""The next run completes the work of a killed run."""
 
 from __future__ import annotations
 

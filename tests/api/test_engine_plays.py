@@ -123,7 +123,7 @@ def test_engine_runs_by_a_module_on_a_managed_host(api: ApiServer, proxy: Proxy,
 
 
 def descendants(pid: int) -> list[int]:
-    """Those of a process. A worker of Ansible has a session of its own."""
+    """The descendants of a process. A worker of Ansible has a session of its own."""
     children = [int(child) for child in run(["pgrep", "-P", str(pid)], check=False).out.split()]
     return [*children, *(each for child in children for each in descendants(child))]
 

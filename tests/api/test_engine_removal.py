@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the engine removes, and what it leaves, on a real API server."""
+"""The engine removes objects on a real API server, and keeps others."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_removal_blocked_by_a_finalizer_ends_in_a_timeout(api: ApiServer, cluste
 def test_write_refused_after_its_dry_run_reports_the_changes_made(
     api: ApiServer, cluster: Cluster, namespace: str
 ) -> None:
-    """As by a quota that was used up in between. The next run completes it."""
+    """For instance, the quota was used up meanwhile. The next run completes it."""
     objects = [config_map(namespace, "one"), service(namespace, "two"), config_map(namespace, "three")]
     with Proxy(api) as proxy:
         proxy.faults.append(Fault("PATCH .*/services", (403, "exceeded quota"), skip=1))  # after the dry run

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module and role `gateway` on a real API server: what they declare, remove, refuse and leave alone.
+"""The module and role `gateway` on a real API server: applied, removed, refused and kept objects.
 
 Whether packets go through is for the tests of the whole cluster.
 """
@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import json
 import re
-import threading
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -21,7 +20,7 @@ import pytest
 import yaml
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, Asked, Refused, writes
-from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, repeated
 from ansible_collections.homelab.loadbalancer.tests.api.plays import refused, role, show, shown
 from ansible_collections.homelab.loadbalancer.tests.unit.gateway.certificates import pair
 
@@ -56,24 +55,17 @@ class Lab:
 
     @contextlib.contextmanager
     def controller(self) -> Iterator[None]:
-        """Says of Gateways, as long as the block runs, that they work."""
-        stop = threading.Event()
+        """Act as a controller that programs all Gateways."""
 
-        def work() -> None:
-            while not stop.wait(0.1):
-                for name in ("public", "old"):
-                    found = self.api.get("%s/%s" % (self.path, name))
-                    if found and found.get("status", {}).get("addresses") != WORKING["addresses"]:
-                        with contextlib.suppress(Refused):  # it goes at the same time
-                            self.merge("%s/%s/status" % (self.path, name), {"status": WORKING})
+        def program() -> None:
+            for name in ("public", "old"):
+                found = self.api.get("%s/%s" % (self.path, name))
+                if found and found.get("status", {}).get("addresses") != WORKING["addresses"]:
+                    with contextlib.suppress(Refused):  # it was deleted in the meantime
+                        self.merge("%s/%s/status" % (self.path, name), {"status": WORKING})
 
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
+        with repeated(program):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     def merge(self, path: str, patch: dict[str, Any]) -> None:
         self.api.ask("PATCH", path, patch, "application/merge-patch+json")

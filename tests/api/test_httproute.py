@@ -9,14 +9,13 @@ import base64
 import contextlib
 import json
 import re
-import threading
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
-from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, repeated
 from ansible_collections.homelab.loadbalancer.tests.api.plays import play_of, refused, role, shown
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import changes
 from ansible_collections.homelab.loadbalancer.tests.unit.gateway.certificates import pair
@@ -79,7 +78,7 @@ class Lab:
                     for ref in one["spec"]["parentRefs"]
                 ]
                 if (one.get("status") or {}).get("parents") != parents:
-                    with contextlib.suppress(Exception):  # it went in the meantime
+                    with contextlib.suppress(Exception):  # it was deleted in the meantime
                         place = "%s/%s/status" % (path, one["metadata"]["name"])
                         self.api.ask("PATCH", place, {"status": {"parents": parents}}, MERGE)
 
@@ -94,24 +93,6 @@ def condition(kind: str) -> dict[str, Any]:
     return {
         "type": kind, "status": "True", "reason": kind, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
     }  # fmt: skip
-
-
-@contextlib.contextmanager
-def repeated(act: Callable[[], None]) -> Iterator[None]:
-    """Another thread does it over and over."""
-    end = threading.Event()
-
-    def work() -> None:
-        while not end.wait(0.1):
-            act()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()
 
 
 @pytest.fixture
@@ -217,7 +198,7 @@ def test_missing_gateways_and_services_are_refused_and_noted_in_check_mode(lab: 
 
 
 def test_refused_route_leaves_all_others_unapplied(lab: Lab) -> None:
-    # Sixteen rules are allowed, which only the API server counts.
+    # Only the API server knows that sixteen rules are allowed.
     many = lab.route("many", rules=[{"paths": ["/%d" % at], "backends": ["web"]} for at in range(17)])
     with lab.api.record() as asked:
         (refused,) = lab({"routes": [lab.route("web"), many]})
@@ -248,7 +229,7 @@ def test_host_names_without_a_certificate_are_noted(lab: Lab, tmp_path: Path) ->
     (noted,) = lab({"routes": routes, "check": True})
     (note,) = noted["notes"]
     assert note.startswith("routes[1].hostnames[0] other.k8s.local is taken by the listener https of the Gateway main")
-    # Without the right to read Secrets the routes work all the same.
+    # Routes work without the right to read Secrets.
     (blind,) = lab({"routes": routes, "check": True}, kubeconfig=without_secrets(lab, tmp_path))
     assert blind["notes"] == [
         "it was not checked whether the certificates of HTTPS listeners are for the host names: Secrets of the "

@@ -20,7 +20,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.lab import chang
 
 HOSTS = ("operator", "node")
 ROLLED_OUT = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
-PASSWORD = "correct-horse"  # noqa: S105 -- none of anybody
+PASSWORD = "correct-horse"  # noqa: S105 -- of no account
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def defaults(arguments: dict[str, dict[str, Any]], **options: Any) -> dict[str, 
 
 
 def manage(cluster: Cluster, operation: str, check_mode: bool = False, **options: Any) -> dict[str, Any]:
-    """What the module k8s_manage returns."""
+    """The result of the module k8s_manage."""
     given = defaults(manager.ARGUMENTS, operation=operation, **options)
     return manager.manage(cluster.server(), given, check_mode)
 
 
 def found(cluster: Cluster, *kinds: str, **options: Any) -> list[dict[str, Any]]:
-    """What the module k8s_list returns."""
+    """The kinds in the result of the module k8s_list."""
     answer = listing.list_objects(cluster.server(), defaults(listing.ARGUMENTS, kinds=list(kinds), **options))
     kinds_found: list[dict[str, Any]] = answer["found"]
     return kinds_found
@@ -149,5 +149,5 @@ def test_tools_show_no_secrets(api: ApiServer, namespace: str, host: str) -> Non
     assert changes(done.out) == 1
     assert "writes to the cluster are disabled: set k8s_allow_write: true" in " ".join(done.out.split())
     assert "password: (not shown)" in done.out
-    # The task's own arguments are the user's, and Ansible prints them from -vvv on only where a module gets them.
+    # Ansible prints a task's own arguments from -vvv on only when a module gets them.
     assert PASSWORD not in done.out + done.err

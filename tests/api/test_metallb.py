@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -20,7 +19,7 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._k8s.model im
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb.manifest import RECORD, read
 from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb.plan import EXCLUDED, plan, queries
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, Refused
-from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, repeated
 from ansible_collections.homelab.loadbalancer.tests.api.objects import config_map, path, pool, thing
 from ansible_collections.homelab.loadbalancer.tests.api.stub import Fault, Proxy
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
@@ -29,7 +28,7 @@ NAMESPACE = "metallb-system"
 HOME = "/api/v1/namespaces/" + NAMESPACE
 WORKLOADS = "/apis/apps/v1/namespaces/%s/" % NAMESPACE
 MERGE = "application/merge-patch+json"
-# What is true of a Deployment and a DaemonSet whose one pod runs.
+# The status of a Deployment and of a DaemonSet whose one pod runs.
 READY = {
     **dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas", "availableReplicas"), 1),
     **dict.fromkeys(("currentNumberScheduled", "desiredNumberScheduled", "updatedNumberScheduled"), 1),
@@ -46,14 +45,14 @@ def workload(kind: str, name: str, version: str = "1") -> dict[str, Any]:
 
 
 def documents(version: str = "1") -> list[dict[str, Any]]:
-    """A manifest as MetalLB's is, but that the API server has its kinds already. The first version has more."""
+    """A manifest like MetalLB's, without its kinds, which the API server has. The first version has one object more."""
     more = [config_map(NAMESPACE, "only-in-1")] if version == "1" else []
     own = [thing("v1", "Namespace", "", NAMESPACE), thing("v1", "ServiceAccount", NAMESPACE, "controller"), *more]
     return [*own, workload("Deployment", "controller", version), workload("DaemonSet", "speaker", version)]
 
 
 def options(state: str = "present", version: str = "1", **more: Any) -> dict[str, Any]:
-    """Those of the module, as the action passes them to the planner."""
+    """The options of the module, as the action passes them to the planner."""
     return {
         "state": state,
         "include_excluded_nodes": False,
@@ -76,29 +75,22 @@ def run(cluster: Cluster, check_mode: bool = False, **given: Any) -> dict[str, A
 @contextlib.contextmanager
 def running_pods(api: ApiServer) -> Iterator[None]:
     """As if there were a node: workloads are ready a moment after each change."""
-    ended = threading.Event()
 
     def work() -> None:
-        while not ended.wait(0.1):
-            for name in ("deployments/controller", "daemonsets/speaker"):
-                found = api.get(WORKLOADS + name)
-                if found and (found.get("status") or {}).get("observedGeneration") != found["metadata"]["generation"]:
-                    status = {**READY, "observedGeneration": found["metadata"]["generation"]}
-                    with contextlib.suppress(Refused):  # it was deleted just now
-                        api.ask("PATCH", WORKLOADS + name + "/status", {"status": status}, MERGE)
+        for name in ("deployments/controller", "daemonsets/speaker"):
+            found = api.get(WORKLOADS + name)
+            if found and (found.get("status") or {}).get("observedGeneration") != found["metadata"]["generation"]:
+                status = {**READY, "observedGeneration": found["metadata"]["generation"]}
+                with contextlib.suppress(Refused):  # it was deleted just now
+                    api.ask("PATCH", WORKLOADS + name + "/status", {"status": status}, MERGE)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
+    with repeated(work):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 @pytest.fixture
 def cluster(api: ApiServer, controllers: None) -> Iterator[Cluster]:
-    """A cluster without MetalLB, in which pods run. There is none of it afterwards either."""
+    """A cluster without MetalLB, in which pods run. MetalLB is removed afterwards."""
     with running_pods(api):
         yield Cluster(api)
     if api.get(HOME):
@@ -121,7 +113,7 @@ def test_lifecycle_with_an_upgrade(api: ApiServer, cluster: Cluster) -> None:
         if given == {"version": "2"}:
             assert "delete ConfigMap metallb-system/only-in-1" in made["changes"]
             assert "only-in-1" not in recorded(api)
-            # Somebody else's pool, which a removal takes away as well, before MetalLB.
+            # The removal deletes a foreign pool as well, before MetalLB.
             place = "/apis/metallb.io/v1beta1/namespaces/%s/ipaddresspools/mine" % NAMESPACE
             api.apply(place, pool(NAMESPACE, "mine", "192.0.2.0/30"))
     customs = [one for one in made["changes"] if one.startswith("delete IPAddressPool ")]
@@ -205,7 +197,7 @@ def test_strict_arp_is_set_and_excluded_nodes_are_included(api: ApiServer, clust
         assert run(cluster, include_excluded_nodes=True)["changes"] == ["update Node control1"]
         assert api.get(node)["metadata"]["labels"] == {"other": "stays"}
         assert run(cluster, include_excluded_nodes=True)["changes"] == []
-        # As after a run that was cut off between the two.
+        # As after a run that was interrupted between the two.
         restart = {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": None}}}}}
         api.ask("PATCH", places[1], restart, MERGE)
         assert run(cluster)["changes"] == wanted[1:]

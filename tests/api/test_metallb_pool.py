@@ -39,7 +39,7 @@ SECOND: dict[str, Any] = {
 def run(
     api: ApiServer, namespace: str, declared: dict[str, Any], check_mode: bool = False, **more: Any
 ) -> dict[str, Any]:
-    """What the module returns, in this process."""
+    """The result of the module, in this process."""
     given: dict[str, Any] = {key: [] for key in LISTS}
     given.update(state="present", namespace=namespace, gateways=[], facts=[], allow_moves=False, timeout=30, prefix="")
     return Cluster(api).module(Planner(queries, plan), {**given, **declared, **more}, check_mode)
@@ -95,7 +95,7 @@ def test_second_run_costs_few_requests(api: ApiServer, namespace: str) -> None:
     with api.record() as asked:
         run(api, namespace, FIRST)
     assert writes(asked) == []
-    assert len(asked) <= 12  # 8 lists, and which kinds there are
+    assert len(asked) <= 12  # 8 lists, and the discovery of kinds
 
 
 def test_foreign_pools_are_kept(api: ApiServer, namespace: str) -> None:
@@ -103,7 +103,7 @@ def test_foreign_pools_are_kept(api: ApiServer, namespace: str) -> None:
     api.apply(path, pool(namespace, "other", "172.16.0.149-172.16.0.210"))
     with pytest.raises(InputError, match="overlaps the pool other in the cluster, which is not ours"):
         run(api, namespace, FIRST)
-    # One that the API server refuses leaves all else unapplied.
+    # When the API server refuses one object, no other is applied.
     differs = {"pools": [{"name": "other", "addresses": ["172.16.0.1-172.16.0.9"]}]}
     with pytest.raises(RefusedError, match="somebody"):
         run(api, namespace, differs, bgp_peers=SECOND["bgp_peers"])

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role and the module `network_policy` on a real API server: from nothing to policies, and back to nothing."""
+"""The role and the module `network_policy` on a real API server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.homelab.loadbalancer.tests.api.plays import refused, ro
 
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/%s/networkpolicies"
 DENY: dict[str, Any] = {"name": "deny-all", "ingress": "deny", "egress": "deny"}
-# One of everything that a policy can say.
+# A policy with all options.
 WEB: dict[str, Any] = {
     "name": "web",
     "pods": {"app": "web"},
@@ -52,7 +52,7 @@ def test_lifecycle(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     assert made["changes"] == predicted["changes"] == created
     assert len(predicted["diff"]) == 2 and not again["changed"]
     assert made["enforcement"].startswith("nothing known enforces")
-    # The API server drops the fields that it does not know: it knows all of them.
+    # The API server drops unknown fields, so it knows these.
     [ingress] = api.get(POLICIES % namespace + "/web")["spec"]["ingress"]
     assert ingress["from"][2] == {"ipBlock": {"cidr": "172.16.0.0/24", "except": ["172.16.0.99/32"]}}
     assert ingress["ports"][1:] == [

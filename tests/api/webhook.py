@@ -18,7 +18,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
 
 GROUP = "/apis/admissionregistration.k8s.io/v1/"
 CONFIGMAPS = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}
-# Says why it refuses an object; empty when it does not.
+# Returns the reason of a refusal; empty to admit the object.
 Judge = Callable[[Any], str]
 
 
@@ -43,7 +43,7 @@ class Reviewer(http.server.BaseHTTPRequestHandler):
     server: Webhook
 
     def log_message(self, *ignored: Any) -> None:
-        """Nothing."""
+        """No log."""
 
     def do_POST(self) -> None:
         if not self.server.up:
@@ -64,7 +64,7 @@ class Reviewer(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def webhook(api: ApiServer, namespace: str, judge: Judge) -> Iterator[Webhook]:
-    """A webhook that is asked for each ConfigMap of a namespace."""
+    """A webhook that reviews each ConfigMap of a namespace."""
     with Webhook(api, judge) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
@@ -94,7 +94,7 @@ def policy(api: ApiServer, namespace: str, expression: str, message: str, operat
     """A ValidatingAdmissionPolicy: of each ConfigMap of a namespace the expression must hold, in one operation or when
     it is created and updated."""
     name = "judge-" + namespace
-    # By its name the probe is refused, until which the API server does not ask the policy.
+    # The API server enforces the policy as soon as it refuses a probe with this name.
     marked = "request.operation != 'CREATE' || object.metadata.name != 'is-policy-there'"
     rules = [
         {"expression": marked, "message": "it is there"},
