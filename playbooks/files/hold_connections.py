@@ -1,12 +1,12 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hold a connection to each server behind a virtual address until one server gets no new ones, and use them then.
+"""Hold a connection to each server behind a virtual address until one server gets no new ones, then use them again.
 
     python3 hold_connections.py ADDRESS PORT SERVERS
 
-Prints two lines: who answered on the held connections, and who on new ones afterwards. Exit code 1 when a connection
-fails or all servers still get new ones after a minute.
+Prints two lines: the servers that answered on the held connections, and those that answered on new ones afterwards.
+Exits with 1 if a connection fails, or if all servers still get new connections after a minute.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def connect(address: str, port: int) -> http.client.HTTPConnection:
 
 
 def ask(connection: http.client.HTTPConnection) -> str:
-    """The name of the server that answers; the connection is closed then."""
+    """Return the name of the server that answers, and close the connection."""
     connection.request("GET", "/", headers={"Connection": "close"})
     answer = connection.getresponse().read().decode().strip()
     connection.close()

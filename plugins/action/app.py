@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs an application in a cluster; see the module's documentation for what it does."""
+"""Runs an application in a cluster. The module's documentation describes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ActionModule(ClusterAction):
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         # The planner checks them: its messages name the entry, and quote no Secret.
         **{option: {"type": "raw"} for option in ("name", "image", "manifests", "manifest_files", *OPTIONS)},
-        "replicas": {"type": "raw", "default": 1},  # null is a value of its own
+        "replicas": {"type": "raw", "default": 1},  # null is a valid value
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "part_of": {"type": "str", "default": ""},
         "remove_undeclared": {"type": "bool", "default": True},

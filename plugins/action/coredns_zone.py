@@ -29,7 +29,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class ActionModule(ClusterAction):
-    """Serves a zone of declared names, and of the host names of HTTPRoutes."""
+    """Serves a zone of declared records and of the host names of HTTPRoutes."""
 
     ARGUMENTS = ARGUMENTS
     PLANNER = Planner(queries, plan)

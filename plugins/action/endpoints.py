@@ -13,7 +13,7 @@ from ..plugin_utils._k8s.model import Planner
 
 
 class ActionModule(ClusterAction):
-    """Brings the endpoints to what is declared."""
+    """Declares the endpoints."""
 
     ARGUMENTS: ClassVar[dict[str, Any]] = {
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

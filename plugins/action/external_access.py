@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the API server knows of the external access of Services; see the module's documentation."""
+"""Reads from the API server how Services are reached from outside. The module's documentation describes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXTS = {"type": "list", "elements": "str", "default": []}
 
 
 class ActionModule(ClusterAction):
-    """Reads the cluster, and says what is to be asked from outside."""
+    """Reads the cluster, and lists the probes to make from outside."""
 
     ARGUMENTS: ClassVar[dict[str, Any]] = {
         "services": TEXTS,

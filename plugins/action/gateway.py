@@ -26,7 +26,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "namespace": {"type": "str"},
     "replicas": {"type": "int", "default": 2},
     "manage_crds": {"type": "bool", "default": True},
-    # Of what lists hold, the planner has better messages than Ansible.
+    # The planner checks the entries of lists, because its messages are better than Ansible's.
     "crds": {"type": "raw", "default": []},
     "manifests": {"type": "raw", "default": []},
     "gateways": {"type": "raw", "default": _DEFAULT},
@@ -38,7 +38,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class ActionModule(ClusterAction):
-    """Reads what the options name on the control node; the planner and the engine do the rest."""
+    """Reads the files of the options on the control node; the planner and the engine do the rest."""
 
     ARGUMENTS = ARGUMENTS
     PLANNER = Planner(queries, plan)
@@ -57,11 +57,11 @@ class ActionModule(ClusterAction):
         self._options.update(crd_objects=kinds, manifest_objects=others, files=texts)
 
     def _manifest(self, source: str) -> bytes:
-        """The content of a manifest, a URL or the path of a file."""
+        """The content of a manifest, given as a URL or a file path."""
         return download(source) if is_url(source) else self._content(source)
 
     def _certificate(self, path: str) -> str:
-        """The text of a certificate or key; empty where it cannot be read, which the planner refuses."""
+        """The text of a certificate or key; empty if it cannot be read, which the planner refuses."""
         try:
             return self._text(path)
         except InputError:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads objects from where the user has them, and applies or removes them; see the module's documentation."""
+"""Reads objects from files, folders and URLs, and applies or removes them. The module's documentation describes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import k8s_objects
 
 
 class ActionModule(ClusterAction):
-    """Applies what it reads."""
+    """Applies the objects that it reads."""
 
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         **k8s_objects.ARGUMENTS,
@@ -41,7 +41,7 @@ class ActionModule(ClusterAction):
         return {**result, "rows": rows, "objects": [identity(one) for one in objects]}
 
     def _prepare(self) -> None:
-        """Read the objects, and set them into their namespaces."""
+        """Read the objects, and set their namespaces."""
         options = self._options
         refuse_writing(options["allow_write"], bool(self._task.check_mode))
         given = sources.parse_sources(options["src"], options["checksum"], options["prefix"] + "src")
@@ -55,7 +55,7 @@ class ActionModule(ClusterAction):
         options["definitions"] = sources.placed(objects, default, override, scopes)
 
     def _find(self, place: str) -> str:
-        """The path of a file or folder: as the shell has it, or else as Ansible looks for files."""
+        """Find a file or folder: first relative to the working directory, then in Ansible's search path."""
         path = Path(place).expanduser()
         if path.exists():
             return str(path.absolute())
@@ -63,6 +63,6 @@ class ActionModule(ClusterAction):
             return str(self._find_needle("files", place))
         except AnsibleError:
             raise InputError(
-                "there is no file or folder %s on this machine: looked in %s, and where the play has its files"
+                "the file or folder %s was not found on this machine: searched %s and the play's folder `files`"
                 % (place, Path.cwd())
             ) from None

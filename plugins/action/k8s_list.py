@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lists objects; see the module's documentation for what it does."""
+"""Lists objects. The module's documentation describes it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does one thing with one object; see the module's documentation for what it does."""
+"""Manages one object. The module's documentation describes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GIVEN = {"create": "definition", "replace": "definition", "patch": "patch"}
 
 
 class ActionModule(ApiAction):
-    """Does one thing with one object."""
+    """Makes one operation on one object."""
 
     def _work(self) -> dict[str, Any]:
         self._begin(manage.ARGUMENTS)
@@ -28,7 +28,7 @@ class ActionModule(ApiAction):
         if operation != "read":
             refuse_writing(self._options["allow_write"], check_mode)
         options = {**self._options, **self._parsed(operation)}
-        # Any value of a patch may be one of a Secret.
+        # Any value of a patch may come from a Secret.
         definition = options["definition"] or {}
         for part in (definition.get("data"), definition.get("stringData"), options["patch"]):
             self._secrets += leaves(part)
@@ -36,7 +36,7 @@ class ActionModule(ApiAction):
         return {**done, "diff": printable_diff(done["diff"])}
 
     def _parsed(self, operation: str) -> dict[str, Any]:
-        """The object and the patch, checked before anything is asked of the server."""
+        """The object and the patch, checked before the first request."""
         options = self._options
         values = {key: _loaded(options[key], options["prefix"] + key) for key in ("definition", "patch")}
         needed = GIVEN.get(operation)
@@ -51,7 +51,7 @@ class ActionModule(ApiAction):
 
 
 def _loaded(raw: Any, where: str) -> Any:
-    """What the user gave, which may be a text in YAML."""
+    """The user's value, parsed if it is YAML text."""
     if not isinstance(raw, str):
         return raw
     documents = load_documents(raw.encode(), where)

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Applies or removes objects; see the module's documentation for what it does."""
+"""Applies or removes objects. The module's documentation describes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..plugin_utils._k8s.action import ClusterAction
 from ..plugin_utils._k8s.model import Answer, Apply, Plan, Planner, Query, Remove, Rollout
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    # Not a list of mappings: Ansible would quote what is none, and a Secret may be in it.
+    # Raw, not a list of mappings: Ansible would quote a wrong entry in its error, and it may contain a Secret.
     "definitions": {"type": "raw", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "field_manager": {"type": "str", "default": MANAGER},
@@ -23,12 +23,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def queries(options: Mapping[str, Any]) -> Sequence[Query]:
-    """Nothing: the engine reads the objects that are to be applied."""
+    """No queries: the engine itself reads the objects to apply."""
     return []
 
 
 def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
-    """One step for all objects, and where it is asked for another one that waits for them."""
+    """One step that applies all objects, and with `wait` a second one that waits for them."""
     objects = parse_definitions(options["definitions"], options["prefix"] + "definitions")
     if options["state"] == "absent":
         return Plan([Remove(objects)], timeout=options["timeout"])
@@ -37,7 +37,7 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
 
 
 class ActionModule(ClusterAction):
-    """Applies them in one step."""
+    """Applies the objects in one step."""
 
     ARGUMENTS = ARGUMENTS
     PLANNER = Planner(queries, plan)

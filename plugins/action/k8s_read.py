@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads objects; see the module's documentation for what it does."""
+"""Reads objects. The module's documentation describes it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ActionModule(ApiAction):
         for index, query in enumerate(queries):
             if query["kind"] == "*" and not query["namespace"]:
                 raise InputError(
-                    "%squeries[%d]: kind * needs a namespace: name the one whose objects are to be read"
+                    "%squeries[%d]: kind * needs a namespace: set the namespace whose objects to read"
                     % (self._options["prefix"], index)
                 )
         if not queries:

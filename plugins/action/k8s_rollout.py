@@ -1,8 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waits until workloads have rolled out; see the module's documentation for what it does, and
-plugin_utils/_k8s/wait.py for how."""
+"""Waits until workloads have rolled out. The module's documentation describes it; plugin_utils/_k8s/wait.py does it."""
 
 from __future__ import annotations
 
@@ -14,12 +13,12 @@ from ..plugin_utils._k8s.model import Answer, Plan, Planner, Query, Rollout
 
 
 def queries(options: Mapping[str, Any]) -> Sequence[Query]:
-    """Nothing: the engine reads the objects that are awaited."""
+    """No queries: the engine itself reads the objects to wait for."""
     return []
 
 
 def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
-    """One step for all objects."""
+    """One step that waits for all objects."""
     objects = parse_definitions(options["definitions"], options["prefix"] + "definitions")
     return Plan(
         [Rollout(objects, options["addresses"])],
@@ -29,10 +28,10 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
 
 
 class ActionModule(ClusterAction):
-    """Waits, and when that fails says why."""
+    """Waits, and explains a failure."""
 
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
-        # Not a list of mappings: Ansible would quote what is none, and a Secret may be in it.
+        # Raw, not a list of mappings: Ansible would quote a wrong entry in its error, and it may contain a Secret.
         "definitions": {"type": "raw", "required": True},
         "addresses": {"type": "bool", "default": False},
         "timeout": {"type": "int", "default": 300},
@@ -40,5 +39,5 @@ class ActionModule(ClusterAction):
     PLANNER = Planner(queries, plan)
 
     def _work(self) -> dict[str, Any]:
-        """It changes nothing."""
+        """Wait, and report no change."""
         return {key: value for key, value in super()._work().items() if key not in ("changes", "diff", "notes")}

@@ -18,7 +18,7 @@ from ..plugin_utils._metallb.plan import plan, queries
 
 
 class ActionModule(ClusterAction):
-    """Applies MetalLB's manifest, which is read on the control node."""
+    """Applies MetalLB's manifest, which it reads on the control node."""
 
     ARGUMENTS: ClassVar[Mapping[str, dict[str, Any]]] = {
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

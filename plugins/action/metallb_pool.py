@@ -12,7 +12,7 @@ from ..plugin_utils._k8s.model import Planner
 from ..plugin_utils._metallb_pool.input import LISTS
 from ..plugin_utils._metallb_pool.plan import plan, queries
 
-# What the entries of lists are is for the planner to say, which names the entry and the remedy.
+# The planner checks the entries of lists; its messages name the entry and the remedy.
 _LIST: dict[str, Any] = {"type": "list", "elements": "raw", "default": []}
 
 

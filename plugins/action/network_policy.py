@@ -13,7 +13,7 @@ from ..plugin_utils._network_policy.plan import plan, queries
 
 
 class ActionModule(ClusterAction):
-    """Brings the network policies to what is declared."""
+    """Declares the network policies."""
 
     ARGUMENTS: ClassVar[dict[str, Any]] = {
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -12,13 +12,13 @@ author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
   - Runs every task in a named network namespace of the machine that Ansible itself runs on, as C(ip netns exec) does.
-  - The task sees the links, addresses, routes, firewall rules, network sysctls and C(/sys/class/net) of that namespace,
-    and the files C(/etc/netns/NAME/*) in the place of those in C(/etc). All other files and all processes are the
+  - The task sees the links, addresses, routes, firewall rules, network sysctls and C(/sys/class/net) of that
+    namespace. The files C(/etc/netns/NAME/*) replace those in C(/etc). All other files and all processes are the
     machine's own.
-  - A namespace made by the role P(homelab.loadbalancer.vlan_lab#role) is a host of its own this way.
+  - In this way, each namespace of the role P(homelab.loadbalancer.vlan_lab#role) becomes a host of the inventory.
 notes:
-  - Ansible itself must run as root, for only root may enter a network namespace. O(ignore:become) changes the user
-    inside of the namespace.
+  - Ansible itself must run as root, because only root may enter a network namespace. O(ignore:become) changes the user
+    inside the namespace.
   - The package iproute2 must be installed.
 options:
   namespace:
@@ -31,8 +31,8 @@ options:
       - name: ansible_netns_name
   prefix:
     description:
-      - What the name of the namespace begins with, before O(namespace). In a template of O(namespace) itself,
-        C(inventory_hostname) would be the wrong host in a task that is delegated.
+      - Prefix of the name of the namespace, before O(namespace). It is a separate option because C(inventory_hostname)
+        in a template of O(namespace) would be the wrong host in a delegated task.
     type: string
     default: ''
     vars:
@@ -46,7 +46,7 @@ options:
       - name: ansible_netns_become_success_timeout
   become_strip_preamble:
     description:
-      - Strip the output of become that precedes that of the command.
+      - Whether to strip the output of become that precedes the command's output.
     type: bool
     default: true
     vars:
@@ -63,7 +63,7 @@ lab:
   vars:
     ansible_connection: homelab.loadbalancer.netns
     ansible_netns_prefix: lab-
-    # All namespaces share the files of the control node: no need to look for Python in each.
+    # All namespaces share the control node's files, so the interpreter need not be discovered.
     ansible_python_interpreter: "{{ ansible_playbook_python }}"
 """
 
@@ -77,12 +77,12 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.connection.local import Connection as LocalConnection
 
 RUN_DIR = "/run/netns"
-# What may follow `ip netns exec`: never an option, never a path.
+# Safe as an argument of `ip netns exec`: never an option or a path.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]*")
 
 
 def find_ip() -> str:
-    """Path of the program ip, which a normal user's PATH often misses."""
+    """The path of the program ip, which is often missing from a normal user's PATH."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     found = shutil.which("ip", path=path)
     if found is None:
@@ -91,29 +91,29 @@ def find_ip() -> str:
 
 
 def check_namespace(name: str) -> None:
-    """Raise unless the namespace can be entered, with a message that says what to do."""
+    """Raise an error with a remedy unless the namespace can be entered."""
     if not NAME.fullmatch(name):
         raise AnsibleConnectionFailure(
             "%r is not the name of a network namespace: set ansible_netns_name to one that `ip netns list` shows" % name
         )
     if os.geteuid() != 0:
         raise AnsibleConnectionFailure(
-            "only root may enter network namespace %r: run Ansible as root, for instance by sudo" % name
+            "only root may enter network namespace %r: run Ansible as root, for instance with sudo" % name
         )
     try:
         mounted = os.stat(os.path.join(RUN_DIR, name)).st_dev != os.stat(RUN_DIR).st_dev
     except FileNotFoundError:
         mounted = False
     if not mounted:
-        # A plain file is left when `ip netns add` was interrupted, or by a mount that is not visible from here.
+        # A plain file is left if `ip netns add` was interrupted, or if its mount is not visible from here.
         raise AnsibleConnectionFailure(
-            "network namespace %r does not exist: create it with `ip netns add %s`, or the whole lab with "
-            "the playbook homelab.loadbalancer.lab (playbooks/lab.yml)" % (name, name)
+            "network namespace %r does not exist: create it with `ip netns add %s`, or create the whole lab with the "
+            "playbook homelab.loadbalancer.lab (playbooks/lab.yml)" % (name, name)
         )
 
 
 class Connection(LocalConnection):  # type: ignore[misc] # ansible-core carries no types
-    """The local connection, but for commands, which run inside of the namespace.
+    """The local connection, except that commands run inside the namespace.
 
     Files are copied as by the local connection: a network namespace has no file system of its own.
     """
@@ -122,7 +122,7 @@ class Connection(LocalConnection):  # type: ignore[misc] # ansible-core carries 
     has_pipelining = True
 
     def network_namespace(self) -> str:
-        """The path of the namespace, for what is done in it by Ansible's own process."""
+        """The path of the namespace, for code in Ansible's own process that enters it."""
         name = "%s%s" % (self.get_option("prefix"), self.get_option("namespace"))
         check_namespace(name)
         return os.path.join(RUN_DIR, name)
@@ -131,7 +131,7 @@ class Connection(LocalConnection):  # type: ignore[misc] # ansible-core carries 
         """Run a shell command in the namespace; return its exit code, output and error output."""
         name = "%s%s" % (self.get_option("prefix"), self.get_option("namespace"))
         check_namespace(name)
-        # The shell of the local connection stays outside; the one inside reads the command as it was given.
+        # The local connection's shell runs outside; a second shell inside runs the unchanged command.
         entered = [find_ip(), "netns", "exec", name, "/bin/sh", "-c", cmd]
         result: Any = super().exec_command(shlex.join(entered), in_data=in_data, sudoable=sudoable)
         return result  # type: ignore[no-any-return]

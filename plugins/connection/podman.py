@@ -12,11 +12,11 @@ author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
   - Runs modules and commands in a running container, by C(podman exec).
-  - Unlike C(containers.podman.podman) it knows pipelining, by which a module is one call of podman instead of seven,
-    and it goes through the container for files, too, so that they reach what is mounted there.
+  - Unlike C(containers.podman.podman), it supports pipelining, which runs a module with one call of podman instead of
+    seven. Files are copied through the container, so that they also reach its mounts.
   - Tasks run as the user of the container.
 requirements:
-  - The package podman on the control node, where the container runs under the user that runs Ansible.
+  - The package podman on the control node. The container must belong to the user that runs Ansible.
 options:
   container:
     description: Name or ID of the container.
@@ -35,7 +35,7 @@ options:
       - name: ansible_podman_become_success_timeout
   become_strip_preamble:
     description:
-      - Strip the output of become that precedes that of the command.
+      - Whether to strip the output of become that precedes the command's output.
     type: bool
     default: true
     vars:
@@ -62,14 +62,14 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.connection.local import Connection as LocalConnection
 
-# What may follow `podman exec`: never an option.
+# Safe as an argument of `podman exec`: never an option.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-# podman-exec(1): 125 is an error of podman itself; for a container that does not run it is 255.
+# podman-exec(1): 125 is an error of podman itself; 255 means that the container does not run.
 PODMAN_FAILED = (125, 255)
 
 
 class Connection(LocalConnection):  # type: ignore[misc] # ansible-core carries no types
-    """The local connection, whose commands run in the container."""
+    """The local connection, except that commands run in the container."""
 
     transport = "homelab.loadbalancer.podman"
     has_pipelining = True
@@ -79,7 +79,7 @@ class Connection(LocalConnection):  # type: ignore[misc] # ansible-core carries 
         name = self.get_option("container")
         if not NAME.fullmatch(name):
             raise AnsibleConnectionFailure("%r is not the name of a container: set ansible_host to one" % name)
-        # The shell of the local connection stays outside; the one inside reads the command as it was given.
+        # The local connection's shell runs outside; a second shell inside runs the unchanged command.
         argv = ["podman", "exec", "--interactive", name, "/bin/sh", "-c", cmd]
         result: Any = super().exec_command(shlex.join(argv), in_data=in_data, sudoable=sudoable)
         rc, dummy, error = result

@@ -1,13 +1,13 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the documentation of the module app and of the filter app_manifest have in common."""
+"""Documentation that the module app and the filter app_manifest share."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of an application beside its name and image, used as `homelab.loadbalancer.app`."""
+    """The options of an application besides its name and image, used as `homelab.loadbalancer.app`."""
 
     DOCUMENTATION = r"""
 options:
@@ -17,15 +17,15 @@ options:
     default: default
   replicas:
     description:
-      - How many pods. V(null) leaves them to somebody else, such as a HorizontalPodAutoscaler.
+      - Number of pods. With V(null), another controller sets it, such as a HorizontalPodAutoscaler.
     type: raw
     default: 1
   strategy:
     description:
-      - How pods are replaced. With C(RollingUpdate) those of before work until new ones are ready; with C(Recreate)
-        they end first.
-      - C(auto) is C(RollingUpdate), and C(Recreate) where a volume of O(volumes) is written that is meant for one pod,
-        a claim without C(ReadWriteMany) or a C(host_path).
+      - How pods are replaced. With C(RollingUpdate), old pods work until new ones are ready. With C(Recreate), old
+        pods end first.
+      - C(auto) is C(Recreate) if a writable volume can be used by only one pod (a claim without C(ReadWriteMany), or a
+        C(host_path)), and otherwise C(RollingUpdate).
     type: str
     choices: [auto, RollingUpdate, Recreate]
     default: auto
@@ -34,32 +34,33 @@ options:
       - The ports of the Service. Each is a number, or a mapping of C(port), C(target_port) (of the pods, default
         C(port)), C(protocol) (C(tcp), C(udp) or C(sctp), default C(tcp)), C(name) (default C(tcp-80) for 80/tcp) and
         C(node_port) (by default the cluster chooses it).
-      - Without any there is no Service.
+      - With an empty list, no Service is made.
     type: list
     elements: raw
     default: [{port: 80, target_port: 8080}]
   command:
-    description: The program, in place of the image's.
+    description: The program, instead of the image's entrypoint.
     type: list
     elements: str
     default: []
   args:
-    description: The program's arguments, in place of the image's.
+    description: The program's arguments, instead of the image's.
     type: list
     elements: str
     default: []
   env:
     description:
-      - Variables of the program. A value is a text, or a mapping of one of C(secretKeyRef), C(configMapKeyRef),
-        C(fieldRef), C(resourceFieldRef) to what Kubernetes has there.
+      - Environment variables of the program. A value is a text, or a mapping of one of C(secretKeyRef),
+        C(configMapKeyRef), C(fieldRef) and C(resourceFieldRef) to its content in Kubernetes's format.
     type: dict
     default: {}
   config:
-    description: Files by their names, each a text. When one changes, the pods are replaced.
+    description: Configuration files, a mapping of file names to contents. When one changes, the pods are replaced.
     type: dict
     default: {}
   config_path:
-    description: The folder in which the program finds the files of O(config). By default C(/etc/) and the name.
+    description: The folder where the container sees the files of O(config). The default is C(/etc/) and the
+      application's name.
     type: str
     default: ''
   writable_paths:
@@ -69,43 +70,45 @@ options:
     default: [/tmp]
   volumes:
     description:
-      - Where the program keeps data and finds files, a list of mappings of C(name), C(path) (where the container sees
-        it), C(read_only) (default V(false)), C(sub_path) (only this folder or file of it), and exactly one source.
-      - "C(claim) makes a PersistentVolumeClaim, called by the application and the volume: C(size), such as V(5Gi),
-        C(storage_class) (default that of the cluster; V('') for none), C(access_modes) (default
-        C([ReadWriteOnce])), and C(keep). It stays when the application or the entry goes, unless C(keep) is
-        V(false)."
-      - C(existing_claim) is the name of one that is there.
-      - "C(host_path) is a path of the node, or a mapping of C(path) and C(type), as Kubernetes has it, by default
-        C(Directory), which must be there."
+      - Volumes for the program's data and files. Each has a C(name), a C(path) (the mount point in the container),
+        C(read_only) (default V(false)), C(sub_path) (mount only this folder or file of the volume), and exactly one of
+        the following sources.
+      - "C(claim) makes a PersistentVolumeClaim, named after the application and the volume: C(size), such as
+        V(5Gi), C(storage_class) (default that of the cluster; V('') for none), C(access_modes) (default
+        C([ReadWriteOnce])), and C(keep). The claim stays when the application or the entry is removed, unless C(keep)
+        is V(false)."
+      - C(existing_claim) is the name of an existing claim.
+      - "C(host_path) is a path on the node, or a mapping of C(path) and C(type), one of Kubernetes's types.
+        The default C(Directory) must exist."
       - "C(empty_dir) is lost with the pod: C({}), or a mapping of C(medium) (C(Memory)) and C(size_limit)."
-      - "C(config_map) is the name of one, or a mapping of C(name) and C(items) (its keys, and the paths of their
-        files), or a mapping of C(files) (names and texts), of which one is made. C(secret) is the name of one, or a
-        mapping of C(name) and C(items). Both are read-only."
+      - "C(config_map) is the name of a ConfigMap, a mapping of C(name) and C(items) (its keys and their file
+        paths), or a mapping of C(files) (names and contents) from which a ConfigMap is made.
+        C(secret) is the name of a Secret, or a mapping of C(name) and C(items). Both are read-only."
     type: list
     elements: dict
     default: []
   readiness_probe:
     description:
-      - How the kubelet sees whether a pod is ready for connections. A mapping of C(type) (C(tcp) connects, C(http)
-        wants a status below 400, C(exec) runs a program, C(none)), C(port) (of the pod, default the first tcp port),
+      - How the kubelet decides whether a pod is ready for connections. A mapping of C(type) (C(tcp) connects, C(http)
+        expects a status below 400, C(exec) runs a program, C(none)), C(port) (of the pod, default the first tcp port),
         C(path) (for C(http), default C(/)), C(command) (for C(exec)), C(delay), C(interval) and C(timeout) in seconds,
-        and C(retries). What is left out is as Kubernetes has it.
-      - Empty stands for C(tcp) where there is a tcp port.
+        and C(retries). Kubernetes's defaults apply to keys that are left out.
+      - If empty, it is C(tcp) if there is a tcp port, and otherwise C(none).
     type: dict
     default: {}
   liveness_probe:
-    description: How the kubelet sees that a container must be restarted, written as O(readiness_probe). Empty is none.
+    description: How the kubelet decides to restart a container, written as O(readiness_probe). If empty, there is none.
     type: dict
     default: {}
   startup_probe:
-    description: What must succeed before the other probes count, written as O(readiness_probe). Empty is none.
+    description: The probe that must succeed before the others count, written as O(readiness_probe). If empty, there is
+      none.
     type: dict
     default: {}
   drain:
     description:
-      - How many seconds a pod goes on serving when it is to stop, before the program is told. So long nodes may take to
-        hear of it, and may still send connections. V(0) tells it at once, and is needed before Kubernetes 1.30.
+      - How many seconds a terminating pod keeps serving before the program gets SIGTERM. During that time, nodes may
+        still send it connections. Kubernetes before 1.30 needs V(0), which sends SIGTERM at once.
     type: int
     default: 5
   resources:
@@ -117,17 +120,17 @@ options:
       - Fields of the container's security context that replace or complete the default ones, which are
         C(allowPrivilegeEscalation) false, C(capabilities) with C(drop) ALL, C(readOnlyRootFilesystem) true,
         C(runAsNonRoot) true and C(seccompProfile) RuntimeDefault.
-      - An image that names no other user than root needs C(runAsUser) here.
-      - C(fsGroup) and the other fields that only a pod has become the pod's. With O(volumes) C(fsGroup) is by default
-        C(runAsGroup), C(runAsUser) or 65532, so that the program may write to a new volume.
+      - An image that runs as root needs C(runAsUser) here.
+      - C(fsGroup) and other fields that exist only for a pod are set on the pod. With O(volumes), the default of
+        C(fsGroup) is C(runAsGroup), C(runAsUser) or 65532, so that the program may write to a new volume.
     type: dict
     default: {}
   service_account:
-    description: The service account whose token the pods get. Without one they get no token.
+    description: The service account whose token the pods get. If empty, they get no token.
     type: str
     default: ''
   image_pull_secrets:
-    description: Secrets with which the nodes may read the image.
+    description: Secrets for pulling the image.
     type: list
     elements: str
     default: []
@@ -136,12 +139,12 @@ options:
     type: dict
     default: {}
   tolerations:
-    description: Taints of nodes that the pods tolerate, as Kubernetes has them.
+    description: Tolerations of the pods, in Kubernetes's format.
     type: list
     elements: dict
     default: []
   labels:
-    description: More labels of the objects and pods.
+    description: Additional labels of the objects and pods.
     type: dict
     default: {}
   annotations:
@@ -149,27 +152,27 @@ options:
     type: dict
     default: {}
   service_type:
-    description: Who reaches the Service.
+    description: The type of the Service.
     type: str
     choices: [ClusterIP, NodePort, LoadBalancer]
     default: ClusterIP
   load_balancer_ips:
-    description: The address that MetalLB is to give the Service, or two, one a family. Without any it chooses one.
+    description: The address that MetalLB gives the Service, or one for each address family. If empty, MetalLB chooses.
     type: list
     elements: str
     default: []
   load_balancer_class:
-    description: Which load balancer is to serve the Service. It cannot be changed later.
+    description: The load balancer class of the Service. It cannot be changed later.
     type: str
     default: ''
   load_balancer_source_ranges:
-    description: Networks whose hosts may connect to the load balancer's address. Without any, all.
+    description: Networks that may connect to the load balancer's address. If empty, all.
     type: list
     elements: str
     default: []
   external_traffic_policy:
     description:
-      - With V(Local) a node passes connections to its own pods only, which see the client's address.
+      - With V(Local), a node forwards connections only to its own pods, which see the client's address.
     type: str
     choices: [Cluster, Local]
     default: Cluster

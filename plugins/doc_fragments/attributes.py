@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the attributes of the modules mean, said once; a module only states its support."""
+"""The meaning of the modules' attributes, in one place; each module states only its support."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ attributes:
   idempotent:
     description:
       - When run twice in a row outside check mode, with the same arguments, the second run changes nothing and says so.
-      - This assumes that nobody else changed the node in between.
+      - This assumes that nothing else changed the node in between.
 """

@@ -13,8 +13,8 @@ class ModuleDocFragment:
 options:
   backend:
     description:
-      - The backend of iptables. Tables of both live in the kernel at once, and packets pass through all of them.
-      - With V(auto) it is the one that the node's own C(iptables) command says it uses.
+      - The backend of iptables. The kernel can hold tables of both at once, and packets pass through all of them.
+      - V(auto) is the backend that the node's own C(iptables) command uses.
     type: str
     choices: [auto, nft, legacy]
     default: auto
@@ -25,11 +25,12 @@ options:
     default: 30
   variables:
     description:
-      - How error messages call options, by the options' names. A role names its own variables here.
+      - The names of options in error messages, a mapping of option names to variable names. Roles set it, so that
+        messages name their variables.
     type: dict
     default: {}
 notes:
-  - With the nft backend, a table such as C(ip filter) may hold rules that only C(nft) can show; C(iptables-save) then
-    shows nothing of it, and succeeds. Where that table is declared or holds owned chains, the module fails before
-    anything changes and names it. Keep rules of nftables in tables of other names, such as C(inet site).
+  - With the nft backend, a table such as C(ip filter) may hold rules that only C(nft) can show. C(iptables-save) then
+    shows nothing of the table, and succeeds. If that table is declared or holds owned chains, the module names it and
+    fails before anything changes. Keep nftables rules in tables with other names, such as C(inet site).
 """

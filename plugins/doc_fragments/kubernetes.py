@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the documentation of several modules for Kubernetes has in common."""
+"""Documentation that several modules for Kubernetes share."""
 
 from __future__ import annotations
 
@@ -9,43 +9,42 @@ from __future__ import annotations
 class ModuleDocFragment:
     """Used as `extends_documentation_fragment: homelab.loadbalancer.kubernetes` or `...kubernetes.reading`.
 
-    DOCUMENTATION -- the options by which all of them find the API server
-    DECLARING -- the attributes of those that bring a cluster to what is declared
-    APPLYING -- the options of those that apply lists of objects
-    READING -- the attributes of those that only read
+    DOCUMENTATION -- the options that find the API server
+    DECLARING -- the attributes of modules that declare objects
+    APPLYING -- the options of modules that apply lists of objects
+    READING -- the attributes of modules that only read
     """
 
     DOCUMENTATION = r"""
 notes:
-  - The API server is asked by the process of Ansible itself where the host of the task is the control node, and
-    otherwise by a module on that host, M(homelab.loadbalancer.k8s_request).
+  - If the host of the task is the control node, Ansible's own process sends the requests to the API server. Otherwise
+    the module M(homelab.loadbalancer.k8s_request) sends them from that host.
 requirements:
-  - The Python package kubernetes >= 24.2.0, < 38, on the control node where the host of the task is that, otherwise on
-    the host
+  - The Python package kubernetes >= 24.2.0, < 38, on the host of the task
   - With O(eks), the Python package botocore on the control node
 options:
   kubeconfig:
     description:
-      - The path of a kubeconfig on the host. Without one it is that of E(K8S_AUTH_KUBECONFIG), in a pod the token of
-        its service account, that of E(KUBECONFIG), or C(~/.kube/config).
+      - Path of the kubeconfig on the host. If empty, the first of E(K8S_AUTH_KUBECONFIG), the service account of a
+        pod, E(KUBECONFIG) and C(~/.kube/config) is used.
       - The default is the variable C(k8s_kubeconfig).
     type: raw
     default: ''
   context:
     description:
-      - The context of the kubeconfig. Without one, its current context.
+      - The context of the kubeconfig. If empty, its current context.
       - The default is the variable C(k8s_context).
     type: str
     default: ''
   prefix:
     description:
-      - What the names of the variables that the options come from begin with, for error messages.
+      - Prefix of option names in error messages. A role sets it to the prefix of its variables.
     type: str
     default: ''
   eks:
     description:
-      - An Amazon EKS cluster to log in to by AWS IAM, instead of a kubeconfig. The AWS credentials are those of the
-        control node, found as the tools of AWS find them. One login serves all tasks of a run, for seven minutes.
+      - An Amazon EKS cluster to log in to with AWS IAM, instead of a kubeconfig. The AWS credentials are those of the
+        control node, found as the AWS CLI finds them. All tasks of a run share one login for seven minutes.
       - The default is the variable C(k8s_eks).
     type: dict
     suboptions:
@@ -56,19 +55,19 @@ options:
         required: true
       region:
         description:
-          - The region of AWS. Without one, that of the AWS configuration.
+          - The AWS region. If empty, that of the AWS configuration.
         type: str
       profile:
         description:
-          - The profile of the AWS configuration. Without one, the environment variable E(AWS_PROFILE), or the default.
+          - The profile of the AWS configuration. If empty, E(AWS_PROFILE) or the default profile.
         type: str
       role_arn:
         description:
-          - A role to assume, for looking up the cluster and for the login to it.
+          - The ARN of a role to assume for looking up the cluster and logging in to it.
         type: str
       external_id:
         description:
-          - What the trust policy of the role asks for, when it belongs to somebody else.
+          - The external ID that the trust policy of the role requires, if it belongs to another AWS account.
         type: str
       session_name:
         description:
@@ -83,8 +82,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - An object whose namespace or kind is not there yet cannot be tried. In check mode it counts as one that would be
-        created.
+      - An object cannot be tried before its namespace and kind exist. In check mode it counts as created.
   diff_mode:
     support: full
     details:
@@ -97,32 +95,32 @@ attributes:
 options:
   state:
     description:
-      - Whether the objects are to be there. They are removed in the opposite order, and that is awaited, that of pods
-        which belong to an object as well.
+      - Whether the objects exist. V(absent) removes them in reverse order, and waits until they and their pods are
+        gone.
     type: str
     choices: [present, absent]
     default: present
   field_manager:
     description:
-      - The name under which the API server keeps which fields are ours.
+      - The field manager: the name by which the API server records the fields that this module owns.
     type: str
     default: homelab.loadbalancer
   force_conflicts:
     description:
-      - Take over fields that somebody else manages and that have another value. Otherwise that is an error, which names
-        the other manager.
+      - Whether to take over fields that another manager owns with a different value. Otherwise they are an error that
+        names the other manager.
     type: bool
     default: false
   wait:
     description:
-      - Whether to wait until the pods of the Deployments, DaemonSets and StatefulSets among the objects are as declared
-        and available, for O(timeout) seconds, as M(homelab.loadbalancer.k8s_rollout) does. Not in check mode.
+      - Whether to wait up to O(timeout) seconds until the Deployments, DaemonSets and StatefulSets among the objects
+        have rolled out, as M(homelab.loadbalancer.k8s_rollout) does. Check mode does not wait.
     type: bool
     default: false
   timeout:
     description:
-      - How many seconds to wait for a CustomResourceDefinition to be established, for each object to be gone, and with
-        O(wait) for all pods together.
+      - How many seconds to wait for a CustomResourceDefinition to be established, for each object that is removed, and
+        with O(wait) for all pods together.
     type: int
     default: 120
 """
@@ -133,11 +131,11 @@ attributes:
   check_mode:
     support: full
     details:
-      - It changes nothing.
+      - The module changes nothing.
   diff_mode:
     support: none
     details:
-      - It changes nothing.
+      - The module changes nothing.
   idempotent:
     support: full
 """

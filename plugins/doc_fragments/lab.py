@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options that the modules which build a lab share, whatever its hosts are made of."""
+"""Options that the lab modules share."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ options:
     required: true
   hosts:
     description:
-      - All hosts of the lab.
+      - The hosts of the lab.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
         description:
-          - Name of the host. V(switch) is taken.
+          - Name of the host. V(switch) is reserved.
         type: str
         required: true
       links:
@@ -41,7 +41,7 @@ options:
             required: true
           vlan:
             description:
-              - Number of the VLAN that it is plugged in, from 1 to 4094.
+              - The VLAN of the interface, from 1 to 4094.
             type: int
             required: true
           addresses:
@@ -51,53 +51,53 @@ options:
             elements: str
           mtu:
             description:
-              - Largest packet in bytes. The default is 1500.
+              - The MTU in bytes. The default is 1500.
             type: int
       gateways:
         description:
-          - Default gateways, one for each IP version at most, each in the network of one of the host's links.
+          - Default gateways, at most one for each address family, each in the network of one of the host's links.
         type: list
         elements: str
       routes:
         description:
-          - Further static routes.
+          - Static routes.
         type: list
         elements: dict
         suboptions:
           to:
             description:
-              - The network to be reached.
+              - The destination network.
             type: str
             required: true
           via:
             description:
-              - The next host on the way, in the network of one of the host's links.
+              - The next hop, in the network of one of the host's links.
             type: str
             required: true
       sysctls:
         description:
-          - Values of sysctls, by names that begin with C(net.).
+          - Sysctls of the host, a mapping of names that begin with C(net.) to values.
         type: dict
   servers:
     description:
-      - Servers that answer with a text, each on one of the hosts.
+      - Servers that answer with a fixed text, each on one of the hosts.
     type: list
     elements: dict
     default: []
     suboptions:
       host:
         description:
-          - Name of the host that it runs on.
+          - Name of the server's host.
         type: str
         required: true
       text:
         description:
-          - What it answers, without the end of the line that is sent after it.
+          - The answer. The server appends a newline.
         type: str
         required: true
       port:
         description:
-          - Port that it listens to on all IPv4 and IPv6 addresses of the host. The default is 80.
+          - The port, on all IPv4 and IPv6 addresses of the host. The default is 80.
         type: int
       protocol:
         description:
@@ -107,13 +107,13 @@ options:
   state:
     description:
       - V(present) builds and repairs the lab.
-      - V(absent) removes it with all that is in it.
+      - V(absent) removes it with everything in it.
     type: str
     choices: [present, absent]
     default: present
   prefix:
     description:
-      - What the names of the variables that O(hosts) and O(servers) come from begin with, for error messages.
+      - Prefix of option names in error messages. A role sets it to the prefix of its variables.
     type: str
     default: ''
 """

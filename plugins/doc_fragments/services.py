@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options that the modules which carry services share, whatever they carry them by."""
+"""Options that the modules for load-balanced services share, whatever the data plane."""
 
 from __future__ import annotations
 
@@ -13,95 +13,96 @@ class ModuleDocFragment:
 options:
   services:
     description:
-      - The services. Those that are not listed are not carried any more.
+      - The services. Undeclared services are removed.
       - C(name) - letters, digits and inner hyphens, unique.
       - C(address) - the virtual address (VIP), IPv4 or IPv6.
       - C(port) - of the VIP. Address, port and protocol together are unique.
       - C(protocol) - V(tcp) (the default), V(udp) or V(sctp).
       - C(endpoints) - a list of C(address), C(port) (default is the service's) and C(weight) (1 to 65535, default 1),
-        of the VIP's family. With an empty list connections are refused.
+        of the VIP's family. With an empty list, connections are refused.
       - C(session_affinity) - with C(timeout) in seconds (1 to 86400, default 10800), a client stays with its endpoint
-        as long as its connections are not further apart.
-      - C(source_ranges) - networks that may connect, beside the node itself; packets from elsewhere are dropped.
-      - C(node_port) - a port of all the node's own addresses that leads to the service too.
+        while the time between its connections is shorter.
+      - C(source_ranges) - networks that may connect, besides the node itself; packets from elsewhere are dropped.
+      - C(node_port) - a port on all of the node's own addresses that also leads to the service.
     type: list
     elements: dict
     default: []
   services_file:
     description:
-      - A JSON file on the node with the same list as O(services), to which it is added. It spares Ansible's templating,
-        which takes seconds for thousands of services.
+      - A JSON file on the node with more entries for O(services). It avoids Ansible's templating, which takes seconds
+        for thousands of services.
     type: path
   allow_own_addresses:
     description:
-      - Addresses of the node's own at which services may be. They take what the node itself answers there at their
-        ports, so others are refused. An address is the node's own when it brings a network (it is no C(/32) or
-        C(/128), nor a secondary or deprecated one), or when the node connects to the world from it.
-      - A service at the address and port where Ansible's own connection arrives is refused all the same.
+      - The node's own addresses that services may use. All other own addresses are refused, because a service takes
+        over its port from the node's own servers. An address is the node's own if it has a network (it is not a
+        C(/32), a C(/128), secondary or deprecated), or if the node uses it as the source of connections to other
+        networks.
+      - The address and port of Ansible's own connection are always refused.
     type: list
     elements: str
     default: []
     version_added: 0.1.0
   allow_listening_ports:
     description:
-      - Ports as C(PORT/PROTOCOL) that services may take from programs of the node. Others are refused when a program
-        listens at a service's very address and port, or at its node port.
+      - Ports of listening programs, as C(PORT/PROTOCOL), that services may take over. Otherwise a service is refused
+        if a program listens on its address and port, or on its node port.
     type: list
     elements: str
     default: []
     version_added: 0.1.0
   prefix:
     description:
-      - What the names of all owned chains begin with. At most 8 characters. On a Kubernetes node V(KUBE-) is
-        kube-proxy's.
+      - Prefix of the names of all owned chains, at most 8 characters. Do not use V(KUBE-), which belongs to kube-proxy.
     type: str
     default: LB-
   masquerade:
     description:
-      - Whether endpoints see this node as the source of connections. Without it they see the client, and their replies
-        must come back through this node. Connections of an endpoint to itself are masqueraded all the same, unless the
+      - Whether endpoints see this node as the source of connections. With V(false), they see the client, and must
+        route their replies through this node. Connections of an endpoint to itself are always masqueraded, unless the
         layout is V(minimal).
     type: bool
     default: true
   masquerade_mark:
     description:
-      - The bit of the packet mark that says masquerade. One that nothing else on the node uses; kube-proxy uses 0x4000
-        and 0x8000.
+      - The bit of the packet mark that requests masquerading. Nothing else on the node may use it; kube-proxy uses
+        0x4000 and 0x8000.
     type: str
     default: '0x1000'
   pod_cidr:
     description:
-      - Networks, at most one a family, from which connections are not masqueraded, as kube-proxy's C(--cluster-cidr).
+      - Networks whose connections are not masqueraded, at most one for each address family, like kube-proxy's
+        C(--cluster-cidr).
     type: list
     elements: str
     default: []
   isolate:
     description:
-      - Pairs of interfaces between which no new connections are forwarded in the given direction, IPv4 and IPv6,
-        except for those that a NAT rule has translated. So a VIP is the only way in.
-      - Connections that stood before are not cut, if the kernel tracked connections already. It begins to with the
-        first rule that needs it, which may be one of these.
+      - Pairs of interfaces. New IPv4 and IPv6 connections in that direction are not forwarded, except those that a NAT
+        rule has translated. So a VIP is the only way in.
+      - Established connections continue if the kernel already tracked them. The kernel starts connection tracking with
+        the first rule that needs it, which may be one of these.
     type: list
     elements: dict
     default: []
     suboptions:
       from:
-        description: The interface where packets come in.
+        description: The interface that packets come in on.
         type: str
         required: true
       to:
-        description: The interface where they would go out.
+        description: The interface that packets would go out on.
         type: str
         required: true
   state:
     description:
-      - With V(absent), none of it is left, whatever O(services) declares.
+      - V(absent) removes everything, whatever O(services) declares.
     type: str
     choices: [present, absent]
     default: present
   save_to:
     description:
-      - A folder on the node, which must exist, whose files keep the declared state for a boot. Written when they
-        differ, removed where there is nothing to keep. RV(boot) is how a boot loads them.
+      - An existing folder on the node. The module keeps files there from which a boot restores the declared state, and
+        removes files that are not needed. RV(boot) lists the commands that load them.
     type: path
 """

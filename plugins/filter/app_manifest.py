@@ -11,12 +11,12 @@ version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Makes a Deployment and a Service of a name and an image, and ConfigMaps and PersistentVolumeClaims where there are
-    files and volumes.
-  - All options are checked; what is wrong is refused with a message that names the option.
-  - The pods of before go on working until those that replace them are ready.
-  - By default the container may do what the Pod Security Standard C(restricted) allows, and write to O(writable_paths)
-    alone.
+  - Makes a Deployment and a Service from a name and an image, and ConfigMaps and PersistentVolumeClaims for its files
+    and volumes.
+  - All options are checked. An error message names the wrong option.
+  - With the default strategy, the old pods work until the new ones are ready.
+  - By default, the container conforms to the Pod Security Standard C(restricted) and may write only to
+    O(writable_paths).
 extends_documentation_fragment:
   - homelab.loadbalancer.app
 positional: _input, image
@@ -30,7 +30,7 @@ options:
     type: str
     required: true
   prefix:
-    description: What stands before the options' names in messages.
+    description: Prefix of option names in error messages.
     type: str
     default: ''
 """
@@ -49,7 +49,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The objects, in the order in which they are to be applied.
+  description: The objects, in the order in which to apply them.
   type: list
   elements: dict
 """
@@ -72,7 +72,7 @@ def app_manifest(name: str, image: str, prefix: str = "", **options: Any) -> lis
 
 
 class FilterModule:
-    """Ansible's way to find filters."""
+    """Registers the filter with Ansible."""
 
     def filters(self) -> dict[str, Callable[..., list[dict[str, Any]]]]:
         return {"app_manifest": app_manifest}

@@ -11,37 +11,36 @@ version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Makes of Services and EndpointSlices what the roles P(homelab.loadbalancer.iptables_lb#role) and
-    P(homelab.loadbalancer.ipvs_lb#role) carry. Endpoints are chosen as kube-proxy chooses them.
-  - Headless Services, those of the type ExternalName and those of another proxy are left out. What else cannot be
-    carried over is named.
+  - Turns Services and EndpointSlices into C(lb_services) for the roles P(homelab.loadbalancer.iptables_lb#role) and
+    P(homelab.loadbalancer.ipvs_lb#role). Endpoints are chosen as kube-proxy chooses them.
+  - Headless Services, Services of type ExternalName and those of another proxy are left out. C(remarks) lists all
+    other settings that cannot be translated.
 positional: _input
 options:
   _input:
     description:
-      - What M(homelab.loadbalancer.k8s_read) found of all Services, EndpointSlices and Nodes.
+      - The result RV(homelab.loadbalancer.k8s_read#module:found) for all Services, EndpointSlices and Nodes.
     type: list
     elements: dict
     required: true
   node:
-    description: The name in the cluster of the node that is to carry them. Empty for a host outside the cluster.
+    description: The node name of the host that load-balances them. Empty for a host outside the cluster.
     type: str
     default: ''
   namespaces:
-    description: Services of which namespaces to carry. Empty is all.
+    description: Namespaces whose Services to include. If empty, all.
     type: list
     elements: str
     default: []
   carry:
-    description: What of them to carry.
+    description: The kinds of addresses and ports to include.
     type: list
     elements: str
     choices: [cluster_ips, external_ips, load_balancer_ips, node_ports]
     default: [cluster_ips, external_ips, load_balancer_ips, node_ports]
   beside:
     description:
-      - The C(lb_services) that the host has beside them. An address and port, or a node port, that both have is
-        refused.
+      - The host's own C(lb_services). An address and port, or a node port, that both use is an error.
     type: list
     elements: dict
     default: []
@@ -67,7 +66,7 @@ RETURN = r"""
 _value:
   description:
     - C(services), the list as the option O(homelab.loadbalancer.iptables_services#module:services) describes it, and
-      C(remarks), sentences that name what it lacks.
+      C(remarks), sentences about settings that were left out.
   type: dict
 """
 
@@ -89,7 +88,7 @@ def cluster_services(
     carry: Sequence[str] = plan.CARRY,
     beside: Sequence[Any] = (),
 ) -> dict[str, Any]:
-    """The declaration, and what it lacks."""
+    """The declaration, and remarks on settings that were left out."""
     cluster = by_kind(looked_up)
     try:
         scope = plan.Scope(
@@ -105,7 +104,7 @@ def cluster_services(
 
 
 class FilterModule:
-    """Ansible's way to find filters."""
+    """Registers the filter with Ansible."""
 
     def filters(self) -> dict[str, Callable[..., dict[str, Any]]]:
         return {"cluster_services": cluster_services}

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: differences
-short_description: What a check run would change, line by line
+short_description: The differences that a check run found, line by line
 version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Takes the diff that a module returned in check mode, and names the lines that a node lacks or should not have.
+  - Turns the diff of a module in check mode into sentences about missing and unexpected lines.
 positional: _input
 options:
   _input:
@@ -29,7 +29,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: One sentence a line that differs; empty where nothing does.
+  description: One sentence for each line that differs; empty without differences.
   type: list
   elements: str
   sample: ["iptables-save *nat: missing `-A PREROUTING -j LB-SERVICES`"]
@@ -42,7 +42,7 @@ _WORDS = {"-": "not declared", "+": "missing"}
 
 
 def differences(diff: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The lines in which each part of a diff differs."""
+    """One sentence for each line that differs."""
     return [line for part in diff for line in _part(part)]
 
 
@@ -56,7 +56,7 @@ def _part(part: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _with_tables(text: str) -> list[str]:
-    """The lines, and before each the table of iptables in which it stands."""
+    """The lines, each with its iptables table before it."""
     table, lines = "", []
     for line in text.splitlines():
         if line.startswith("*"):
@@ -67,7 +67,7 @@ def _with_tables(text: str) -> list[str]:
 
 
 class FilterModule:
-    """Ansible's way to find filters."""
+    """Registers the filter with Ansible."""
 
     def filters(self) -> dict[str, Callable[..., list[str]]]:
         return {"differences": differences}

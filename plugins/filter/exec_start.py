@@ -11,8 +11,8 @@ version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Quotes a program and its arguments for C(ExecStart) of a systemd unit, so that blanks, quotes, V(%) and V($) in them
-    arrive as they are.
+  - Quotes a program and its arguments for C(ExecStart) of a systemd unit, so that blanks, quotes, V(%) and V($) reach
+    the program unchanged.
 positional: _input
 options:
   _input:
@@ -21,7 +21,7 @@ options:
     elements: str
     required: true
   may_fail:
-    description: Whether the unit goes on when the command fails.
+    description: Whether the unit continues if the command fails.
     type: bool
     default: false
 """
@@ -47,7 +47,7 @@ from ..module_utils._common.systemd import exec_start
 
 
 class FilterModule:
-    """Ansible's way to find filters."""
+    """Registers the filter with Ansible."""
 
     def filters(self) -> dict[str, Callable[..., str]]:
         return {"exec_start": exec_start}

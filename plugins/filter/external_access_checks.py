@@ -6,24 +6,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: external_access_checks
-short_description: Judge what was seen of the external access of a cluster
+short_description: Judge the external access of a cluster from the reports of all hosts
 version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Joins what the API server knows with what nodes and clients outside saw, and says of each thing whether it is as it
-    should be; and if not, why, and what to do.
+  - Combines the data of the API server with the reports of nodes and clients. Each check gets a result, and each fault
+    a cause and a remedy.
 positional: _input, reports
 options:
   _input:
-    description: What M(homelab.loadbalancer.external_access) returns as C(cluster).
+    description: The result RV(homelab.loadbalancer.external_access#module:cluster).
     type: dict
     required: true
   reports:
     description:
-      - What each host saw. C(host), its name; C(place), C(node) or C(client); C(answers) of
+      - The report of each host. C(host), its name; C(place), C(node) or C(client); C(answers) of
         M(homelab.loadbalancer.probe_ports) to the targets, in their order; C(owners), C(links) and C(networks) of
-        M(homelab.loadbalancer.probe_owners). What a host did not report is none.
+        M(homelab.loadbalancer.probe_owners). A value that a host did not report is null.
     type: list
     elements: dict
     required: true
@@ -40,10 +40,10 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The checks. C(kind), what was looked at (V(address), V(speaker), V(memberlist), V(client), V(neighbor), V(http),
-      V(tcp), V(udp), V(sctp), V(url)); C(place), from where; C(subject), of what; C(result), V(proved), V(fault) or
-      V(unknown); C(found), what was seen; C(cause) and C(remedy) of a fault, empty where another check tells them;
-      C(sentence), all that in one.
+    - The checks. C(kind) (V(address), V(speaker), V(memberlist), V(client), V(neighbor), V(http), V(tcp), V(udp),
+      V(sctp), V(url)); C(place), the host that checked; C(subject), the checked object; C(result), V(proved), V(fault)
+      or V(unknown); C(found), the observation; C(cause) and C(remedy) of a fault, empty if another check has them;
+      C(sentence), all of these in one text.
   type: list
   elements: dict
 """
@@ -62,7 +62,7 @@ def external_access_checks(cluster: dict[str, Any], reports: Sequence[Mapping[st
 
 
 def _report(raw: Mapping[str, Any], urls: int) -> Report:
-    """A report, the answers of a client to the URLs taken from the end of the others, as their targets stand there."""
+    """A report. A client's answers to URLs are the last ones, because their targets are last."""
     answers, asked = raw.get("answers"), ()
     if answers and urls and raw["place"] == "client":
         answers, asked = answers[:-urls], answers[-urls:]
@@ -71,7 +71,7 @@ def _report(raw: Mapping[str, Any], urls: int) -> Report:
 
 
 class FilterModule:
-    """Ansible's way to find filters."""
+    """Registers the filter with Ansible."""
 
     def filters(self) -> dict[str, Callable[..., list[dict[str, str]]]]:
         return {"external_access_checks": external_access_checks}

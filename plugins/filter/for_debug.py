@@ -6,15 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: for_debug
-short_description: Text of several lines, readable when ansible.builtin.debug prints it
+short_description: Makes multi-line text readable for ansible.builtin.debug
 version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Ansible prints a text of several lines as one escaped line, unless it is set to print results as YAML, and then it
-    breaks the lines of a list after 80 characters. So this is a list of lines, or the text where results are printed as
-    YAML (C(callback_result_format=yaml)).
-  - Control characters in the text, which a hostile node might send, are shown and not obeyed.
+  - Ansible prints text of several lines as one escaped line. If it prints results as YAML
+    (C(callback_result_format=yaml)), it breaks the lines of a list after 80 characters instead. So this filter returns
+    the text for YAML output, and a list of lines otherwise.
+  - Control characters in the text, which a hostile node might send, are escaped.
 options:
   _input:
     description: The text, or its lines. Each may have several lines itself.
@@ -52,14 +52,14 @@ def _printed_as_yaml() -> bool:
 
 
 def for_debug(text: str | Sequence[str]) -> str | list[str]:
-    """The text as the callback in use prints it readably."""
+    """The text in the form that the current callback prints readably."""
     lines = printable(text if isinstance(text, str) else "\n".join(map(str, text))).split("\n")
     lines = [line.rstrip() for line in lines]
     return "\n".join(lines) if _printed_as_yaml() else lines
 
 
 class FilterModule:
-    """Ansible's way to find filters."""
+    """Registers the filter with Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"for_debug": for_debug}

@@ -6,24 +6,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: inspect_cluster
-short_description: A cluster as the report of an inspection shows it
+short_description: The cluster's part of an inspection report
 version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Puts the objects of a cluster together to one structure. Its nodes, its pods, its Services with their endpoints that
-    are ready, the pools of MetalLB and who announces which address, and events with the newest last.
+  - Combines the objects of a cluster into one structure, with its nodes, its pods, its Services with their ready
+    endpoints, MetalLB's pools, the announcing node of each address, and events with the newest last.
 options:
   _input:
     description:
-      - Lists of objects as the API returns them, by kind. C(Node), C(Pod), C(Service), C(EndpointSlice), C(Event),
-        C(IPAddressPool) and C(ServiceL2Status). One that is missing counts as empty.
+      - Lists of objects from the API, by kind. C(Node), C(Pod), C(Service), C(EndpointSlice), C(Event),
+        C(IPAddressPool) and C(ServiceL2Status). A missing kind counts as empty.
     type: dict
     required: true
 """
 
 EXAMPLES = r"""
-- name: Say who announces what
+- name: Show which node announces which address
   ansible.builtin.debug:
     msg: "{{ (objects | homelab.loadbalancer.inspect_cluster).metallb.leaders }}"
 """
@@ -40,7 +40,7 @@ from ..plugin_utils._inspect.cluster import inspect_cluster
 
 
 class FilterModule:
-    """Makes it a Jinja2 filter."""
+    """Registers the filter with Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"inspect_cluster": inspect_cluster}

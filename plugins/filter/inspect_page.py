@@ -6,30 +6,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: inspect_page
-short_description: A page for the browser of what was found on all hosts
+short_description: An HTML page of the reports of all hosts
 version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Makes one HTML page of the reports of an inspection. A drawn picture of the hosts, their network namespaces and the
-    networks between them, then tables of everything.
-  - The page needs nothing else, loads nothing, and can be printed. Its script only finds rows and unfolds tables.
-  - Text of hosts and of the cluster, which may be hostile, stays text. Control characters in it are shown and not
-    obeyed.
+  - Makes one HTML page from the reports of an inspection, with a diagram of the hosts, their network namespaces and
+    the networks between them, and tables of everything.
+  - The page is self-contained, loads nothing, and can be printed. Its script only filters rows and unfolds tables.
+  - Text from hosts and the cluster, which may be hostile, is escaped, including control characters.
 positional: _input, cluster
 options:
   _input:
     description:
-      - A report of each host. With its name as C(host), the time of the inspection as C(time), and C(kernel),
-        C(hostname), C(namespaces), C(firewall), C(containers), C(images), C(notes). All but C(host) can be missing.
-      - Of a host whose inspection failed, C(host) and an C(error).
+      - The report of each host, with its name as C(host), the time of the inspection as C(time), and C(kernel),
+        C(hostname), C(namespaces), C(firewall), C(containers), C(images), C(notes). All except C(host) are optional.
+      - For a host whose inspection failed, C(host) and C(error).
     type: list
     elements: dict
     required: true
   cluster:
     description:
-      - What the cluster says. C(nodes), C(pods), C(services), C(metallb) with its C(pools) and C(leaders), C(events),
-        C(notes). All can be missing.
+      - The report of the cluster. C(nodes), C(pods), C(services), C(metallb) with its C(pools) and C(leaders),
+        C(events), C(notes). All are optional.
     type: dict
     default: {}
 """
@@ -46,7 +45,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The page. The same reports give the same page to the byte.
+  description: The page. The same reports always give the same bytes.
   type: str
 """
 
@@ -64,12 +63,12 @@ def inspect_page(documents: Sequence[dict[str, Any]], cluster: Mapping[str, Any]
             "inspect_page takes a list of reports, one of each host: write [report] | inspect_page"
         )
     if not isinstance(cluster or {}, Mapping):
-        raise AnsibleFilterError("inspect_page(cluster) takes what the cluster says as a dictionary, or nothing")
+        raise AnsibleFilterError("inspect_page(cluster) takes the report of the cluster as a dictionary, or nothing")
     return page(documents, dict(cluster or {}))
 
 
 class FilterModule:
-    """Ansible's way to find filters."""
+    """Registers the filter with Ansible."""
 
     def filters(self) -> dict[str, Callable[..., str]]:
         return {"inspect_page": inspect_page}

@@ -11,9 +11,9 @@ version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Sets what M(homelab.loadbalancer.k8s_read) or M(kubernetes.core.k8s_info) found of the kind Event in order of time,
-    the newest last, whether they say C(lastTimestamp), C(eventTime) or have a C(series).
-  - Control characters in their messages, which a hostile pod may bring about, are shown as C(\\x1b) and its kind.
+  - Sorts events from M(homelab.loadbalancer.k8s_read) or M(kubernetes.core.k8s_info) by time, the newest last, whether
+    their time is in C(lastTimestamp), C(eventTime) or C(series).
+  - Control characters in their messages, which a hostile pod may cause, are escaped, for instance as C(\\x1b).
 options:
   _input:
     description: The events.
@@ -36,7 +36,7 @@ EXAMPLES = r"""
     queries: [{kind: Event, namespace: default}]
   register: read
 
-- name: Show what was said last
+- name: Show the newest message
   ansible.builtin.debug:
     msg: "{{ (read.found[0].resources | homelab.loadbalancer.k8s_events | last).message }}"
 """
@@ -44,7 +44,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - Of each event C(last_seen) (in UTC), C(type), C(reason), C(kind), C(namespace) and C(name) of the object and all
+    - For each event, C(last_seen) (in UTC), C(type), C(reason), C(kind), C(namespace) and C(name) of the object and all
       three as C(object), C(count), C(message) and C(source).
   type: list
   elements: dict
@@ -61,7 +61,7 @@ def k8s_events(events: Sequence[Mapping[str, Any]], kind: str = "", name: str = 
 
 
 class FilterModule:
-    """Ansible's way to find filters."""
+    """Registers the filter with Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"k8s_events": k8s_events}

@@ -6,25 +6,25 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: site_plan
-short_description: What applications with host names mean to the roles
+short_description: Plan the objects, routes and URLs of applications with host names
 version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Makes of a list of applications what the roles P(homelab.loadbalancer.app#role) and
-    P(homelab.loadbalancer.httproute#role) are to declare, so that each application stands in one place. The playbook
-    C(site.yml) uses it.
-  - All of it is checked; what is wrong is refused with a message that names the entry.
+  - Turns a list of applications into the declarations of the roles P(homelab.loadbalancer.app#role) and
+    P(homelab.loadbalancer.httproute#role), so that each application is declared in one place. The playbook C(site.yml)
+    uses it.
+  - All entries are checked. An error message names the wrong entry.
 positional: _input
 options:
   _input:
     description:
-      - The applications. Each has a C(name) and an C(image); C(hostnames), at which Gateways serve it; C(http_port),
-        the one of its C(ports) to which they send the requests; and what else the filter
-        P(homelab.loadbalancer.app_manifest#filter) takes, such as C(namespace), C(replicas), C(ports) and C(env).
-      - Without C(http_port) it is the tcp port named V(http) or V(web), else V(80), else V(8080), else the only tcp
-        port.
-      - Without C(hostnames) it runs, and nobody outside reaches it.
+      - The applications. Each has a C(name) and an C(image); C(hostnames), by which Gateways serve it; C(http_port),
+        the one of its C(ports) that gets the requests; and the other options of the filter
+        P(homelab.loadbalancer.app_manifest#filter), such as C(namespace), C(replicas), C(ports) and C(env).
+      - The default of C(http_port) is the tcp port named V(http) or V(web), or else V(80), or else V(8080), or else
+        the only tcp port.
+      - An application without C(hostnames) runs, but is not reachable from outside.
     type: list
     elements: dict
     required: true
@@ -36,38 +36,37 @@ options:
     elements: dict
     default: []
   namespace:
-    description: The namespace of Gateways that name none.
+    description: The namespace of Gateways without one.
     type: str
     default: default
   certificates:
     description:
-      - Texts of the files that listeners name as their certificates, by their paths. Names that no certificate of their
-        listener is for are noted.
+      - Contents of the listeners' certificate files, by path. Host names without a matching certificate are noted.
     type: dict
     default: {}
   part_of:
     description:
-      - The name of this declaration, which the objects bear as the label C(app.kubernetes.io/part-of), for
+      - The name of this declaration, which the objects get as the label C(app.kubernetes.io/part-of), for
         O(homelab.loadbalancer.app#role:main:app_part_of).
     type: str
     default: site
   zone:
     description:
-      - The DNS zone that is served for the names. Other names are left to whoever serves them, and C(notes) says so.
-        Empty is that the zone is not known.
+      - The DNS zone that serves the host names. Names outside the zone need another DNS server, and C(notes) lists
+        them. Empty if the zone is unknown.
     type: str
     default: ''
   broken:
     description:
-      - Applications that do not work, each as C(Deployment NAMESPACE/NAME), as
-        M(homelab.loadbalancer.k8s_rollout) returns them. They are left out of the routes and URLs.
+      - Applications that failed to roll out, each as C(Deployment NAMESPACE/NAME), as
+        M(homelab.loadbalancer.k8s_rollout) returns them. They get no routes and URLs.
     type: list
     elements: str
     default: []
 """
 
 EXAMPLES = r"""
-- name: See the routes of an application
+- name: Show the routes of an application
   ansible.builtin.debug:
     msg: "{{ (apps | homelab.loadbalancer.site_plan([{'name': 'public'}])).routes }}"
   vars:
@@ -78,10 +77,10 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(objects), namespaces and what runs there; C(routes), as
-      O(homelab.loadbalancer.httproute#role:main:httproute_routes) describes them; C(urls), which a client can ask;
-      C(verify_name), a name that the zone is to know; and C(notes), which names the zone does not have,
-      and which no certificate is for.
+    - C(objects), the namespaces and applications; C(routes), as
+      O(homelab.loadbalancer.httproute#role:main:httproute_routes) describes them; C(urls), for checks from clients;
+      C(verify_name), a host name that the zone must serve; and C(notes), host names outside the zone and those without
+      a certificate.
   type: dict
 """
 
@@ -105,7 +104,7 @@ def site_plan(
     broken: Sequence[str] = (),
     certificates: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What the roles are to declare."""
+    """The declarations of the roles."""
     try:
         made = site.plan(apps, gateways, namespace, part_of, zone=zone, broken=broken)
     except InputError as error:
@@ -116,7 +115,7 @@ def site_plan(
 def _uncovered(
     apps: Sequence[Mapping[str, Any]], gateways: Sequence[Mapping[str, Any]], certificates: Mapping[str, str]
 ) -> Iterator[str]:
-    """Notes of host names that no certificate of their listener is for, as far as it comes from a file."""
+    """Notes on host names without a matching certificate, for listeners with a certificate file."""
     listeners = [(gateway, one) for gateway in gateways for one in gateway.get("listeners") or []]
     for at, app in enumerate(apps):
         for number, name in enumerate(app.get("hostnames") or []):
@@ -131,7 +130,7 @@ def _uncovered(
 
 
 class FilterModule:
-    """Ansible's way to find filters."""
+    """Registers the filter with Ansible."""
 
     def filters(self) -> dict[str, Callable[..., dict[str, Any]]]:
         return {"site_plan": site_plan}

@@ -11,10 +11,9 @@ version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Sets rows as a table that is as wide as the terminal at most, or as E(COLUMNS) says, or 200 characters where there
-    is no terminal. Text is broken between words only, so that names can be copied. A table whose words need more room
-    is wider.
-  - Control characters in the text, which a hostile node might send, are shown and not obeyed.
+  - Formats rows as a table. It is at most as wide as E(COLUMNS) says, or as the terminal, or 200 characters without a
+    terminal. Text is broken only between words, so that names can be copied; a table with longer words is wider.
+  - Control characters in the text, which a hostile node might send, are escaped.
 positional: _input, columns
 options:
   _input:
@@ -28,13 +27,13 @@ options:
     elements: str
     required: true
   title:
-    description: What stands above the table.
+    description: The title above the table.
     type: str
     default: ''
 """
 
 EXAMPLES = r"""
-- name: Say what was found
+- name: Show a result
   ansible.builtin.debug:
     msg: >-
       {{ [['ping 192.168.20.20', 'no answer']] | homelab.loadbalancer.table(['from a', 'result'])
@@ -43,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The table, of several lines.
+  description: The table, a text of several lines.
   type: str
 """
 
@@ -56,18 +55,18 @@ from ansible.utils.display import Display
 
 from ..module_utils._common.printable import printable
 
-# Where there is no terminal, as in a pipeline: a line of `kubectl get pods -o wide` has room in it.
+# The width without a terminal, as in a pipeline: enough for a line of `kubectl get pods -o wide`.
 WIDE = 200
-# What Ansible prints around each line of a message.
+# The width of the quotes and blanks that Ansible prints around each line of a message.
 AROUND = 12
-# The longest name of an object in Kubernetes. A longer word is no name, and is broken.
+# The longest name of a Kubernetes object. Longer words are not names, so they may be broken.
 LONGEST_NAME = 253
 
 
 def _terminal() -> int:
-    """The columns of the terminal, or WIDE where there is none.
+    """The width of the terminal, or WIDE without one.
 
-    Ansible renders messages in processes that it has cut off from the terminal. Their parent still has it.
+    Ansible renders messages in worker processes without a terminal; their parent still has it.
     """
     if os.environ.get("COLUMNS", "").isdigit():
         return int(os.environ["COLUMNS"])
@@ -88,14 +87,14 @@ def _terminal() -> int:
 
 
 def _width(text: str) -> int:
-    """The columns that a text takes: two for a wide character of East Asia, none for a combining one."""
+    """The display width of a text: two columns for a wide East Asian character, none for a combining one."""
     return sum(
         0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text
     )
 
 
 def _words(line: str) -> Iterator[str]:
-    """The words of a line. Those that are too long for a name are cut."""
+    """The words of a line. Words longer than a name are split."""
     for word in line.split(" "):
         for start in range(0, max(len(word), 1), LONGEST_NAME):
             yield word[start : start + LONGEST_NAME]
@@ -121,7 +120,7 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def _widths(rows: Sequence[Sequence[str]], room: int) -> list[int]:
-    """The width of each column: that of its longest line. Where the room is short, of its longest word at least."""
+    """The width of each column: that of its longest line, or at least of its longest word if the room is short."""
     columns = [[line for cell in column for line in cell.split("\n")] for column in zip(*rows)]
     least = [max(_width(word) for line in lines for word in _words(line)) for lines in columns]
     widths = [max(map(_width, lines)) for lines in columns]
@@ -132,11 +131,11 @@ def _widths(rows: Sequence[Sequence[str]], room: int) -> list[int]:
 
 
 def table(rows: Sequence[Sequence[Any]], columns: Sequence[str], title: str = "") -> str:
-    """Set rows as a table that fits the terminal, unless its words need more room."""
+    """Format rows as a table that fits the terminal, unless its words need more room."""
     cells = [[printable(str(cell)) for cell in row] for row in [columns, *rows]]
     for i, row in enumerate(cells[1:]):
         if len(row) != len(columns):
-            raise AnsibleFilterError("row %d has %d cells, and there are %d columns" % (i, len(row), len(columns)))
+            raise AnsibleFilterError("row %d has %d cells, but there are %d columns" % (i, len(row), len(columns)))
     widths = _widths(cells, _terminal() - AROUND - 3 * len(columns) - 1)
     bars = ["─" * (width + 2) for width in widths]
     lines = [printable(title)] if title else []
@@ -154,7 +153,7 @@ def table(rows: Sequence[Sequence[Any]], columns: Sequence[str], title: str = ""
 
 
 class FilterModule:
-    """Ansible's way to find filters."""
+    """Registers the filter with Ansible."""
 
     def filters(self) -> dict[str, Callable[..., str]]:
         return {"table": table}

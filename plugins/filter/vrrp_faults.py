@@ -6,34 +6,35 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: vrrp_faults
-short_description: What is wrong between the directors of a virtual router
+short_description: Find faults between the directors of a virtual router
 version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Judges what the directors of a play declare and what M(homelab.loadbalancer.vrrp_listen) heard on each of them. No
-    single director can see all of it, two masters that do not hear each other least of all.
+  - Compares the declarations of all directors of a play and the advertisements that
+    M(homelab.loadbalancer.vrrp_listen) received on each. A single director cannot find all faults, such as two masters
+    that do not hear each other.
 positional: _input, host
 options:
   _input:
     description:
-      - A report of each director. C(host), C(interface), C(router_id), C(priority), C(vips) as they are declared;
-        C(adverts) and C(addresses) as M(homelab.loadbalancer.vrrp_listen) returns them.
+      - The report of each director. C(host), C(interface), C(router_id), C(priority), C(vips) as declared; C(adverts)
+        and C(addresses) as M(homelab.loadbalancer.vrrp_listen) returns them.
     type: list
     elements: dict
     required: true
   host:
-    description: Whose faults to name.
+    description: The director whose faults to return.
     type: str
     required: true
   running:
-    description: Whether the virtual router is to have one master by now, who holds the VIPs.
+    description: Whether the virtual router must already have one master that holds the VIPs.
     type: bool
     default: false
 """
 
 EXAMPLES = r"""
-- name: Refuse a router id that is taken
+- name: Refuse a router ID that is in use
   ansible.builtin.assert:
     that: faults | length == 0
     fail_msg: "{{ faults | join('; ') }}"
@@ -43,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: A sentence for each fault, empty when there is none.
+  description: One sentence for each fault; empty without faults.
   type: list
   elements: str
 """
@@ -57,18 +58,19 @@ Report = Dict[str, Any]
 
 
 def vrrp_faults(reports: list[Report], host: str, running: bool = False) -> list[str]:
-    """A sentence for each fault of one director, as the reports of all of the play show it."""
+    """One sentence for each fault of a director, from the reports of all directors of the play."""
     me = next(report for report in reports if report["host"] == host)
     alike = [other for other in reports if other["router_id"] == me["router_id"] and other["host"] != host]
     peers = [other for other in alike if set(other["vips"]) & set(me["vips"])]
     strangers = [other for other in alike if other not in peers and _networks(other) & _networks(me)]
     faults = [
-        "vip_failover_priority %d is that of %s too: give each director its own" % (me["priority"], peer["host"])
+        "vip_failover_priority %d is also that of %s: give each director a different one"
+        % (me["priority"], peer["host"])
         for peer in peers
         if peer["priority"] == me["priority"]
     ]
     faults += [
-        "vip_failover_router_id %d is that of %s too, in the same network and with other VIPs: give one of them another"
+        "vip_failover_router_id %d is also that of %s, in the same network and with other VIPs: change one of them"
         % (me["router_id"], other["host"])
         for other in strangers
     ]
@@ -81,20 +83,20 @@ def vrrp_faults(reports: list[Report], host: str, running: bool = False) -> list
 
 
 def _foreign(me: Report, directors: list[Report]) -> Iterator[str]:
-    """Routers on the link that use our number for something else."""
+    """Other routers on the link that use our router ID."""
     ours = _owners(directors)
     for advert in me["adverts"]:
         known = advert["source"] in ours or set(advert["addresses"]) & set(me["vips"])
         if advert["router_id"] == me["router_id"] and advert["priority"] and not known:
             yield (
-                "%s advertises vip_failover_router_id %d on %s, for %s, and is no director of this play: choose "
+                "%s advertises vip_failover_router_id %d on %s, for %s, but is not a director of this play: choose "
                 "another number, or run the play for all directors"
                 % (advert["source"], me["router_id"], me["interface"], ", ".join(advert["addresses"]) or "nothing")
             )
 
 
 def _unsettled(me: Report, directors: list[Report], family: str) -> Iterator[str]:
-    """Not one master, or VIPs that are not where the master is."""
+    """Faults of the mastership: no master, several masters, or VIPs on another director than the master."""
     owners = _owners(directors)
     masters = sorted(
         {
@@ -104,20 +106,20 @@ def _unsettled(me: Report, directors: list[Report], family: str) -> Iterator[str
             if (advert["router_id"], advert["family"]) == (me["router_id"], family) and advert["priority"]
         }
     )
-    named = ["%s (%s)" % (source, owners.get(source, "no director of this play")) for source in masters]
+    named = ["%s (%s)" % (source, owners.get(source, "not a director of this play")) for source in masters]
     if not masters:
         yield (
-            "no director advertises vip_failover_router_id %d for %s on %s: see `journalctl -u keepalived`"
+            "no director advertises vip_failover_router_id %d for %s on %s: check `journalctl -u keepalived`"
             % (me["router_id"], spoken(family), me["interface"])
         )
         return
     if len(masters) > 1:
         yield (
-            "split brain: %s advertise vip_failover_router_id %d for %s at once. Something between them filters VRRP, "
-            "which is IP protocol 112: accept it on %s of each director (with firewalld: firewall-cmd "
-            "--add-protocol=vrrp in the zone of that link, with and without --permanent; no reload, which removes "
-            "rules with firewalld 1.3), or name the others in vip_failover_unicast_peers where there is no "
-            "multicast" % (" and ".join(named), me["router_id"], spoken(family), me["interface"])
+            "split brain: %s advertise vip_failover_router_id %d for %s at once, so something between them "
+            "filters VRRP, IP protocol 112. Accept it on %s of each director (with firewalld: firewall-cmd "
+            "--add-protocol=vrrp in the zone of that link, with and without --permanent; do not reload, which removes "
+            "rules with firewalld 1.3). Without multicast, list the directors in vip_failover_unicast_peers"
+            % (" and ".join(named), me["router_id"], spoken(family), me["interface"])
         )
         return
     held = {address.split("/")[0] for address in me["addresses"]}
@@ -128,13 +130,13 @@ def _unsettled(me: Report, directors: list[Report], family: str) -> Iterator[str
     else:
         for vip in sorted(wanted & held):
             yield (
-                "%s is on %s of this director, although %s is the master: see `journalctl -u keepalived`; did somebody "
-                "else add the address?" % (vip, me["interface"], named[0])
+                "%s is on %s of this director, although %s is the master: check `journalctl -u keepalived`, and "
+                "whether something else added the address" % (vip, me["interface"], named[0])
             )
 
 
 def _owners(directors: list[Report]) -> dict[str, str]:
-    """By address the director that has it for itself."""
+    """Maps each director's own addresses to its name."""
     return {
         address.split("/")[0]: director["host"]
         for director in directors
@@ -156,7 +158,7 @@ def _family(address: str) -> str:
 
 
 class FilterModule:
-    """Ansible's way to find filters."""
+    """Registers the filter with Ansible."""
 
     def filters(self) -> dict[str, Callable[..., list[str]]]:
         return {"vrrp_faults": vrrp_faults}

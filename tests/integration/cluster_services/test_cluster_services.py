@@ -128,10 +128,10 @@ def test_what_both_declarations_would_have_is_refused(lab: Lab, tmp_path: Path) 
     shop = {"name": "mine", "address": OF_CLUSTER, "port": 80, "endpoints": []}
     said: list[tuple[dict[str, Any], str]] = [
         ({"lb_services": [shop]}, "lb_services[0] has %s port 80/tcp, which default-shop" % OF_CLUSTER),
-        ({"lb_chain_prefix": "LBC-"}, "choose another one for the host's own"),
-        ({"cluster_services_masquerade_mark": "0x2000"}, "or the bit below it is a mark of the host's own services"),
+        ({"lb_chain_prefix": "LBC-"}, "choose another prefix for the host's own"),
+        ({"cluster_services_masquerade_mark": "0x2000"}, "or the bit below it collides with the host's own services"),
     ]
     for variables, message in said:
         assert message in re.sub(r"\s+", " ", cluster(lab, tmp_path, rc=2, **variables)), variables
     said_of_extra = cluster(lab, tmp_path, "-e", "lb_boot_name=homelab-loadbalancer", rc=2)
-    assert "lb_boot_name is given by -e" in re.sub(r"\s+", " ", said_of_extra)
+    assert "lb_boot_name is given with -e" in re.sub(r"\s+", " ", said_of_extra)

@@ -58,9 +58,8 @@ def folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folde
 def test_a_folder_of_others_is_refused_and_left(folder: Folder) -> None:
     folder.fill("rules.v4", "rules.v6")  # netfilter-persistent's, of the same names as ours
     said = folder.run(*PRESENT, rc=2)
-    assert (
-        "iptables_lb_persist_path %s exists and is not ours: it holds rules.v4, rules.v6. Name a" % folder.path in said
-    )
+    refusal = "iptables_lb_persist_path %s exists and does not belong to this role: it holds rules.v4, rules.v6. Choose"
+    assert refusal % folder.path in said
     folder.run("absent", name="lb-boot-test")
     assert folder.files() == ["rules.v4", "rules.v6"]
 
@@ -68,7 +67,8 @@ def test_a_folder_of_others_is_refused_and_left(folder: Folder) -> None:
 def test_our_files_go_one_by_one(folder: Folder) -> None:
     folder.run(*PRESENT, name="lb-boot-test")
     folder.fill("rules.v4", "addresses.batch", "notes")
-    assert "exists and is not ours" in folder.run("preflight", rc=2, name="lb-boot-test-2")  # another declaration's
+    # It belongs to another declaration.
+    assert "exists and does not belong to this role" in folder.run("preflight", rc=2, name="lb-boot-test-2")
     folder.run(*PRESENT, "absent", name="lb-boot-test")
     assert folder.files() == ["notes"]
 

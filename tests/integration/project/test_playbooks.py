@@ -47,7 +47,7 @@ def test_a_missing_group_is_named(root: Path, tmp_path: Path, playbook: str, opt
     )
     assert code == 2, said
     assert message in said
-    assert "The inventory has the groups clients, control_plane, k8s_api, kubernetes, workers: name the hosts" in said
+    assert "The inventory has the groups clients, control_plane, k8s_api, kubernetes, workers: add the hosts" in said
 
 
 @pytest.mark.parametrize(("playbook", "options"), [("site", ["--limit", "workers"]), ("k8s", ["--limit", "workers"])])
@@ -59,6 +59,6 @@ def test_a_limit_that_leaves_out_the_api_server_says_what_to_run(
     )
     assert code == 2, said
     assert (
-        "--limit workers leaves out the group k8s_api, which this playbook needs: run it with --limit 'workers:k8s_api'"
+        "--limit workers excludes the group k8s_api, which this playbook needs: run it with --limit 'workers:k8s_api'"
         in " ".join(said.split())
     )
