@@ -131,7 +131,7 @@ def test_split_brain_is_named(lab: FailoverLab) -> None:
     found = lab.faults()
     assert len(found) == 2
     assert "split brain: 192.168.10.1 (director1) and 192.168.10.2 (director2)" in found[0]
-    assert "IP protocol 112: accept it on eth0" in found[0]
+    assert "IP protocol 112. Accept it on eth0" in found[0]
     assert "for IPv6 at once" in found[1]
     for host in ("director1", "director2"):
         for command in ("iptables", "ip6tables"):

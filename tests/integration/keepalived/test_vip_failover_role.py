@@ -115,7 +115,7 @@ def test_the_role(lab: RoleLab) -> None:
 
 def test_refused_before_anything_changes(lab: RoleLab) -> None:
     said = lab.refused(vip_failover_priority=100)
-    assert "vip_failover_priority 100 is that of director2 too: give each director its own" in said
+    assert "vip_failover_priority 100 is also that of director2: give each director a different one" in said
     assert "interface eth9 does not exist: this node has eth0, eth1" in lab.refused(vip_failover_interface="eth9")
     assert "lb_services[0].address 10.0.0.300 is not an IP address" in lab.refused(lb_services=[service("10.0.0.300")])
     lab.configure("client", services=[service("192.168.10.99")])

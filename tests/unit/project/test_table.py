@@ -71,7 +71,7 @@ def test_a_word_that_is_too_long_for_a_name_is_broken() -> None:
 
 
 def test_a_row_with_a_cell_too_few_is_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match="row 1 has 1 cells, and there are 2 columns"):
+    with pytest.raises(AnsibleFilterError, match="row 1 has 1 cells, but there are 2 columns"):
         table([["a", "b"], ["c"]], ["one", "two"])
 
 
