@@ -41,7 +41,8 @@ options:
     type: path
   variables:
     description:
-      - How error messages call options, by the options' names. A role names its own variables here.
+      - The names of options in error messages, a mapping of option names to variable names. Roles set it, so that
+        messages name their variables.
     type: dict
     default: {}
 seealso:

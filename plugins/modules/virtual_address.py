@@ -110,7 +110,10 @@ options:
     default: true
   variables:
     description:
-      - How error messages call options, by the options' names. A role names its own variables here.
+      - The names of options in error messages, a mapping of option names to variable names. Roles set it, so that
+        messages name their variables.
+      - The name of O(addresses) may be a field of a list's entries, such as C(lb_services[*].address). Then several
+        entries may have the same address.
     type: dict
     default: {}
 notes:
@@ -210,7 +213,7 @@ def main() -> None:
     try:
         want = Want(
             interface=options["interface"],
-            addresses=parse_addresses(options["addresses"]),
+            addresses=parse_addresses(options["addresses"], options["variables"].get("addresses", "addresses")),
             present=options["state"] == "present",
             dummy=options["dummy"],
             purge=options["purge"],

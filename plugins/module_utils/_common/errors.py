@@ -24,12 +24,13 @@ class NotInstalledError(NodeError):
     """The node lacks the program."""
 
 
-def named(error: Exception, variables: Mapping[str, str]) -> str:
-    """An error's text, where the option at its beginning has the name that the caller knows it by.
+# Where a message names an option: at its beginning, as "the option NAME", or with an index or a key.
+_OPTION = re.compile(r"\A(\w+)(?=[\[. :])|the option (\w+)|(?<![\w.\]])(\w+)(?=\[\d|\.\w)")
 
-    variables -- the variables of a role by the options that they became
+
+def named(error: Exception, variables: Mapping[str, str]) -> str:
+    """An error's text, with the names of options replaced by those of a role's variables.
+
+    variables -- the variables of a role, by the options that they set
     """
-    found = re.match(r"\w+(?=[\[. :])", str(error))
-    if not found or found.group() not in variables:
-        return str(error)
-    return variables[found.group()] + str(error)[found.end() :]
+    return _OPTION.sub(lambda found: variables.get(found[found.lastindex or 0], found[0]), str(error))

@@ -258,7 +258,7 @@ def _minimal(services: list[Service], options: Options) -> WantedTable:
         if len(service.endpoints) > 1 or service.affinity or service.node_port or service.source_ranges:
             raise InputError(
                 "service %s has more than the minimal layout can carry, which is one endpoint and nothing else: "
-                "choose the layout kube-proxy" % service.name
+                "set the option layout to kube-proxy" % service.name
             )
         endpoint = service.endpoints[0]
         masquerade = "-d %s -p %s -m %s --dport %d -j MASQUERADE"

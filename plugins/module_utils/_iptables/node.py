@@ -59,7 +59,7 @@ class Iptables:
                 raise NotInstalledError("%s is not installed: install the package iptables" % self.command)
             if self.backend != backend:
                 raise NodeError(
-                    "the backend %s is asked for, but %s is not installed; the node's own backend is %s"
+                    "backend %s needs %s, which is not installed; the node's own backend is %s"
                     % (backend, self.command, plain or "none")
                 )
 
@@ -73,7 +73,9 @@ class Iptables:
             raise
         found = re.search(r"v(\S+)(?: \((\w+)\))?", said)
         if not found or found.group(2) not in (None, "legacy", "nf_tables"):
-            raise NodeError("%s says %r, which names no known backend: set backend to nft or legacy" % (command, said))
+            raise NodeError(
+                "%s says %r, which names no known backend: set the option backend to nft or legacy" % (command, said)
+            )
         return ("nft" if found.group(2) == "nf_tables" else "legacy"), found.group(1)
 
     def command_of(self, backend: str) -> str:
@@ -123,7 +125,7 @@ class Iptables:
         if done.rc == _LOCK_HELD and "xtables lock" in done.err:
             raise LockError(
                 "another program has held the xtables lock for %d s, and nothing was changed: "
-                "find it by `fuser /run/xtables.lock`, or wait longer by the option wait" % self.wait
+                "find it with `fuser /run/xtables.lock`, or increase the option wait" % self.wait
             )
         if done.rc == 0 and done.out:
             # With -h or -V in a rule it ends there, successfully, and has loaded no more.

@@ -234,5 +234,5 @@ def refuse(services: list[Service], options: Options) -> None:
         if options.layout == "minimal" and (service.node_port or restricted(service)):
             raise InputError(
                 "service %s has a node port or source ranges, which the minimal layout cannot carry: "
-                "choose the layout full" % service.name
+                "set the option layout to full" % service.name
             )

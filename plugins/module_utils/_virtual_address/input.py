@@ -27,12 +27,18 @@ class Declared(NamedTuple):
 
 
 def parse_addresses(values: Sequence[str], option: str = "addresses") -> tuple[Declared, ...]:
-    """The valid entries of an option; InputError names the first that is not."""
+    """The valid entries of an option. InputError names the first invalid one.
+
+    option -- the name of the list for messages, or a field of a list's entries such as `lb_services[*].address`;
+        entries of the latter may have the same address
+    """
     declared: dict[IPAddress, Declared] = {}
+    field = "[*]" in option
+    place = option if field else option + "[*]"
     for index, value in enumerate(values):
-        new = _parse_address("%s[%d] %s" % (option, index, value), value)
+        new = _parse_address("%s %s" % (place.replace("*", str(index)), value), value)
         old = declared.setdefault(new.ip, new)
-        if old is not new:
+        if old is not new and not field:
             raise InputError("%s is the same address as %s: remove one of them" % (new.entry, old.entry))
     return tuple(declared.values())
 

@@ -171,16 +171,14 @@ def _refuse_link(have: State, want: Want) -> None:
     if link is None and not want.dummy:
         known = ", ".join(sorted(have.links))
         hint = "" if known == "" else ": this node has %s" % known
-        raise InputError(
-            "interface %s does not exist%s (dummy: true creates it as a dummy link)" % (want.interface, hint)
-        )
+        raise InputError("interface %s does not exist%s; choose an existing link" % (want.interface, hint))
     if link is None and not _LINK_NAME.fullmatch(want.interface):
         raise InputError(
-            "interface %s is no name for a link: give 1 to 15 letters, digits, '_', '.' or '-'" % want.interface
+            "interface %s is not a valid link name: use 1 to 15 letters, digits, '_', '.' or '-'" % want.interface
         )
     if link is not None and want.dummy and link.kind != "dummy":
         raise InputError(
-            "interface %s is not a dummy link%s: give another name, or leave dummy out"
+            "interface %s is not a dummy link%s: choose another name, or set the option dummy to false"
             % (want.interface, " but of type %s" % link.kind if link.kind else "")
         )
     for declared in want.addresses:

@@ -184,6 +184,6 @@ def test_a_backend_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     plain = Firewall(Iptables("ipv4").backend)
     other = {"nft": "legacy", "legacy": "nft"}[plain.backend]
     result = module("iptables_chains", prefix="LB-", backend=other)
-    assert result["msg"] == "the backend %s is asked for, but iptables-nowhere is not installed; " % other + (
+    assert result["msg"] == "backend %s needs iptables-nowhere, which is not installed; " % other + (
         "the node's own backend is %s" % plain.backend
     )

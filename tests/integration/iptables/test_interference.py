@@ -224,7 +224,7 @@ def test_the_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         before = firewall.save()
         assert try_chains(firewall, tables=tables, wait=1)["msg"] == (
             "another program has held the xtables lock for 1 s, and nothing was changed: "
-            "find it by `fuser /run/xtables.lock`, or wait longer by the option wait"
+            "find it with `fuser /run/xtables.lock`, or increase the option wait"
         )
         assert firewall.save() == before
         assert try_chains(firewall, check_mode=True, tables=tables, wait=1)["changed"]

@@ -20,6 +20,9 @@ VARIABLES = {"isolate": "iptables_lb_isolate", "pod_cidr": "lb_pod_cidr", "value
         ("values.net.ipv4.ip_forward cannot", "iptables_lb_sysctls.net.ipv4.ip_forward cannot"),
         ("lb_services[0].address isolate is not", "lb_services[0].address isolate is not"),
         ("isolated is another word", "isolated is another word"),
+        ("wait longer: increase the option pod_cidr", "wait longer: increase lb_pod_cidr"),
+        ("isolate[0] and isolate[1] are equal", "iptables_lb_isolate[0] and iptables_lb_isolate[1] are equal"),
+        ("the values are wrong. values", "the values are wrong. values"),
         ("", ""),
     ],
 )

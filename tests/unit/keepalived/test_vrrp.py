@@ -100,9 +100,9 @@ BOTH = ["192.168.10.100", "fd00:10::100"]
     [
         ([director(1), director(2)], ""),
         ([director(1, ONE, TWO), director(2)], ""),  # our own directors
-        ([director(1), director(2, priority=199)], "vip_failover_priority 199 is that of director2 too"),
+        ([director(1), director(2, priority=199)], "vip_failover_priority 199 is also that of director2"),
         ([director(1), director(2, priority=199, router_id=52)], ""),
-        ([director(1), director(2, vips=["192.168.10.101"])], "vip_failover_router_id 51 is that of director2 too"),
+        ([director(1), director(2, vips=["192.168.10.101"])], "vip_failover_router_id 51 is also that of director2"),
         # The same number in another network is no conflict.
         ([director(1), director(2, vips=["10.1.1.1"], addresses=["10.1.1.2/24", "fe80::2/64"])], ""),
         ([director(1, heard("192.168.10.77", vip="192.168.10.99"))], "192.168.10.77 advertises vip_failover_router_id"),
@@ -129,7 +129,7 @@ def test_faults_before_it_runs(reports: list[dict[str, Any]], fault: str) -> Non
             [holder(1, ONE), holder(2, TWO)],
             "split brain: 192.168.10.1 (director1) and 192.168.10.2 (director2) advertise",
         ),
-        ([holder(1, ONE, heard("192.168.10.9"))], "192.168.10.9 (no director of this play)"),
+        ([holder(1, ONE, heard("192.168.10.9"))], "192.168.10.9 (not a director of this play)"),
         ([director(1, ONE), director(2, ONE)], "192.168.10.100 is not on eth0, although this director is the master"),
         ([holder(1, TWO), holder(2, TWO)], "192.168.10.100 is on eth0 of this director, although 192.168.10.2"),
         (

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
@@ -60,3 +62,10 @@ def test_metric_must_be_a_mark(value: int) -> None:
     with pytest.raises(InputError, match="^metric %d cannot mark" % value):
         parse_metric(value)
     assert parse_metric(2**32 - 1)
+
+
+def test_a_role_names_the_entries_of_its_list_which_may_share_an_address() -> None:
+    declared = parse_addresses(["10.0.0.1", "10.0.0.1", "10.0.0.2"], "lb_services[*].address")
+    assert [one.entry for one in declared] == ["lb_services[0].address 10.0.0.1", "lb_services[2].address 10.0.0.2"]
+    with pytest.raises(InputError, match=re.escape("lb_services[1].address web is not an IP address")):
+        parse_addresses(["10.0.0.1", "web"], "lb_services[*].address")

@@ -173,14 +173,14 @@ def test_plan(case: tuple[State, Want, list[str]]) -> None:
 @pytest.mark.parametrize(
     ("have", "wanted", "message"),
     [
-        (node(eth0=[], lo=[]), want(interface="eth9"), "interface eth9 does not exist: this node has eth0, lo (dummy"),
-        (node(), want(interface="a/b", dummy=True), "interface a/b is no name for a link"),
-        (node(), want(interface="sixteen-letters-", dummy=True), "interface sixteen-letters- is no name for a link"),
-        (node(eth0=[]), want(dummy=True), "interface eth0 is not a dummy link: give another name"),
+        (node(eth0=[], lo=[]), want(interface="eth9"), "interface eth9 does not exist: this node has eth0, lo; choose"),
+        (node(), want(interface="a/b", dummy=True), "interface a/b is not a valid link name"),
+        (node(), want(interface="sixteen-letters-", dummy=True), "interface sixteen-letters- is not a valid link name"),
+        (node(eth0=[]), want(dummy=True), "interface eth0 is not a dummy link: choose another name"),
         (
             State({"eth0": Link("eth0", kind="veth")}),
             want(dummy=True),
-            "interface eth0 is not a dummy link but of type veth: give another name",
+            "interface eth0 is not a dummy link but of type veth: choose another name",
         ),
         (
             State({"eth0": Link("eth0")}, ipv6=False),
