@@ -154,7 +154,9 @@ def test_refused_object_leaves_all_others_unchanged(apps: Apps) -> None:
         "nothing was changed, because the cluster refuses\nService %s/web: " % apps.namespace
     )
     assert "provided port is already allocated" in taken["msg"]
-    assert "there is no namespace missing-%s: create it, or declare it as well" % apps.namespace in missing["msg"]
+    assert (
+        "the namespace missing-%s does not exist: create it, or declare it as well" % apps.namespace in missing["msg"]
+    )
     assert [change.split(" ")[0] for change in predicted["changes"]] == ["create", "create"]
     assert apps.names() == ["deployment.apps/first", "service/first"]
 

@@ -87,7 +87,7 @@ def test_same_value_of_another_field_manager_is_no_conflict(api: ApiServer, clus
 def test_missing_namespace_or_kind_leaves_others_unapplied(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     unknown = thing("example.test/v1", "Gadget", namespace, "web")
     for wrong, message in (
-        (config_map("not-there", "web"), "there is no namespace not-there"),
+        (config_map("not-there", "web"), "the namespace not-there does not exist"),
         (unknown, "the cluster does not know Gadget of example.test/v1"),
     ):
         with api.record() as asked, pytest.raises(RefusedError, match=message):

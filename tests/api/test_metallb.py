@@ -171,7 +171,7 @@ def test_removal_is_refused_while_services_have_addresses(api: ApiServer, cluste
     said = "Service %s/web (172.16.0.100)" % namespace
     with pytest.raises(InputError) as caught:
         run(cluster, state="absent")
-    assert str(caught.value).startswith(said + " would be left without an address: remove these Services first")
+    assert str(caught.value).startswith(said + " would lose their addresses: remove these Services first")
     asked = run(cluster, check_mode=True, state="absent", allow_moves=True, leaving=[{"app": "none"}])
     assert asked["losses"] == [said]
     assert run(cluster, state="absent", allow_moves=True)["changed"]

@@ -51,7 +51,7 @@ def test_lifecycle(api: ApiServer, cluster: Cluster, namespace: str) -> None:
     made, again = cluster.action("network_policy", both, both)
     assert made["changes"] == predicted["changes"] == created
     assert len(predicted["diff"]) == 2 and not again["changed"]
-    assert made["enforcement"].startswith("nothing known enforces")
+    assert made["enforcement"].startswith("no known CNI plugin enforces")
     # The API server drops unknown fields, so it knows these.
     [ingress] = api.get(POLICIES % namespace + "/web")["spec"]["ingress"]
     assert ingress["from"][2] == {"ipBlock": {"cidr": "172.16.0.0/24", "except": ["172.16.0.99/32"]}}
@@ -79,8 +79,9 @@ def test_role_refuses_prints_the_enforcement_and_removes(api: ApiServer, namespa
     with api.record() as asked:
         done = api.play(tasks)
     taken, undefined = shown(done.out)
-    assert taken.startswith("network_policy_policies[1] others is there in the namespace %s and is not of" % namespace)
+    refusal = "network_policy_policies[1] others already exists in the namespace %s, and this role did not make it"
+    assert taken.startswith(refusal % namespace)
     assert "network_policy_policies is not defined, or null" in undefined
-    assert "nothing known enforces network policies in this cluster" in re.sub(r"\s+", " ", done.out)
+    assert "no known CNI plugin enforces network policies in this cluster" in re.sub(r"\s+", " ", done.out)
     assert [one.verb for one in writes(asked)] == ["patch", "delete"]
     assert names(api, namespace) == ["others"]

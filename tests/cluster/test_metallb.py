@@ -108,7 +108,7 @@ def installed(cluster: Cluster) -> Iterator[Cluster]:
         wait_for(lambda: answer(cluster), "the VIP")
         yield cluster
         # Under a Service that still wants an address.
-        said = "Service pools/web (%s) would be left without an address" % VIP
+        said = "Service pools/web (%s) would lose their addresses" % VIP
         assert said in refused(cluster, metallb(metallb_state="absent"))
         output = flat(cluster.roles(metallb(metallb_state="absent", metallb_pool_allow_moves=True)))
         assert "strict ARP and the labels of nodes stay as they are" in output

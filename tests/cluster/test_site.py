@@ -94,7 +94,7 @@ def others_need_metallb(cluster: Cluster) -> None:
         cluster.kubectl("create", "service", "loadbalancer", "theirs", "-n", "others", "--tcp=80")
         wait_for(lambda: address(cluster, "others", "theirs"), "an address")
         output = cluster.playbook("site_down", rc=2)
-        said = "Service others/theirs (%s) would be left without an address" % address(cluster, "others", "theirs")
+        said = "Service others/theirs (%s) would lose their addresses" % address(cluster, "others", "theirs")
         assert said in re.sub(r"\s+", " ", output)
         assert not changed(output)
     finally:

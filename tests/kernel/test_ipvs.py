@@ -218,7 +218,7 @@ def test_missing_folder_is_refused(tmp_path: Path) -> None:
     options = {"virtual_servers": [WEB], "save_to": str(tmp_path / "missing")}
     before = exact()
     assert ipvs(check_mode=True, **options)["changed"]
-    assert module("ipvs", **options)["msg"].startswith("save_to: there is no folder")
+    assert module("ipvs", **options)["msg"].startswith("save_to: the folder")
     assert exact() == before
 
 

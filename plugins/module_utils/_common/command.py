@@ -14,7 +14,7 @@ _READINGS = 20
 
 
 class Completed(NamedTuple):
-    """What a command left behind."""
+    """The result of a command."""
 
     argv: tuple[str, ...]
     rc: int
@@ -23,7 +23,7 @@ class Completed(NamedTuple):
 
 
 class CommandError(Exception):
-    """A command that had to succeed did not, or is not installed."""
+    """A required command failed, or is not installed."""
 
     def __init__(self, completed: Completed) -> None:
         self.completed = completed
@@ -65,7 +65,7 @@ def run(
 
 
 def ask(argv: Sequence[str], stdin: str | None = None) -> str:
-    """What a tool lists of the kernel, asked again where others changed it meanwhile: ip(8) says so and succeeds."""
+    """The output of a listing tool, repeated if the kernel's state changed meanwhile: ip(8) then warns and succeeds."""
     for dummy in range(_READINGS):
         completed = run(argv, stdin)
         if INTERRUPTED not in completed.err:

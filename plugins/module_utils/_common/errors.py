@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Errors that the modules report: a declaration that is refused, and a node that stands in the way."""
+"""Errors that the modules report: refused declarations, and faults of the node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class InputError(Exception):
 
 
 class NodeError(Exception):
-    """The node, rather than the declaration, stands in the way."""
+    """A fault of the node, not of the declaration."""
 
 
 class NotInstalledError(NodeError):

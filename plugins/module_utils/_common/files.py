@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small files of a node: those that are written, whole and only when they change, and lists that are read."""
+"""Small files of a node: atomic writes that happen only on a change, and lists in files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .errors import InputError
 
 
 class FileEdit(NamedTuple):
-    """A file and what it is to hold. None stands for no file."""
+    """A file and its wanted content. None stands for no file."""
 
     path: str
     before: bytes | None
@@ -36,13 +36,13 @@ class FileEdit(NamedTuple):
         }
 
     def write(self) -> None:
-        """Write or remove the file, where that changes it."""
+        """Write or remove the file if that changes it."""
         if self.changed:
             write(self.path, self.after)
 
 
 def edit(path: str, text: str | bytes | None) -> FileEdit:
-    """What becomes of a file that is to hold the text; its folder need not be there yet."""
+    """The edit that gives a file the text; its folder need not exist yet."""
     try:
         with open(path, "rb") as file:
             before: bytes | None = file.read()
@@ -52,7 +52,7 @@ def edit(path: str, text: str | bytes | None) -> FileEdit:
 
 
 def with_files(diff: dict[str, str], files: Sequence[FileEdit]) -> dict[str, str] | list[dict[str, str]]:
-    """A module's diff with those of the files that change."""
+    """A module's diff, with the diffs of changed files added."""
     changed = [file.diff() for file in files if file.changed]
     return [diff, *changed] if changed else diff
 
@@ -76,10 +76,10 @@ def differs(path: str, text: str | bytes | None) -> bool:
 
 
 def refuse_missing_folder(option: str, path: str) -> None:
-    """InputError where the folder that a file is to be in is not there."""
+    """Raise InputError if the folder of a file does not exist."""
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
-        raise InputError("%s: there is no folder %s on this node: make it first" % (option, folder))
+        raise InputError("%s: the folder %s does not exist on this node: create it first" % (option, folder))
 
 
 def read_list(options: Mapping[str, Any], name: str) -> list[Any]:
@@ -96,7 +96,7 @@ def read_list(options: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def write(path: str, text: str | bytes | None, mode: int = 0o600) -> None:
-    """Put the text there at one stroke, by default readable by root alone, or remove the file.
+    """Replace the file atomically, by default readable only by root, or remove it.
 
     The folder must exist.
     """

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every module of the collection is made of."""
+"""The base of all modules of the collection."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .printable import printable, printable_diff
 
 
 class Module(AnsibleModule):  # type: ignore[misc] # ansible-core carries no types
-    """A module whose diff and messages a terminal only shows.
+    """A module whose diff and messages cannot control the terminal.
 
-    Comments of rules, names of links, answers of an API server are text of others, and Ansible prints it as it is. What
-    a module returns as data stays as it was read.
+    Comments of rules, names of links and answers of an API server are untrusted text that Ansible would print
+    unchanged. Data in results stays unescaped.
     """
 
     def exit_json(self, **result: Any) -> NoReturn:

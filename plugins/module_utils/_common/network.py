@@ -27,12 +27,12 @@ def enter(descriptor: int, name: str) -> None:
 
 @contextlib.contextmanager
 def new_network() -> Iterator[None]:
-    """An empty network namespace of our own, in which the node's tools try rules and sets out."""
+    """An empty network namespace in which the node's tools try rules and sets."""
     with open("/proc/self/ns/net", encoding="ascii") as home:
         if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
             raise NodeError(
-                "rules are tried in a network namespace of their own first, and this process may not make one (%s): "
-                "become root, and in a container grant CAP_SYS_ADMIN" % os.strerror(ctypes.get_errno())
+                "rules are first tried in a new network namespace, but this process may not create one (%s): become "
+                "root, and in a container grant CAP_SYS_ADMIN" % os.strerror(ctypes.get_errno())
             )
         try:
             yield

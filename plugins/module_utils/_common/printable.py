@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Text of others, such as a pod's log, which may be made to be obeyed by the terminal that shows it."""
+"""Untrusted text, such as a pod's log, may contain control sequences for the terminal: these functions escape them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def printable(text: str) -> str:
-    """The text, its control and format characters shown as \\x1b and not obeyed; lines stay lines."""
+    """The text with control and format characters escaped, for instance as \\x1b. Line breaks stay."""
     return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
 
 
@@ -18,7 +18,7 @@ def _escaped(line: str) -> str:
 
 
 def printable_diff(diff: Any) -> Any:
-    """A diff, or a list of them, with printable texts. A tab stays: it is a part of files, and does no harm."""
+    """A diff, or a list of diffs, with printable texts. Tabs stay, because files contain them and they are harmless."""
     if isinstance(diff, dict):
         return {key: printable_diff(value) for key, value in diff.items()}
     if isinstance(diff, list):

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of what a user may write anywhere in an option; `where` is how messages call the place."""
+"""Checks of values in options. `where` is the name of the place in messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Mapping
 
 from .errors import InputError
 
-# Not str.isdigit(), which holds for what int() cannot read, such as a superscript two.
+# Not str.isdigit(), which accepts characters that int() rejects, such as a superscript two.
 DIGITS = re.compile(r"[0-9]{1,10}\Z")
 
 
@@ -22,8 +22,7 @@ def parse_list(raw: Any, where: str) -> list[Any]:
 
 
 def value_or(raw: Mapping[str, Any], key: str, default: Any) -> Any:
-    """The value of a key that may be left out. Null is left out, too; an empty text, false and 0 are values like
-    others, which the check of the value takes or refuses."""
+    """The value of an optional key; null means left out. An empty text, false and 0 are ordinary values."""
     value = raw.get(key)
     return default if value is None else value
 
@@ -41,23 +40,23 @@ def check_keys(raw: Any, known: tuple[str, ...], required: tuple[str, ...], wher
 
 
 def parse_number(raw: Any, low: int, high: int, where: str, what: str = "a number") -> int:
-    """Check a whole number; `what` is how messages call it."""
-    # Jinja may hand a number over as text.
+    """Check a whole number; `what` is its name in messages."""
+    # Jinja may pass a number as text.
     number = int(raw) if isinstance(raw, str) and DIGITS.match(raw) else raw
-    # A boolean is an int to Python, and never meant as one here.
+    # To Python a boolean is an int, but here it is never meant as a number.
     if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
         raise InputError("%s %s is not %s from %d to %d" % (where, raw, what, low, high))
     return number
 
 
 def check_within(value: float, low: float, high: float, where: str) -> None:
-    """Check a number that is one already, a fraction too."""
+    """Check a value of type int or float."""
     if not low <= value <= high:
         raise InputError("%s %g is not a number from %g to %g" % (where, value, low, high))
 
 
 def parse_boolean(raw: Any, where: str) -> bool:
-    """Check a boolean. What is left out is false."""
+    """Check a boolean. None is false."""
     if raw is None or isinstance(raw, bool):
         return bool(raw)
     raise InputError("%s %s is neither true nor false" % (where, raw))

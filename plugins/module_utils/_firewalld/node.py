@@ -115,7 +115,7 @@ def _try_together(trial: Sequence[str], entries: Sequence[model.Entry]) -> None:
         alone = run([*trial, *options], check=False)
         if alone.rc != 0:
             said = (alone.err or alone.out).strip().replace("Error: ", "", 1)
-            raise InputError("%s is refused by firewalld: %s" % (entry, said))
+            raise InputError("%s was rejected by firewalld: %s" % (entry, said))
 
 
 def _check_names(entries: Sequence[model.Entry], commands: Sequence[Sequence[str]]) -> None:
@@ -128,8 +128,8 @@ def _check_names(entries: Sequence[model.Entry], commands: Sequence[Sequence[str
                 known[what] = set.intersection(*(set(_say(command, option).split()) for command in commands))
             if name not in known[what]:
                 raise InputError(
-                    "%s: %s is no %s of firewalld: see `firewall-cmd %s`; one that was just defined is "
-                    "unknown until `firewall-cmd --reload`, which with firewalld 1.3 removes all rules of iptables"
+                    "%s: %s is not a %s of firewalld: check `firewall-cmd %s`. A new one is unknown until "
+                    "`firewall-cmd --reload`, which with firewalld 1.3 removes all rules of iptables"
                     % (entry, name, what, option)
                 )
 

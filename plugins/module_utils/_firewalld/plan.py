@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What firewalld's zones hold, and what is to be added to or taken out of them. Pure: nothing here asks the node."""
+"""The contents of firewalld's zones, and the changes to them. Pure: nothing here reads the node."""
 
 from __future__ import annotations
 
@@ -132,8 +132,8 @@ def check_zones(zones: Sequence[Mapping[str, Any]], known: set[str], where: str)
     for i, zone in enumerate(zones):
         if zone["zone"] not in known:
             raise InputError(
-                "%s[%d].zone %s is no zone of firewalld, which has %s; one that was just defined is "
-                "unknown until `firewall-cmd --reload`, which with firewalld 1.3 removes all rules of iptables"
+                "%s[%d].zone %s is not a zone of firewalld, which has %s. A new one is unknown until `firewall-cmd "
+                "--reload`, which with firewalld 1.3 removes all rules of iptables"
                 % (where, i, zone["zone"], ", ".join(sorted(known)))
             )
 
@@ -149,10 +149,10 @@ def check_sources(entries: Sequence[Entry], have: Zones) -> None:
 
 
 def plan(have: Zones, want: Sequence[Item], present: bool) -> list[Change]:
-    """What to add so that all items are there, or to remove so that none is.
+    """The additions that make all items present, or the removals that make them absent.
 
-    A port within a range that is there needs no adding. Removed is only what is listed by itself: a range that
-    somebody else opened stays whole.
+    A port within a listed range needs no addition. Only items that are listed themselves are removed: a range that
+    others opened stays whole.
     """
     kinds = list(KINDS)
     changes = []

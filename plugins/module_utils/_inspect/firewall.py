@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the packet filters of a node hold, and whose it is.
+"""The contents of a node's packet filters, and their owners.
 
 Everything here is pure. The owner of a chain, a set or a table is known by the name that programs give theirs:
 
@@ -60,12 +60,12 @@ _INCOMPATIBLE = re.compile(r"^# Table `([^']+)'.* incompatible", re.MULTILINE)
 
 
 def owner(name: str) -> str:
-    """Whose a chain or a set is."""
+    """The owner of a chain or a set."""
     return next((who for who, pattern in _OWNERS if pattern.match(name)), OTHER)
 
 
 def _rule_owner(chain: str, rule: str) -> str:
-    """Whose a rule is: its chain's, or in a chain of the kernel or the administrator its target's."""
+    """The owner of a rule: that of its chain or, in a chain of the kernel or the administrator, that of its target."""
     found = owner(chain)
     if found != OTHER:
         return found

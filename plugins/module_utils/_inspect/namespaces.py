@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The network namespaces of a node: which there are, whose they are, and what each holds.
+"""The network namespaces of a node, their owners and their contents.
 
 A namespace lives while a process is in it or a file system is mounted for it (`ip netns add`, CNI, Docker); one that
 is held by nothing but an open file or a socket is not found. Each is held by a file of ours while it is looked at, so
@@ -43,7 +43,7 @@ class Process(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What there was when the node was looked at."""
+    """The processes and namespaces of the node at the time of the scan."""
 
     host: int  # the initial namespace
     homes: Mapping[int, int]  # the namespace of each process
@@ -97,12 +97,12 @@ def parse_mounts(text: str) -> dict[int, list[str]]:
 
 
 def _name(paths: Sequence[str]) -> str:
-    """What a namespace is called: the name that `ip netns` knows it by, or else that of any file it is mounted on."""
+    """The name of a namespace: that of `ip netns`, or else of any file it is mounted on."""
     return os.path.basename(min(paths, key=lambda path: not path.startswith(_NAMED), default=""))
 
 
 def find_owners(seen: Scan, containers: Iterable[Container], own: int) -> dict[int, dict[str, Any]]:
-    """Whose each namespace is: the host's, a pod's, a container's, or else its oldest process's.
+    """The owner of each namespace: the host, a pod, a container, or else its oldest process.
 
     containers -- with the sandboxes, which come first: a pod's namespace is its sandbox's
     own -- the process that looks; it and its ancestors own none, for they are gone when it has looked
@@ -162,7 +162,7 @@ def inside(file: int) -> contextlib.AbstractContextManager[None]:
 
 
 def read_networks(files: Mapping[int, int], wanted: Iterable[int], tools: Tools) -> dict[int, Network]:
-    """What the wanted namespaces hold."""
+    """The contents of the wanted namespaces."""
     networks = {}
     home = os.stat(_OWN).st_ino
     for number in wanted:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the node's tools to look at it: none is needed, none may hang, none may make the kernel load a module."""
+"""Run the node's tools to inspect it: none is required, none may hang, none may make the kernel load a module."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Tools:
-    """The tools of a node, and sentences on what could not be learnt by them.
+    """The tools of a node, and notes on the data that they could not read.
 
     timeout -- seconds that each may take
     """
@@ -49,7 +49,7 @@ class Tools:
         try:
             return parse(text)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            self.note("%s printed what is not understood (%r): %s" % (argv[0], error, lost))
+            self.note("the output of %s was not understood (%r): %s" % (argv[0], error, lost))
         return None
 
     def ask(self, argv: Sequence[str], lost: str) -> str | None:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The option `sets` of the module ipset, checked for what ipset itself would not refuse, or only half-way."""
+"""Checks the option `sets` of the module ipset for errors that ipset itself would not report, or only after changes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def parse_sets(raw: list[dict[str, Any]], present: bool) -> list[Wanted]:
                 raise InputError("%s.%s is not a known key: see the documentation of sets" % (where, key))
         name = _name(each.get("name"), where + ".name")
         if name in known:
-            raise InputError("%s.name %s is the name of %s too: declare a set once" % (where, name, known[name]))
+            raise InputError("%s.name %s is also the name of %s: declare a set once" % (where, name, known[name]))
         known[name] = where
         shared = parse_boolean(each.get("append"), where + ".append")
         if not present and not shared:
@@ -71,7 +71,7 @@ def _name(raw: Any, where: str) -> str:
             % (where, raw, MAX_NAME)
         )
     if raw.startswith(TEMPORARY):
-        raise InputError("%s %s begins as those of this module's temporary sets do: choose another" % (where, raw))
+        raise InputError("%s %s begins like the names of this module's temporary sets: choose another" % (where, raw))
     return raw
 
 

@@ -25,7 +25,7 @@ def headers() -> Sets:
         if error.completed.rc == 127:
             raise NotInstalledError("ipset is not installed: install the package ipset") from error
         raise NodeError(
-            "this node cannot tell its sets: %s. It takes root, and a kernel with the module ip_set"
+            "the sets of this node cannot be read: %s. That needs root, and a kernel with the module ip_set"
             % reason(error.completed.err)
         ) from error
 

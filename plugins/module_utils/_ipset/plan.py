@@ -88,7 +88,7 @@ def _merge(old: Set, new: Set, want: Wanted) -> Set:
     # A set of others that makes room by itself may do so.
     if len(merged.entries) > new.room and not (want.mode == "add" and " forceadd" in new.header):
         raise InputError(
-            "%s: %d entries do not fit into the set %s, which has room for %d: raise its %s"
+            "%s: %d entries do not fit into the set %s, which has room for %d: increase its %s"
             % (want.where, len(merged.entries), want.name, new.room, "size" if new.is_list else "maxelem")
         )
     return merged
@@ -120,7 +120,7 @@ def _refuse_use(have: Sets, then: Sets, others: Sets) -> None:
         holders = ["the list %s" % owner for owner in listed_in({**have, **lists}, name) if owner not in ours]
         users = ["the rule " + rule for rule in tool.rules_with(name)] + holders
         raise InputError(
-            "the set %s cannot %s, for it is in use by %s: take it out there first"
+            "the set %s cannot %s, because it is in use by %s: remove it there first"
             % (
                 name,
                 "become %s" % new.header.split(" ")[0] if new else "go",
@@ -155,7 +155,7 @@ def undo(plan: Plan) -> None:
     done = tool.restore(back.lines)
     if done.rc != 0:
         raise NodeError(
-            "ipset failed half-way, and then refused to take the change back (%s). This would: %s"
+            "ipset failed during the change, and also failed to undo it (%s). To undo it, run: %s"
             % (tool.reason(done.err), "; ".join(back.lines))
         )
 

@@ -95,7 +95,7 @@ class Trial:
             return parse_save(done.out)
         number = tool.first_refused(lines, done.err) - start
         if number < 0:
-            raise NodeError("ipset refuses a copy of the node's own sets: %s" % tool.reason(done.err))
+            raise NodeError("ipset rejected a copy of the node's own sets: %s" % tool.reason(done.err))
         name, entry = source[number]
         want = next(want for want in self._wanted if want.name == name)
         raise refusal(want.line_of(want.entries.index(entry)), want, done.err)

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A tree of chains that leads a packet to its service's rules without walking past everybody else's.
+"""A tree of chains that leads a packet to its service's rules without walking through the rules of all services.
 
 iptables tries the rules of a chain one by one. Rules of many services are therefore spread over chains by the
 service's address, then protocol, then port: a chain that would be too full holds jumps into smaller ones instead. The

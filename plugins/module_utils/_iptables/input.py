@@ -40,7 +40,7 @@ def parse_tables(raw: Any, prefix: str) -> Wanted:
     for table, content in _mapping(raw, "tables").items():
         where = "tables.%s" % table
         if table not in TABLES:
-            raise InputError("%s is not a table of iptables: those are %s" % (where, ", ".join(TABLES)))
+            raise InputError("%s is not a table of iptables: choose one of %s" % (where, ", ".join(TABLES)))
         content = _known(content, ("chains", "jumps"), where)
         chains = {
             chain: _rules(prefix, chain, rules, "%s.chains.%s" % (where, chain))
@@ -85,12 +85,13 @@ def _jump(raw: Any, chains: dict[str, list[str]], table: str, where: str) -> Jum
         raise InputError("%s.rule `%s` does not jump to a chain under tables.%s.chains" % (where, rule, table))
     given = [key for key in ("position", "before", "after") if raw.get(key) is not None]
     if len(given) > 1:
-        raise InputError("%s has both %s and %s: one says where the rule stands" % (where, given[0], given[1]))
+        raise InputError("%s has both %s and %s: give only one of them" % (where, given[0], given[1]))
     if given and given[0] != "position":
         other = raw[given[0]]
         if not isinstance(other, str) or not other:
             raise InputError(
-                "%s.%s %r is not the name of a chain: write the one that is jumped to" % (where, given[0], other)
+                "%s.%s %r is not the name of a chain: write the target of the neighbouring "
+                "jump" % (where, given[0], other)
             )
         return Jump(rule, given[0], other)
     position = value_or(raw, "position", "first")
@@ -106,7 +107,7 @@ def parse_options(params: dict[str, Any]) -> dict[str, Options]:
     for i, raw in enumerate(params["pod_cidr"]):
         network, family = parse_network(raw, "pod_cidr[%d]" % i)
         if cidrs[family]:
-            raise InputError("pod_cidr[%d] %s is a second network of its family: one can be spared" % (i, raw))
+            raise InputError("pod_cidr[%d] %s is a second network of its address family: remove one of them" % (i, raw))
         cidrs[family] = network
     links = {name for dummy, name in socket.if_nameindex()}
     isolate = tuple(
@@ -125,7 +126,7 @@ def _mark(raw: Any) -> int:
     except ValueError:
         mark = 0
     if not 0 < mark < 1 << 32 or mark & (mark - 1):
-        raise InputError("masquerade_mark %s is not one bit of 32: write for instance 0x1000" % raw)
+        raise InputError("masquerade_mark %s is not a single bit of 32: write for instance 0x1000" % raw)
     return mark
 
 

@@ -257,7 +257,7 @@ def _minimal(services: list[Service], options: Options) -> WantedTable:
     for service in services:
         if len(service.endpoints) > 1 or service.affinity or service.node_port or service.source_ranges:
             raise InputError(
-                "service %s has more than the minimal layout can carry, which is one endpoint and nothing else: "
+                "service %s needs more than the minimal layout supports, which is one endpoint and no other features: "
                 "set the option layout to kube-proxy" % service.name
             )
         endpoint = service.endpoints[0]

@@ -22,7 +22,7 @@ _LOCK_HELD = 4  # iptables(8), exit code "resource problem"
 
 
 class LockError(NodeError):
-    """Somebody else holds the xtables lock."""
+    """Another program holds the xtables lock."""
 
 
 class Iptables:
@@ -106,9 +106,9 @@ class Iptables:
         for table in self.unshown if prefix else ():
             if table in tables or any(name.startswith(prefix) for name in nft_table.chains(self.family, table)):
                 raise NodeError(
-                    "%s cannot show the table %s of this node, for it holds rules of nftables that it does not know: "
-                    "see them by `nft list table %s`, and move them into a table of another name, such as `inet site`"
-                    % (self.name, table, self.nft_name(table))
+                    "%s cannot show the table %s of this node, because it holds nftables rules that iptables does not "
+                    "know: list them with `nft list table %s`, and move them into a table with another name, such as "
+                    "`inet site`" % (self.name, table, self.nft_name(table))
                 )
         return parse_save(text)
 
@@ -200,8 +200,8 @@ class NoIptables(Iptables):
         tables = [name for name in TABLES if self._holds(name, prefix)] + self.legacy_tables().split()
         if tables:
             raise NotInstalledError(
-                "iptables is not installed, and there may be chains of ours in the kernel's %s tables %s: install the "
-                "package iptables, by which they are removed" % (family, ", ".join(tables))
+                "iptables is not installed, but the kernel's %s tables %s may hold chains of this module: "
+                "install the package iptables, which removes them" % (family, ", ".join(tables))
             )
 
     def _holds(self, table: str, prefix: str) -> bool:

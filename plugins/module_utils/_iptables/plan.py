@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring a node's iptables to a declared state, in one transaction, touching only what is ours.
+"""Bring a node's iptables to a declared state in one transaction, changing only the project's own chains and jumps.
 
 The kernel gives a rule back in another spelling than it was given. Rules that already stand on the node word for word
 need no comparison; all others are loaded into a throw-away network namespace and saved from there, which also refuses
@@ -232,7 +232,7 @@ def undo(tool: Iptables, plan: Plan, prefix: str) -> None:
             said = str(error)
         if said:
             raise NodeError(
-                "%s failed half-way, and then refused to take the change back (%s). This would: %s"
+                "%s failed during the change, and also failed to undo it (%s). To undo it, run: %s"
                 % (tool.name, said, text)
             )
     _tidy(tool, [name for name in now if name not in plan.have])

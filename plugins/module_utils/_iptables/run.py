@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the iptables modules have in common: declared state for one family or both, carried out in one go."""
+"""The body of the iptables modules: apply a declared state for one address family or both."""
 
 from __future__ import annotations
 

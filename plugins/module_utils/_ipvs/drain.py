@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wait for the connections of real servers to end, and remove each real server then.
+"""Wait for the connections of each real server to end, then remove it.
 
 The kernel remembers a TCP connection for two minutes after both sides have closed it (ip_vs_proto_tcp.c: TIME_WAIT).
 Nobody is waiting for those, so they do not count. Nor does anything new come to a real server of weight 0.

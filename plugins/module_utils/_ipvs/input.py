@@ -65,7 +65,7 @@ def _marks(raw: Any, where: str) -> tuple[int, int]:
     first = int(found.group(1)) if found else 0
     last = int(found.group(2) or first) if found else 0
     if not 1 <= first <= last <= MAX_MARK:
-        raise InputError("%s %s is no range of marks: write it like 7 or 1-100, up to %d" % (where, raw, MAX_MARK))
+        raise InputError("%s %s is not a range of marks: write it like 7 or 1-100, up to %d" % (where, raw, MAX_MARK))
     return first, last
 
 
@@ -79,11 +79,12 @@ def parse_virtual_servers(raw: Any, scope: Scope, where: str = "virtual_servers"
         first = seen.setdefault(virtual.front, i)
         if first != i:
             raise InputError(
-                "%s declares %s, as %s[%d] does: merge their real servers" % (at, spell(virtual.front), where, first)
+                "%s declares %s, which %s[%d] also declares: merge their real "
+                "servers" % (at, spell(virtual.front), where, first)
             )
         if any(scope) and not scope.holds(virtual.front):
             raise InputError(
-                "%s %s is outside of the scope, so it would stay for ever once it is declared no more: widen %s"
+                "%s %s is outside the scope, so the module could not remove it later: widen %s"
                 % (at, spell(virtual.front), "scope_marks" if virtual.front.mark else "scope")
             )
         found.append(virtual)
@@ -96,11 +97,11 @@ def _virtual(raw: Any, where: str) -> VirtualServer:
     scheduler = value_or(raw, "scheduler", "wlc")
     if not isinstance(scheduler, str) or not _NAME.match(scheduler):
         raise InputError(
-            "%s.scheduler %r is not the name of a scheduler: those are like rr or wlc" % (where, scheduler)
+            "%s.scheduler %r is not the name of a scheduler: write one such as rr or wlc" % (where, scheduler)
         )
     engine = value_or(raw, "persistence_engine", "")
     if engine != "" and not (isinstance(engine, str) and _NAME.match(engine)):
-        raise InputError("%s.persistence_engine %r is not the name of one: there is sip" % (where, engine))
+        raise InputError("%s.persistence_engine %r is not a persistence engine: write sip" % (where, engine))
     timeout = _given(raw, "persistence_timeout", where)
     if engine and not (timeout and front.protocol == "udp"):
         raise InputError("%s.persistence_engine needs the protocol udp and a persistence_timeout" % where)
@@ -132,7 +133,7 @@ def _front(raw: Any, where: str) -> Front:
     if raw.get("mark") is not None:
         for key in ("address", "port", "protocol"):
             if raw.get(key) is not None:
-                raise InputError("%s has a mark and a value for %s: the mark stands in place of it" % (where, key))
+                raise InputError("%s has both mark and %s: the mark replaces it, so leave it out" % (where, key))
         family = value_or(raw, "family", "ipv4")
         if family not in tuple(FULL_NETMASKS):
             raise InputError("%s.family %s is not one of %s" % (where, family, ", ".join(FULL_NETMASKS)))
@@ -145,7 +146,7 @@ def _front(raw: Any, where: str) -> Front:
         if raw.get(key) is None:
             raise InputError("%s.%s is missing" % (where, key))
     if raw.get("family") is not None:
-        raise InputError("%s.family is for marks: the address tells it here" % where)
+        raise InputError("%s.family is only for marks: leave it out, the address defines it" % where)
     address, family = parse_address(raw["address"], where + ".address")
     protocol = value_or(raw, "protocol", "tcp")
     if protocol not in PROTOCOLS:
@@ -209,7 +210,7 @@ def _netmask(raw: Any, family: str, timeout: int, where: str) -> str:
     if raw is None:
         return FULL_NETMASKS[family]
     if not timeout:
-        raise InputError("%s is of no use without a persistence_timeout" % where)
+        raise InputError("%s has no effect without a persistence_timeout: set one, or leave it out" % where)
     text = str(raw).lstrip("/")
     if family == "ipv6":
         return str(parse_number(text, 1, 128, where, "a prefix length"))

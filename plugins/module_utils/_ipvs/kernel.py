@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of IPVS the node's kernel has, found out without loading any of it."""
+"""The parts of IPVS that the node's kernel has, found without loading them."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _spell_address(family: int, packed: bytes) -> str:
 
 @functools.lru_cache(maxsize=1 << 10)
 def _options(scheduler: str, flags: int, timeout: int, netmask: bytes, engine: str) -> bytes:
-    """What can be changed of a virtual server, as attributes."""
+    """The changeable settings of a virtual server, as attributes."""
     packed = attribute(_SVC_SCHEDULER, scheduler.encode() + b"\0")
     packed += attribute(_SVC_FLAGS, _U32.pack(flags) + b"\xff\xff\xff\xff")
     packed += attribute(_SVC_TIMEOUT, _U32.pack(timeout)) + attribute(_SVC_NETMASK, netmask)

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring the virtual servers of a node to a declared state, touching only what is ours.
+"""Bring the virtual servers of a node to a declared state, changing only the project's own.
 
 IPVS has no transactions. So the order of the changes sees to it that no connection is refused on the way: real servers
 come before others go, and what can be changed in place is not removed and made anew. When the kernel refuses a change,
@@ -179,7 +179,7 @@ def _take_back(kernel: Ipvs, todo: Plan) -> None:
     refused = kernel.send(back.changes)
     if refused:
         raise ChangeError(
-            "the change failed half-way, and then taking it back did too: %s. `ipvsadm -R` of this would:\n%s"
+            "the change failed, and undoing it failed too: %s. To undo it, run `ipvsadm -R` with this input:\n%s"
             % (_reason(refused[0], describe), render(back.then.values()))
         )
 

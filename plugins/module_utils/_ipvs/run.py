@@ -23,7 +23,9 @@ def converge(options: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[s
     """Bring the node to the declared state, or only say how; the module's result with its warnings."""
     scope: Scope = parse_scope(options["scope"], options["scope_marks"])
     if options["drain"] < 0:
-        raise InputError("drain %d is no number of seconds: 0 stands for at once" % options["drain"])
+        raise InputError(
+            "drain %d is not a number of seconds: write 0 to remove real servers at once" % options["drain"]
+        )
     raw = files.read_list(options, "virtual_servers")
     declared = parse_virtual_servers(raw, scope)
     present = options["state"] == "present"

@@ -75,8 +75,8 @@ def refuse_left(missing: list[str], prefix: str, settings: Settings) -> None:
             for chain in table.chains
         ):
             raise NodeError(
-                "%s is not installed, and chains that begin with %s are on this node: install the package, by which "
-                "what belongs to them is removed" % (missing[0], prefix)
+                "%s is not installed, but this node has chains that begin with %s: install the package, which is "
+                "needed to remove them" % (missing[0], prefix)
             )
 
 
@@ -246,7 +246,9 @@ def _refuse_schedulers(services: list[Service], settings: Settings) -> None:
     names = {service.name for service in services}
     for name in settings.schedulers:
         if services and name not in names:
-            raise InputError("schedulers.%s is not the name of a service: those are %s" % (name, ", ".join(names)))
+            raise InputError(
+                "schedulers.%s is not the name of a service: the services are %s" % (name, ", ".join(names))
+            )
     if not services or not settings.manage:
         return
     wanted = {"scheduler": settings.scheduler, **{"schedulers." + k: v for k, v in settings.schedulers.items()}}

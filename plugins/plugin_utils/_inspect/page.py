@@ -96,7 +96,7 @@ def _main(documents: Sequence[Json], hosts: Sequence[str], cluster: Json) -> lis
     picture = arrange(documents, cluster)
     caption = (
         "From left to right: the links that lead out, the host, its pods and containers. Dashed: a link that is down, "
-        "or a namespace of nobody or of a process. Point at a box for all of it; the tables have it, too."
+        "or a namespace without a pod or container. Point at a box for details; the tables have them too."
     )
     if picture.left_out:
         caption += " Not drawn: %s more." % _counted(picture.left_out, "shared network")
@@ -134,7 +134,7 @@ def _host(document: Json, host: str, unfolded: bool) -> Html:
         parts.append(element("p", "The inspection failed: " + word(document, "error"), class_="bad"))
     parts.append(notes(document))
     if set(document) <= {"host", "time", "error", "notes"}:
-        tables = element("p", "Nothing else is known of this host.", class_="muted")
+        tables = element("p", "Nothing else is known about this host.", class_="muted")
         return element("section", *parts, element("div", tables, id=host), class_="about")
     back = element("p", element("a", "In the picture", href="#picture-" + host))
     summary = element("summary", "Tables of ", host_name(document))

@@ -48,12 +48,12 @@ def table(caption: str, columns: Sequence[Column], rows: Sequence[Json]) -> Html
 
 
 def host_tables(document: Json) -> Html:
-    """All that was found on a host."""
+    """The tables of a host."""
     return joined(*(table(*one) for one in [*_network(document), *_firewall(document), *_runtime(document)]))
 
 
 def cluster_tables(cluster: Json) -> Html:
-    """All that the cluster says of itself."""
+    """The tables of the cluster."""
     return joined(*(table(*one) for one in _cluster(cluster)))
 
 

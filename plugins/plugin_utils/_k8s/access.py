@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way from a task to its API server, and what to tell the user when there is none.
+"""Requests of a task to its API server, and messages for the user when they fail.
 
 Where the host of the task is the control node itself, or a network namespace of it, requests are made in this process.
 Elsewhere the module `k8s_request` makes them on the host, several in one go.
@@ -99,15 +99,15 @@ class Access:
             return (
                 "of this pod's cluster",
                 "the pod's service account",
-                "look whether the service account is still there, and restart the pod",
-                "look at the network policies of the pod's namespace",
+                "check that the service account still exists, and restart the pod",
+                "check the network policies of the pod's namespace",
             )
         return (
             self._server or "of %s" % self._named,
             self._named,
             "the token or certificate in it has expired, or is not of this cluster. Get a new one, and name it in "
             "k8s_kubeconfig",
-            "start it, or name the right cluster by k8s_kubeconfig and k8s_context",
+            "start it, or choose the right cluster with k8s_kubeconfig and k8s_context",
         )
 
     @property
@@ -116,8 +116,8 @@ class Access:
 
     def _unusable(self, why: str) -> UnusableError:
         return UnusableError(
-            "%s is no kubeconfig that can be used (%s): name one on this host in k8s_kubeconfig, and one of its "
-            "contexts in k8s_context" % (self._named, why)
+            "%s is not a usable kubeconfig (%s): set k8s_kubeconfig to one on this host, and k8s_context to one of its "
+            "contexts" % (self._named, why)
         )
 
     def _credentials(self) -> tuple[Any, str]:

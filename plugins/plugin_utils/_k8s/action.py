@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the action plugins for Kubernetes are made of.
+"""The base classes of the action plugins for Kubernetes.
 
 ansible-core imports the action plugin of a task before it forks the process that runs it: the Kubernetes client, which
 takes half a second to import, is there by then, and a task costs its requests and nothing else.
@@ -36,7 +36,7 @@ ACCESS: dict[str, dict[str, Any]] = {**k8s_access.ACCESS, "kubeconfig": {"type":
 
 
 class ApiAction(ActionBase):  # type: ignore[misc] # ansible-core carries no types
-    """Asks the API server that the task's options name."""
+    """Sends requests to the API server of the task's options."""
 
     _supports_check_mode = True
 
@@ -163,7 +163,7 @@ class ApiAction(ActionBase):  # type: ignore[misc] # ansible-core carries no typ
 
 
 class ClusterAction(ApiAction):
-    """Brings the cluster to what a role's module declares: reads, plans, tries, and then acts."""
+    """Applies the declaration of a module: reads, plans, tries, and then acts."""
 
     # The options of the module besides those by which the API server is found.
     ARGUMENTS: ClassVar[Mapping[str, dict[str, Any]]]
@@ -206,4 +206,4 @@ def _returned(outcome: Outcome) -> dict[str, Any]:
 def _with_changes(text: str, outcome: Outcome) -> str:
     if not outcome.changes:
         return text
-    return "%s\nDone before that: %s. Run it again when the cause is gone" % (text, ", ".join(outcome.changes))
+    return "%s\nDone before the failure: %s. Fix the cause, then run it again" % (text, ", ".join(outcome.changes))

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Carries out a plan: tries all of it, refuses before anything changes, applies, removes and waits."""
+"""Carries out a plan: tries everything by dry run, refuses before anything changes, applies, removes and waits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The words in which a planner tells the engine what to read, to do and to wait for.
+"""The data model of plans: queries, steps, waits and results.
 
 A planner is two pure functions: `queries(options)` and `plan(options, found)`. The engine reads the queries, has the
 plan made, tries everything on the API server without changing anything, refuses, and then carries out the steps.
@@ -77,7 +77,7 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Until:
-    """Wait until nothing is missing in the answers to queries; `explain` has objects whose rollout explains a failure.
+    """Wait until the answers to queries are complete; `explain` lists objects whose rollout explains a failure.
 
     In check mode it is one look. What was seen last is in the outcome.
     """

@@ -13,7 +13,7 @@ from ...module_utils._k8s.transport import BROKEN, SILENT, SKIPPED, Request, Res
 from .discovery import Discovery, Exchange, Kind
 from .model import Answer, Query
 
-# What an API server may answer in place of whole objects, and a server of an aggregated API does not know.
+# Media types for partial objects, which a server of an aggregated API may not support.
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 # Groups whose objects are views of others.
 _OF_OTHERS = ("metrics.k8s.io",)

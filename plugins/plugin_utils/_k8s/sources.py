@@ -125,7 +125,7 @@ def read_objects(
         documents = [documents] if isinstance(documents, dict) else documents
         found += [("definitions", one) for one in parse_definitions(documents, "definitions")]
     if not found:
-        raise InputError("there is no object to apply: name a file, a folder or a URL, or give objects inline")
+        raise InputError("there are no objects to apply: name a file, a folder or a URL, or give objects inline")
     return _all_different(found)
 
 

@@ -203,7 +203,7 @@ class Trials:
         if trial.kind or self._check_mode:
             trial.verb, trial.after = "create", shown(one)
         else:
-            trial.fault = "the cluster does not know %s of %s: install what brings it first" % (
+            trial.fault = "the cluster does not know %s of %s: install its CustomResourceDefinition first" % (
                 one["kind"],
                 one["apiVersion"],
             )
@@ -234,7 +234,7 @@ class Trials:
             if self._check_mode or namespace in self._namespaces:
                 trial.verb, trial.after, trial.homeless = "create", shown(one), True
             else:
-                trial.fault = "there is no namespace %s: create it, or declare it as well" % namespace
+                trial.fault = "the namespace %s does not exist: create it, or declare it as well" % namespace
             return
         trial.fault, trial.transient = said, response.status == 500 and _WEBHOOK in said
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from ...module_utils._common.errors import InputError
 
 CLOSED = (
-    "nothing was asked of the API server, because writes to the cluster are disabled: set k8s_allow_write: true "
-    "(-e k8s_allow_write=true; of a module, allow_write: true), or try it by --check, which writes nothing"
+    "nothing was sent to the API server, because writes to the cluster are disabled: set k8s_allow_write: true "
+    "(-e k8s_allow_write=true; of a module, allow_write: true), or try it with --check, which writes nothing"
 )
 
 

@@ -39,8 +39,7 @@ def refuse_missing_namespace(server: Server, namespace: str, where: str) -> None
         if error.status != 404:
             return  # it may not be asked for, for instance
         raise InputError(
-            "%s: there is no namespace %s: see its spelling, or list the cluster's by the kind namespaces"
-            % (where, namespace)
+            "%s: the namespace %s does not exist: check its spelling, or list the kind namespaces" % (where, namespace)
         ) from error
 
 
@@ -62,11 +61,11 @@ def unknown_kind(known: Sequence[Kind], kind: str, api_version: str, verb: str) 
     if api_version and versions and api_version not in versions:
         return "the cluster does not know %s: its api_version is %s" % (wanted, " or ".join(versions))
     if named:
-        return "%s cannot be asked for in this way: it does not know %s" % (wanted, verb)
+        return "%s does not support this request: it has no verb %s" % (wanted, verb)
     spelt = {name: one.kind for one in known for name in (one.kind.lower(), one.plural)}
     close = difflib.get_close_matches(kind.lower(), spelt, n=3)
     near = " or ".join(dict.fromkeys(spelt[name] for name in close))
-    hint = "did you mean %s?" % near if near else "see its spelling, or install what brings it first"
+    hint = "did you mean %s?" % near if near else "check its spelling, or install its CustomResourceDefinition first"
     return "the cluster does not know %s: %s" % (wanted, hint)
 
 

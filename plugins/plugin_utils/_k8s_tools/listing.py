@@ -34,7 +34,7 @@ def list_objects(server: Server, options: Mapping[str, Any]) -> dict[str, Any]:
     """What is found of each kind. All kinds are known before the first is asked for."""
     named = [kind for kind in options["kinds"] if kind]
     if not named:
-        raise InputError("no kind is named: say what to list, such as pods")
+        raise InputError("no kind is given: name the kinds to list, such as pods")
     kinds = [find_kind(server, kind, options["api_version"], "list") for kind in named]
     query = query_of(options["label_selectors"], options["field_selectors"])
     namespace = options["namespace"]

@@ -49,7 +49,7 @@ def read_logs(server: Server, raw: Mapping[str, Any]) -> dict[str, Any]:
     texts = {key: [text for text in raw[key] if text] for key in ("names", "label_selectors")}
     options = {**raw, **texts}
     if bool(options["names"]) == bool(options["label_selectors"]):
-        raise InputError("say which pods: by their names or by their labels, and not by both")
+        raise InputError("select the pods by their names or by their labels, not by both")
     if options["namespace"]:
         refuse_missing_namespace(server, options["namespace"], options["prefix"] + "namespace")
     since = parse_since(options["since"], options["prefix"] + "since")

@@ -88,7 +88,7 @@ def parse_target(options: Mapping[str, Any], definition: Mapping[str, Any]) -> T
     values = {key: str(options[key] or value or "") for key, value in said.items()}
     for key in ("kind", "name"):
         if not values[key]:
-            raise InputError("%s is missing: say which object is meant" % key)
+            raise InputError("%s is missing: name the object" % key)
     for key in ("name", "namespace"):
         # They become part of a path. What else is wrong in them, the API server says.
         if values[key] in (".", "..") or set(values[key]) & set("/%?#"):

@@ -52,6 +52,6 @@ def verify(data: bytes, place: str, checksum: str, where: str) -> None:
     found = hashlib.sha256(data).hexdigest()
     if checksum and found != checksum.lower():
         raise InputError(
-            "%s %s has the SHA-256 %s, and not %s: it was changed or is of another version. When it is right, set it "
-            "as %s_checksum" % (where, place, found, checksum, where)
+            "%s %s has the SHA-256 %s instead of %s: it was changed or is of another version. If it is right, set "
+            "%s_checksum to its SHA-256" % (where, place, found, checksum, where)
         )

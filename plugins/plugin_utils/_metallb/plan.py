@@ -95,7 +95,7 @@ def _remove(options: Mapping[str, Any], cluster: Mapping[str, Any], recorded: Se
     refusals = []
     if lost and not options["allow_moves"]:
         refusals = [
-            "%s would be left without an address: remove these Services first, or set %sallow_moves: true"
+            "%s would lose their addresses: remove these Services first, or set %sallow_moves: true"
             % (", ".join(lost), options["prefix"] and "metallb_pool_")
         ]
     steps = []
@@ -119,7 +119,7 @@ def _left(cluster: Mapping[str, Any], removed: bool) -> list[str]:
     runs = any((one.get("status") or {}).get("availableReplicas") for one in cluster["Deployment"])
     kept = keeping(cluster["Service"], released=removed and runs)
     if kept:
-        notes.append("These Services still name an address, though nothing may answer there: %s" % ", ".join(kept))
+        notes.append("These Services still show an address that nothing may answer: %s" % ", ".join(kept))
     return notes
 
 

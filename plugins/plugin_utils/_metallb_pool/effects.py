@@ -22,7 +22,7 @@ from .networks import guessed_notes, node_networks, outside_notes, unusable_faul
 from .ranges import Range, parse_range
 
 _WHY_STAY = (
-    "it would get another one, and what knows the old one, such as DNS, would be wrong. Keep the address in that pool "
+    "it would get another one, and records of the old one, such as DNS, would be wrong. Keep the address in that pool "
     "of {0}pools, or set {0}allow_moves: true"
 )
 _WHY_NEEDED = "it would lose it. Remove that Service first, or set {0}allow_moves: true"
@@ -125,7 +125,7 @@ def _taken(pools: Sequence[Pool], cluster: Cluster, gateways: Sequence[str], pre
         for place, mine in pool.ranges:
             for address, owner in hosts:
                 if mine.holds(address):
-                    yield "%s holds %s, the address of %s, which would be cut off: leave it out" % (
+                    yield "%s holds %s, the address of %s, which would become unreachable: leave it out" % (
                         place, address, owner,
                     )  # fmt: skip
 

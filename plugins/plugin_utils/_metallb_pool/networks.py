@@ -22,7 +22,7 @@ _EXCLUDED = re.compile(r"docker|cbr|dummy|virbr|lxcbr|veth|lo\Z|cali|tunl|flanne
 # Prefix lengths to guess by: which one a network most often has, and the shortest one that is usual.
 _USUAL = {4: 24, 6: 64}
 _SHORTEST = {4: 16, 6: 48}
-_WITHOUT_FACTS = "gather the facts of the hosts of the group kubernetes (network) to have it checked"
+_WITHOUT_FACTS = "gather the network facts of the group kubernetes to check this"
 
 
 def node_networks(facts: Iterable[Mapping[str, Any]]) -> list[Network]:

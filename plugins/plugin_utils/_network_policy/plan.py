@@ -44,7 +44,7 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
     standing = {key_of(entry): entry for entry in cluster.get("NetworkPolicy", ())}
     where = options["prefix"] + "policies"
     refusals = [
-        "%s[%d] %s is there in the namespace %s and is not of this role: choose another name, or remove it"
+        "%s[%d] %s already exists in the namespace %s, and this role did not make it: choose another name, or remove it"
         % (where, index, *reversed(key_of(entry)))
         for index, entry in enumerate(wanted)
         if not has_labels(standing.get(key_of(entry), entry), {MANAGED_BY: MANAGER})
@@ -88,6 +88,6 @@ def _enforcement(cluster: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     if any(K3S in version for version in versions):
         found.append("k3s enforces them, unless it was started with --disable-network-policy")
     return "; ".join(found) or (
-        "nothing known enforces network policies in this cluster, so they are kept and have no effect: it has no "
-        "DaemonSet of %s, and is no k3s. Bring a CNI that enforces them" % ", ".join(ENFORCERS.values())
+        "no known CNI plugin enforces network policies in this cluster, so they have no effect: it has no "
+        "DaemonSet of %s, and is not k3s. Install a CNI plugin that enforces them" % ", ".join(ENFORCERS.values())
     )

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The variables of the collection's roles, and what is wrong with those that a user has set."""
+"""The variables of the collection's roles, and faults in those that a user has set."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PUBLISHED = {
 OTHERS = ("inspect_hosts", "k8s_eks", "lb_hosts")
 # Names that users keep for themselves, patterns too.
 OWN = "homelab_loadbalancer_own_variables"
-# The filter `bool` takes these for false, though an option of the type bool may be given so.
+# Ansible accepts these for an option of type bool, but the filter `bool` reads them as false.
 MISREAD = ("t", "y")
 # The numbers that may be negative.
 SIGNED = ("k8s_tools_tail",)
@@ -59,7 +59,7 @@ def options_of_roles() -> dict[str, dict[str, Any]]:
 
 
 def unknown_variables(role: str, names: Iterable[str], own: Iterable[str] = ()) -> list[str]:
-    """A sentence for each name that begins as the role's variables do, and is none.
+    """One sentence for each unknown name that begins like the role's variables.
 
     own -- names and patterns that are the user's own
     """
@@ -72,12 +72,12 @@ def unknown_variables(role: str, names: Iterable[str], own: Iterable[str] = ()) 
         if name.startswith(begin) and name not in known and not any(fnmatch.fnmatchcase(name, one) for one in own):
             near = difflib.get_close_matches(name, sorted(options), 1, 0.7)
             advice = "did you mean %s?" % near[0] if near else "remove it, or correct its name"
-            found.append("%s is no variable of the role %s: %s" % (name, role, advice))
+            found.append("%s is not a variable of the role %s: %s" % (name, role, advice))
     return found
 
 
 def misread_values(role: str, values: Mapping[str, Any]) -> list[str]:
-    """A sentence for each option of the role whose value Ansible takes, and that would mean something else here.
+    """One sentence for each option of the role with a value that Ansible accepts but the role would misread.
 
     values -- by the options' names
     """
@@ -95,7 +95,7 @@ def misread_values(role: str, values: Mapping[str, Any]) -> list[str]:
 
 
 def negative_numbers(role: str, values: Mapping[str, Any]) -> list[str]:
-    """A sentence for each number of the role, a time or a count for instance, that is less than nothing."""
+    """One sentence for each negative number, such as a time or a count."""
     found = []
     for name, option in options_of_roles()[role].items():
         if option["type"] not in ("int", "float") or name in SIGNED:

@@ -146,7 +146,9 @@ def test_a_set_in_use_cannot_go_nor_become_another(backend: str) -> None:
     command = "iptables" if own else "iptables-" + backend
     rule = "the rule `%s -t filter -A INPUT -p tcp -m set ! --match-set LB-A src -j DROP`" % command
     said = refusal(sets=[{"name": "LB-A"}], state="absent")
-    assert said == ("the set LB-A cannot go, for it is in use by %s and the list LB-L: take it out there first" % rule)
+    assert said == (
+        "the set LB-A cannot go, because it is in use by %s and the list LB-L: remove it there first" % rule
+    )
     assert rule in refusal(prefix="LB-", state="absent")
     assert "cannot become hash:net, for it is in use by %s" % rule in refusal(sets=[{**A, "type": "hash:net"}])
     assert "the set LB-B cannot go, for it is in use by the list LB-L" in refusal(

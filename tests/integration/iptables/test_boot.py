@@ -148,7 +148,7 @@ def test_what_a_boot_loaded_in_a_users_spelling_moves_and_goes(backend: str, rul
 def test_a_folder_that_is_missing_is_refused_before_anything_changes(tmp_path: Path) -> None:
     firewall, path = Firewall("nft"), tmp_path / "nowhere" / "rules"
     result = try_chains(firewall, tables=TABLES, save_to=str(path))
-    assert result["msg"] == "save_to: there is no folder %s on this node: make it first" % path.parent
+    assert result["msg"] == "save_to: the folder %s does not exist on this node: create it first" % path.parent
     assert firewall.save() == ""
     # A task before this one may only have said that it would make it.
     assert try_chains(firewall, check_mode=True, tables=TABLES, save_to=str(path))["changed"]

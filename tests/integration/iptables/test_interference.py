@@ -112,7 +112,7 @@ def test_a_way_back_that_is_barred_too_is_reported(
 ) -> None:
     Meddler(monkeypatch, locks, bars_the_way_back=True)
     message = try_chains(firewall, tables={name: {"chains": {"LB-X": []}} for name in ("raw", "mangle")})["msg"]
-    assert "failed half-way, and then refused to take the change back (" in message
+    assert "failed during the change, and also failed to undo it (" in message
     assert ("xtables lock" if locks else "(line 9 failed). This would: *") in message
     assert message.endswith(":LB-X - [0:0]\n-X LB-X\nCOMMIT\n")
 

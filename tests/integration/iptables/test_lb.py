@@ -205,7 +205,7 @@ def test_bad_input_changes_nothing(lab: Lab) -> None:
         ),
         ({"iptables_lb_layout": "minmal"}, "minmal"),
         ({"lb_hosts": lab.client, "lb_interface": "eth0"}, "lb_services is not defined, or null: declare the"),
-        ({"lb_service": [WEB]}, "lb_service is no variable of the role iptables_lb: did you mean lb_services?"),
+        ({"lb_service": [WEB]}, "lb_service is not a variable of the role iptables_lb: did you mean lb_services?"),
         (
             {"iptables_lb_persist": True},
             "iptables_lb_persist is true, but this host is the network namespace %s-router",

@@ -138,7 +138,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     ({"services": [WEB], "pod_cidr": ["10.0.0.1/8"]}, "pod_cidr[0] 10.0.0.1/8 has host bits set: write 10.0.0.0/8"),
     ({"services": [WEB], "pod_cidr": ["10.0.0.0/8", "10.0.0.0/9"]}, "pod_cidr[1] 10.0.0.0/9 is a second network"),
-    ({"services": [WEB], "masquerade_mark": "0x3000"}, "masquerade_mark 0x3000 is not one bit of 32"),
+    ({"services": [WEB], "masquerade_mark": "0x3000"}, "masquerade_mark 0x3000 is not a single bit of 32"),
     ({"services": [WEB], "prefix": "PRE"}, "prefix PRE would own the built-in chain PREROUTING"),
     ({"services": [WEB], "prefix": "TOO-LONG-"}, "prefix 'TOO-LONG-' cannot begin chain names"),
     (

@@ -246,4 +246,4 @@ def test_a_pod_uses_the_token_of_its_service_account(run: Run, tmp_path: Path) -
         server.stop()
     assert "the API server of this pod's cluster refuses the credentials of the pod's service account (401" in output
     output = run([NAMESPACES], 2, in_pod(account))
-    assert "the API server of this pod's cluster does not answer (Connection refused): look at the network" in output
+    assert "the API server of this pod's cluster does not answer (Connection refused): check the network" in output

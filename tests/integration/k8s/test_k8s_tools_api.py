@@ -210,12 +210,14 @@ def test_a_namespace_that_is_not_there_is_no_empty_one(api: Api, tmp_path: Path)
     api.put("/api/v1/namespaces/empty", named("Namespace", "empty"))
     for work in (listing.list_objects, logs.read_logs):
         assert not asked(work, "empty")["changed"]
-        with pytest.raises(InputError, match="k8s_tools_namespace: there is no namespace emtpy: see its spelling"):
+        with pytest.raises(
+            InputError, match="k8s_tools_namespace: the namespace emtpy does not exist: check its spelling"
+        ):
             asked(work, "emtpy")
         with pytest.raises(InputError, match="k8s_tools_namespace Empty is not a DNS label"):
             asked(work, "Empty")
     said = k8s(api, tmp_path, "--tags=events", rc=2, k8s_tools_namespace="emtpy")
-    assert "k8s_tools_namespace: there is no namespace emtpy" in said
+    assert "k8s_tools_namespace: the namespace emtpy does not exist" in said
 
 
 def test_a_number_out_of_range_is_refused_before_the_server_is_asked(api: Api, tmp_path: Path) -> None:

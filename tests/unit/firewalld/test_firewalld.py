@@ -261,15 +261,18 @@ def test_failed_change_rolls_back_earlier_ones(patched: Any) -> None:
 @pytest.mark.parametrize(
     ("zone", "message"),
     [
-        ({"zone": "dmz"}, "zones[1].zone dmz is no zone of firewalld, which has internal, public;"),
+        ({"zone": "dmz"}, "zones[1].zone dmz is not a zone of firewalld, which has internal, public."),
         (
             {"zone": "internal", "ports": ["1/tcp", "bad/tcp"]},
-            "zones[1].ports[1] bad/tcp is refused by firewalld: INVALID_PORT: bad",
+            "zones[1].ports[1] bad/tcp was rejected by firewalld: INVALID_PORT: bad",
         ),
-        ({"zone": "public", "services": ["nosuch"]}, "zones[1].services[0] nosuch: nosuch is no service of firewalld"),
+        (
+            {"zone": "public", "services": ["nosuch"]},
+            "zones[1].services[0] nosuch: nosuch is not a service of firewalld",
+        ),
         (
             {"zone": "public", "rich_rules": ["rule service name=nosuch drop"]},
-            "zones[1].rich_rules[0] rule service name=nosuch drop: nosuch is no service of firewalld",
+            "zones[1].rich_rules[0] rule service name=nosuch drop: nosuch is not a service of firewalld",
         ),
         (
             {"zone": "internal", "sources": ["10.9.0.0/16"]},

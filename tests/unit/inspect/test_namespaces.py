@@ -152,7 +152,7 @@ def test_failing_tool_is_noted(tools: Tools) -> None:
         None
     ] * 4
     assert tools.notes[0] == "bad failed (no such socket; exit code 3): rules are lost"
-    assert tools.notes[1].startswith("odd printed what is not understood (")
+    assert tools.notes[1].startswith("the output of odd was not understood (")
     assert tools.notes[2:] == ["none is not installed: rules are lost"]
 
 

@@ -22,7 +22,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "space": ({"name": "a b"}, "sets[1].name a b is not"),
     "hyphen first": ({"name": "-a"}, "sets[1].name -a is not"),
     "line end": ({"name": "a\n"}, "sets[1].name a\n is not"),
-    "name twice": ({"name": "LB-A"}, "sets[1].name LB-A is the name of sets[0] too: declare a set once"),
+    "name twice": ({"name": "LB-A"}, "sets[1].name LB-A is also the name of sets[0]: declare a set once"),
     "temporary": ({"name": temporary("x")}, "sets[1].name homelab-lb-new-"),
     "unknown key": ({"entrys": []}, "sets[1].entrys is not a known key"),
     "no type": ({"type": None}, "sets[1].type None is not a type of ipset: write one such as hash:ip,port"),

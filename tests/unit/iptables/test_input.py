@@ -119,7 +119,7 @@ def jumps(entry: Any) -> dict[str, Any]:
         (["nat"], "tables must be a mapping, not list"),
         (
             {"broute": {}},
-            "tables.broute is not a table of iptables: those are raw, mangle, nat, filter, security",
+            "tables.broute is not a table of iptables: choose one of raw, mangle, nat, filter, security",
         ),
         ({"nat": ["LB-A"]}, "tables.nat must be a mapping, not list"),
         ({"nat": {"rules": {}}}, "tables.nat.rules is not a known key: the keys are chains, jumps"),
@@ -179,7 +179,7 @@ def jumps(entry: Any) -> dict[str, Any]:
         ),
         (
             jumps({"rule": "-j LB-A", "before": "DOCKER", "after": "DOCKER"}),
-            "tables.nat.jumps.OUTPUT[1] has both before and after: one says where the rule stands",
+            "tables.nat.jumps.OUTPUT[1] has both before and after: give only one of them",
         ),
         (
             jumps({"rule": "-j LB-A", "position": 1}),
@@ -216,14 +216,14 @@ def test_options_of_services() -> None:
     ("change", "message"),
     [
         ({"prefix": "TOO-LONG-"}, "prefix 'TOO-LONG-' cannot begin chain names: use 2 to 8 letters, digits and "),
-        ({"masquerade_mark": "0x3000"}, "masquerade_mark 0x3000 is not one bit of 32: write for instance 0x1000"),
-        ({"masquerade_mark": "0"}, "masquerade_mark 0 is not one bit of 32: write for instance 0x1000"),
-        ({"masquerade_mark": "0x100000000"}, "masquerade_mark 0x100000000 is not one bit of 32"),
-        ({"masquerade_mark": "mark"}, "masquerade_mark mark is not one bit of 32: write for instance 0x1000"),
+        ({"masquerade_mark": "0x3000"}, "masquerade_mark 0x3000 is not a single bit of 32: write for instance 0x1000"),
+        ({"masquerade_mark": "0"}, "masquerade_mark 0 is not a single bit of 32: write for instance 0x1000"),
+        ({"masquerade_mark": "0x100000000"}, "masquerade_mark 0x100000000 is not a single bit of 32"),
+        ({"masquerade_mark": "mark"}, "masquerade_mark mark is not a single bit of 32: write for instance 0x1000"),
         ({"pod_cidr": ["10.0.0.300"]}, "pod_cidr[0] 10.0.0.300"),
         (
             {"pod_cidr": ["10.1.0.0/16", "10.2.0.0/16"]},
-            "pod_cidr[1] 10.2.0.0/16 is a second network of its family: one can be spared",
+            "pod_cidr[1] 10.2.0.0/16 is a second network of its address family: remove one of them",
         ),
         (
             {"isolate": [{"from": "lo", "to": "nowhere0"}]},

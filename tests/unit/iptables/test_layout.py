@@ -217,7 +217,7 @@ def test_rules_of_the_workshop() -> None:
 )
 def test_minimal_layout_refuses_unsupported_options(extra: dict[str, Any]) -> None:
     for declared in (service(POD1, **extra), service(POD1, POD2)):
-        with pytest.raises(InputError, match="service web has more than the minimal layout can carry"):
+        with pytest.raises(InputError, match="service web needs more than the minimal layout supports"):
             layout(parse_services([declared]), "ipv4", Options(layout="minimal"))
 
 

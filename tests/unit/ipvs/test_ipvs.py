@@ -108,9 +108,9 @@ BAD: dict[str, tuple[Any, str]] = {
     "port 0 without persistence": ({**WEB, "port": 0}, ".port 0 stands for all ports, which needs a pers"),
     "port too high": ({**WEB, "port": 65536}, ".port 65536 is not a port from 0 to 65535"),
     "protocol": ({**WEB, "protocol": "icmp"}, ".protocol icmp is not one of tcp, udp, sctp"),
-    "family beside an address": ({**WEB, "family": "ipv4"}, ".family is for marks"),
-    "mark with port": ({"mark": 1, "port": 80}, " has a mark and a value for port"),
-    "mark 0": ({"mark": 0}, ".mark 0 is no range of marks"),
+    "family beside an address": ({**WEB, "family": "ipv4"}, ".family is only for marks"),
+    "mark with port": ({"mark": 1, "port": 80}, " has both mark and port"),
+    "mark 0": ({"mark": 0}, ".mark 0 is not a range of marks"),
     "marks": ({"mark": "1-2"}, ".mark 1-2 is not one mark"),
     "family of a mark": ({"mark": 1, "family": "inet"}, ".family inet is not one of ipv4, ipv6"),
     "scheduler": ({**WEB, "scheduler": "-rr"}, ".scheduler '-rr' is not the name of a scheduler"),
@@ -131,12 +131,12 @@ BAD: dict[str, tuple[Any, str]] = {
         {"address": "fd00::1", "port": 80, "persistence_timeout": 5, "persistence_netmask": 129},
         ".persistence_netmask 129 is not a prefix length from 1 to 128",
     ),
-    "netmask alone": ({**WEB, "persistence_netmask": 24}, ".persistence_netmask is of no use without a persistence_"),
+    "netmask alone": ({**WEB, "persistence_netmask": 24}, ".persistence_netmask has no effect without a persistence_"),
     "engine alone": ({**WEB, "persistence_engine": "sip"}, ".persistence_engine needs the protocol udp and a pers"),
-    "engine's name": ({**WEB, "persistence_engine": "a b"}, ".persistence_engine 'a b' is not the name of one"),
+    "engine's name": ({**WEB, "persistence_engine": "a b"}, ".persistence_engine 'a b' is not a persistence engine"),
     "real servers no list": ({**WEB, "real_servers": REAL}, ".real_servers must be a list"),
-    "outside": ({**WEB, "address": "10.9.0.1"}, " -t 10.9.0.1:80 is outside of the scope, so it would stay for ever"),
-    "mark outside": ({"mark": 101}, " -f 101 is outside of the scope, so it would stay for ever"),
+    "outside": ({**WEB, "address": "10.9.0.1"}, " -t 10.9.0.1:80 is outside the scope, so the module could not"),
+    "mark outside": ({"mark": 101}, " -f 101 is outside the scope, so the module could not"),
 }  # fmt: skip
 BAD_REALS: dict[str, tuple[Any, str]] = {
     "host name": ({"address": "web"}, ".address web is not an IP address"),
@@ -173,7 +173,7 @@ def test_a_bad_real_server_is_named(case: str) -> None:
 
 def test_duplicates_are_named() -> None:
     with pytest.raises(
-        InputError, match=r"^virtual_servers\[1\] declares -t 10.254.0.1:80, as virtual_servers\[0\] do"
+        InputError, match=r"^virtual_servers\[1\] declares -t 10.254.0.1:80, which virtual_servers\[0\] also"
     ):
         declared(WEB, {**WEB, "port": "80"})
     with pytest.raises(InputError, match=r"^virtual_servers\[0\].real_servers\[1\] 10.244.0.2:8080 stands already"):
@@ -185,8 +185,8 @@ def test_duplicates_are_named() -> None:
     [
         (["10.0.0.1/8"], [], r"scope\[0\] 10.0.0.1/8 has host bits set"),
         (["all"], [], r"scope\[0\] all is not a network"),
-        ([], ["1", "5-3"], r"scope_marks\[1\] 5-3 is no range of marks"),
-        ([], ["4294967296"], r"scope_marks\[0\] 4294967296 is no range of marks"),
+        ([], ["1", "5-3"], r"scope_marks\[1\] 5-3 is not a range of marks"),
+        ([], ["4294967296"], r"scope_marks\[0\] 4294967296 is not a range of marks"),
     ],
 )
 def test_bad_scopes_are_named(networks: list[str], marks: list[str], message: str) -> None:

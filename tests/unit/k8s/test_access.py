@@ -51,7 +51,7 @@ UNKNOWN = Response(401, {"message": "Unauthorized"})
         (UNKNOWN, "the API server https://10.0.0.1:6443 refuses the credentials of /k (401 Unauthorized): the token"),
         (
             Response(0, None, transport.UNREACHABLE, "Connection refused"),
-            "the API server https://10.0.0.1:6443 does not answer (Connection refused): start it, or name",
+            "the API server https://10.0.0.1:6443 does not answer (Connection refused): start it, or choose",
         ),
         (
             Response(0, None, transport.UNREACHABLE),
@@ -70,8 +70,8 @@ def test_unusable_api_server_is_named(response: Response, begin: str) -> None:
 def test_unusable_kubeconfig_is_named() -> None:
     said = failure(access(UNKNOWN, unusable="Invalid kube-config file. No configuration found."))
     assert said.startswith(
-        "/k is no kubeconfig that can be used (Invalid kube-config file. No configuration found.): name one on this "
-        "host in k8s_kubeconfig, and one of its contexts in k8s_context"
+        "/k is not a usable kubeconfig (Invalid kube-config file. No configuration found.): set "
+        "k8s_kubeconfig to one on this host, and k8s_context to one of its contexts"
     )
 
 

@@ -331,7 +331,7 @@ FORBIDDEN = [403, {"message": "pods is forbidden: %s" % LOGIN.token}, "", ""]
         (
             {},
             UNREACHABLE,
-            "the API server of this pod's cluster does not answer (Connection refused): look at the netw",
+            "the API server of this pod's cluster does not answer (Connection refused): check the netw",
         ),
     ],
 )

@@ -134,8 +134,8 @@ def test_namespaces_and_kinds_come_before_the_objects_that_need_them() -> None:
 @pytest.mark.parametrize(
     ("declared", "fault"),
     [
-        (THING, "the cluster does not know Thing of example.org/v1: install what brings it first"),
-        (thing(), "there is no namespace default: create it, or declare it as well"),
+        (THING, "the cluster does not know Thing of example.org/v1: install its CustomResourceDefinition first"),
+        (thing(), "the namespace default does not exist: create it, or declare it as well"),
         (thing(), "metadata.namespace is missing: ConfigMap is a kind of namespaces"),
     ],
 )

@@ -135,7 +135,7 @@ def test_scalars_are_those_of_kubernetes() -> None:
 @pytest.mark.parametrize(
     ("inline", "said"),
     [
-        ([], "there is no object to apply"),
+        ([], "there are no objects to apply"),
         ([{"kind": "Secret"}], r"definitions\[0\].apiVersion is missing"),
         ("hunter2", r"definitions\[0\] must be a mapping, not str"),
         ([WEB, WEB], "Deployment web is given twice"),
@@ -211,8 +211,8 @@ def test_unknown_kind_is_refused() -> None:
     assert choose(KNOWN, "pods", "v2", "list") is None
     assert unknown_kind(KNOWN, "pods", "v2", "list").endswith("its api_version is metrics.k8s.io/v1beta1 or v1")
     assert unknown_kind(KNOWN, "servces", "", "list").endswith("did you mean Service?")
-    assert unknown_kind(KNOWN, "Pod", "", "delete").endswith("it does not know delete")
-    assert "install what brings it" in unknown_kind(KNOWN, "Xyzzy", "", "list")
+    assert unknown_kind(KNOWN, "Pod", "", "delete").endswith("it has no verb delete")
+    assert "install its CustomResourceDefinition" in unknown_kind(KNOWN, "Xyzzy", "", "list")
 
 
 def test_a_list_has_the_columns_of_kubectl() -> None:

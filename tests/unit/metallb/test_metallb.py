@@ -195,8 +195,8 @@ def test_manifest_with_a_wrong_checksum_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         verify(b"x", "m.yaml", "0a", "metallb_manifest")
     assert str(caught.value) == (
-        "metallb_manifest m.yaml has the SHA-256 %s, and not 0a: it was changed or is of another version. When it is "
-        "right, set it as metallb_manifest_checksum" % found
+        "metallb_manifest m.yaml has the SHA-256 %s instead of 0a: it was changed or is of another version. If it is "
+        "right, set metallb_manifest_checksum to its SHA-256" % found
     )
 
 
@@ -353,7 +353,7 @@ def test_removal_is_refused_while_services_have_addresses() -> None:
     made = planned(options(state="absent", leaving=[OURS]), applied, Service=SERVICES, Gateway=gateways)
     assert made.result == {"losses": foreign}
     assert made.refusals == [
-        ", ".join(foreign) + " would be left without an address: remove these Services first, or set "
+        ", ".join(foreign) + " would lose their addresses: remove these Services first, or set "
         "metallb_pool_allow_moves: true"
     ]
     bold = options(state="absent", allow_moves=True)
@@ -373,5 +373,5 @@ def test_services_that_keep_an_address_are_named(running: int, kept: str) -> Non
     made = planned(given, record(planned(options())), Service=SERVICES, Deployment=[controller])
     assert made.notes == [
         "Open firewall ports, strict ARP and the labels of nodes stay as they are.",
-        "These Services still name an address, though nothing may answer there: " + kept,
+        "These Services still show an address that nothing may answer: " + kept,
     ]

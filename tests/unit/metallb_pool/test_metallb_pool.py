@@ -205,7 +205,7 @@ def test_fresh_cluster_gets_all_objects() -> None:
             {"Node": [node("control1", "172.16.0.120")]},
             {},
             "metallb_pool_pools[0].addresses[0] 172.16.0.100-172.16.0.149 holds 172.16.0.120, the address of node "
-            "control1, which would be cut off: leave it out",
+            "control1, which would become unreachable: leave it out",
         ),
         ({}, {"gateways": ["172.16.0.101"]}, "metallb_pool_pools[0].addresses[0] 172.16.0.100-172.16.0.149 holds "
          "172.16.0.101, the address of a gateway"),
@@ -279,8 +279,8 @@ def test_without_facts_network_and_broadcast_addresses_are_noted() -> None:
     assert made.notes == [
         "metallb_pool_pools[0].addresses[0] 172.16.0.240/28 holds 172.16.0.255, the broadcast address of 172.16.0.0/24 "
         "if that is the network of the node's address 172.16.0.11: set metallb_pool_pools[0].avoid_buggy_ips: true, or "
-        "write 172.16.0.240-172.16.0.254, or gather the facts of the hosts of the group kubernetes (network) to have "
-        "it checked"
+        "write 172.16.0.240-172.16.0.254, or gather the network facts of the group kubernetes to "
+        "check this"
     ]
     assert judge(declared(pool("edge", "172.16.0.240/28", avoid_buggy_ips=True)), cluster).notes == []
 
@@ -378,7 +378,7 @@ def test_a_pool_keeps_addresses_in_use_unless_moves_are_allowed(wanted: dict[str
     }
     made = judge(wanted, cluster)
     assert made.moves == ["Service default/web has 172.16.0.100, which leaves the pool a"]
-    why = "get another one, and what knows the old one" if wanted["pools"] else "lose it. Remove that Service first"
+    why = "get another one, and records of the old one" if wanted["pools"] else "lose it. Remove that Service first"
     assert made.faults[-1].startswith(made.moves[0] + ": it would " + why)
     assert judge(wanted, cluster, allow_moves=True).faults == []
 

@@ -217,7 +217,7 @@ def test_undeclared_policies_removed_foreign_policies_kept() -> None:
 def test_foreign_policy_is_refused() -> None:
     cluster = looked_up(NetworkPolicy=[live("web", ours=False)])
     said = refusal([{**BASE, "ingress": "deny"}], cluster)
-    assert "network_policy_policies[0] web is there in the namespace shop and is not of this role" in said
+    assert "network_policy_policies[0] web already exists in the namespace shop, and this role did not make it" in said
 
 
 @pytest.mark.parametrize(
@@ -236,9 +236,9 @@ def test_foreign_policy_is_refused() -> None:
         ({"DaemonSet": [daemon_set("weave-net")]}, "Weave Net enforces them"),
         ({"DaemonSet": [daemon_set("rke2-canal")]}, "Canal enforces them"),
         ({"Node": [node("v1.33.1+k3s1")]}, "k3s enforces them, unless"),
-        ({"Node": [node("v1.33.1")], "DaemonSet": [daemon_set("kube-flannel-ds")]}, "nothing known enforces"),
-        ({"DaemonSet": [daemon_set("cilium-envoy")]}, "nothing known enforces"),
-        ({}, "nothing known enforces"),
+        ({"Node": [node("v1.33.1")], "DaemonSet": [daemon_set("kube-flannel-ds")]}, "no known CNI plugin enforces"),
+        ({"DaemonSet": [daemon_set("cilium-envoy")]}, "no known CNI plugin enforces"),
+        ({}, "no known CNI plugin enforces"),
     ],
 )
 def test_enforcing_plugin_is_named(cluster: dict[str, Any], message: str) -> None:
@@ -270,7 +270,7 @@ def test_a_wrong_declaration_is_refused_before_the_cluster_is_read(policies: Any
 def test_all_foreign_policies_are_named() -> None:
     cluster = looked_up(NetworkPolicy=[live("web", ours=False), live("db", ours=False)])
     made = plan([{**BASE, "ingress": "deny"}, {**BASE, "name": "db", "ingress": "deny"}], cluster)
-    assert [refusal.split(" is there")[0] for refusal in made.refusals] == [
+    assert [refusal.split(" already exists")[0] for refusal in made.refusals] == [
         "network_policy_policies[0] web",
         "network_policy_policies[1] db",
     ]

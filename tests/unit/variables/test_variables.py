@@ -62,7 +62,7 @@ def test_every_role_refuses_unknown_variables_first(role: str) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_an_unknown_variable_of_a_role_is_refused(role: str) -> None:
-    assert refused(role, role + "_xyz").startswith("%s_xyz is no variable of the role %s: " % (role, role))
+    assert refused(role, role + "_xyz").startswith("%s_xyz is not a variable of the role %s: " % (role, role))
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -73,7 +73,9 @@ def test_the_closest_known_name_is_named(role: str) -> None:
 
 @pytest.mark.parametrize("role", ["iptables_lb", "ipvs_lb", "vip_failover"])
 def test_one_service_is_not_a_declaration_of_services(role: str) -> None:
-    assert refused(role, "lb_service") == "lb_service is no variable of the role %s: did you mean lb_services?" % role
+    assert (
+        refused(role, "lb_service") == "lb_service is not a variable of the role %s: did you mean lb_services?" % role
+    )
 
 
 @pytest.mark.parametrize(
