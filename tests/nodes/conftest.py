@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes with kernels of their own, for all tests of this folder."""
+"""One lab of user-mode Linux nodes for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ from ansible_collections.homelab.loadbalancer.tests.nodes.nodes_lab import Nodes
 
 
 @pytest.fixture(scope="session")
-def nodes(root: Path) -> Iterator[NodesLab]:
-    """The project's nodes, running. A test that breaks one brings it back by the playbook. Nothing is left of them."""
+def lab(root: Path) -> Iterator[NodesLab]:
+    """No node runs until a test boots an inventory. Nothing is left at the end."""
     if os.geteuid() != 0:
         pytest.skip("not root: run `make nodes`, or pytest by sudo")
     with in_repository(root):
-        lab = NodesLab()
+        made = NodesLab()
         before = own_network()
         try:
-            lab.playbook("nodes")
+            yield made
             assert own_network() == before
-            yield lab
         finally:
-            lab.remove()
-        assert lab.traces() == []
+            made.remove()
+        assert made.traces() == []
         assert own_network() == before
+
+
+@pytest.fixture
+def nodes(lab: NodesLab) -> NodesLab:
+    """The nodes of inventories/nodes. A test that changes one puts it back."""
+    lab.boot("nodes")
+    return lab

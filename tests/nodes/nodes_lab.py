@@ -1,71 +1,78 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A lab of nodes of a test's own, from the project's inventory, driven by the project's playbooks."""
+"""The test session's own lab of nodes, from the project's inventories and driven by the project's playbooks."""
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.node import processes
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml.model import parse_nodes
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml.node import apply, read
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._uml.plan import plan
-from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, ansible_playbook
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import ansible_playbook
 
 FOLDER = "/var/lib/homelab-loadbalancer/"
+CURL = "curl --silent --show-error --max-time 10 --header 'Connection: close' "
 
 
 class NodesLab:
-    """A lab of a name of its own. Playbooks are run from the repository, which must be the working folder."""
+    """A lab with a name of its own. Playbooks are run from the repository, which must be the working folder."""
 
-    def __init__(self, inventory: str = "nodes", name: str = "") -> None:
-        self.inventory = "inventories/" + inventory
-        self.name = name or "ntt%d" % os.getpid()
+    def __init__(self) -> None:
+        self.name = "ntt%d" % os.getpid()
         self.folder = FOLDER + self.name
+        # Of the nodes that run; empty when there are none.
+        self.inventory = ""
 
-    def playbook(self, playbook: str, *options: str, rc: int = 0, **variables: Any) -> str:
-        """Run one of the project's playbooks and return what it printed."""
-        return ansible_playbook(self.inventory, playbook, options, rc, {"node_lab_name": self.name, **variables})
+    def boot(self, inventory: str) -> None:
+        """Have the nodes of this inventory run."""
+        if self.inventory != "inventories/" + inventory:
+            self.inventory = "inventories/" + inventory
+            self.playbook("nodes")
 
-    def ansible(self, host: str, name: str, arguments: str, **variables: Any) -> str:
-        """Run one module on a node, as a user of Ansible does."""
-        values = json.dumps({"node_lab_name": self.name, **variables})
-        argv = ["ansible", "-i", self.inventory, "-e", values, host, "-m", name, "-a", arguments]
-        return run(argv, env=ENVIRONMENT).out
+    def playbook(self, names: str, *options: str, rc: int = 0, **variables: Any) -> str:
+        """Run some of the project's playbooks, in one run, and return the output."""
+        return ansible_playbook(self.inventory, names, options, rc, {"node_lab_name": self.name, **variables})
 
-    def ssh(self, host: str, command: str, stdin: str | None = None) -> str:
-        """What a command prints on a node, where it must succeed."""
-        return run(["ssh", "-F", self.folder + "/ssh_config", host, command], stdin).out
+    def ssh(self, host: str, command: str) -> str:
+        """The output of a command on a node, where it must succeed."""
+        return run(["ssh", "-F", self.folder + "/ssh_config", host, command]).out
 
     def try_ssh(self, host: str, command: str) -> Completed:
         """Run a command on a node, where it may fail."""
         return run(["ssh", "-F", self.folder + "/ssh_config", host, command], check=False)
 
-    def boot_id(self, host: str) -> str:
-        """Another one after each boot."""
-        return self.ssh(host, "cat /proc/sys/kernel/random/boot_id")
+    def boot_ids(self, hosts: Iterable[str]) -> dict[str, str]:
+        """A node has another one after each boot."""
+        return {host: self.ssh(host, "cat /proc/sys/kernel/random/boot_id") for host in hosts}
 
-    def pids(self, host: str) -> list[int]:
-        """The processes of a node's kernel."""
+    def kernel(self, host: str) -> int:
+        """The first process of a node's kernel."""
         namespace = "%s-%s" % (self.name, host)
-        return processes([namespace])[namespace]
+        return min(pid for pid in processes([namespace])[namespace] if os.getsid(pid) == pid)
+
+    def kill(self, host: str) -> None:
+        """As if the node's plug were pulled."""
+        os.kill(self.kernel(host), signal.SIGKILL)
 
     def remove(self) -> None:
         """Without Ansible, and whatever state the lab is in."""
         lab = parse_nodes(self.name, self.folder, "", [], [])
         apply(lab, plan(read(lab), lab, present=False))
+        self.inventory = ""
 
     def traces(self) -> list[str]:
-        """What is left of the lab on this machine: namespaces, processes, links, mounts, files."""
+        """Everything on this machine that belongs to the lab: namespaces, processes, links, mounts, files."""
         listed = [
             *run(["ip", "netns", "list"]).out.splitlines(),
             *run(["ip", "-o", "link"]).out.splitlines(),
-            # Not what has ended and waits for its parent only.
+            # Without those that have ended, and only wait for their parent.
             *[line for line in run(["ps", "-eo", "stat,args"]).out.splitlines() if not line.startswith("Z")],
             *Path("/proc/self/mountinfo").read_text().splitlines(),
             *(map(str, Path(FOLDER).glob("*")) if os.path.isdir(FOLDER) else ()),
