@@ -8,21 +8,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: uml_lab
-short_description: Build a lab of nodes with kernels of their own, by user-mode Linux
+short_description: Build a lab of user-mode Linux virtual machines
 version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
   - Declares a whole network of Linux nodes on one machine in one task. Each node is a user-mode Linux kernel with
-    systemd and an SSH server. It has what a network namespace has not, for instance IPVS, dummy links and a reboot.
-  - The kernel of a node runs in a network namespace called NAME-NODE, NAME being O(name). Its links are plugged in to
-    those of that namespace, and these to bridges, as M(homelab.loadbalancer.netns_lab) makes them. The machine's own
-    links, addresses, routes, firewall rules and sysctls stay as they are.
-  - SSH to the nodes comes from the namespace NAME-admin, and reaches their links called C(mgmt). The file
-    C(ssh_config) in O(folder) says how.
-  - A node that is not running is started. One whose declaration changed is shut down and started again, and keeps what
-    it wrote to its disk, unless O(image) is another one. Nodes that are not declared any more are removed with their
-    disks.
+    systemd and an SSH server. It has what a network namespace lacks, for instance IPVS, dummy links and reboots.
+  - A node's kernel runs in the network namespace NAME-NODE, where NAME is O(name). Its links are connected to the links
+    of that namespace, and these to bridges, as M(homelab.loadbalancer.netns_lab) makes them. The machine's own links,
+    addresses, routes, firewall rules and sysctls stay as they are.
+  - SSH reaches the C(mgmt) links of the nodes from the namespace NAME-admin. Log in with the file C(ssh_config) in
+    O(folder).
+  - A node that is not running is started. A node with a changed declaration is shut down and started again, and keeps
+    its disk unless O(image) changed. Undeclared nodes are removed with their disks.
 requirements:
   - iproute2, netcat-openbsd, openssh-client, user-mode-linux
   - root
@@ -39,7 +38,7 @@ attributes:
 options:
   folder:
     description:
-      - Folder of this machine for what the lab keeps on disk. It belongs to the lab alone.
+      - Folder of this machine for the lab's disks, keys and consoles. It belongs to the lab alone.
     type: path
     required: true
   image:
@@ -88,7 +87,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ssh_config:
-  description: The file by which C(ssh -F FILE NODE) logs in.
+  description: The configuration file for C(ssh -F FILE NODE).
   type: str
   returned: success
   sample: /var/lib/homelab-loadbalancer/nodes/ssh_config

@@ -1,11 +1,11 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The declaration of a lab of user-mode Linux nodes, and what follows from it. Pure: nothing here looks at the machine.
+"""The declaration of a lab of user-mode Linux nodes, and the files and command lines derived from it. Pure.
 
 A node's kernel is a process in a network namespace that is named after the node. The links of that namespace are the
 cables that the kernel's own links are plugged in to; they have no addresses. So the wiring is a lab of network
-namespaces (see _netns_model.py), with one more host, `admin`, from which SSH reaches the nodes.
+namespaces (see _netns/model.py), with one more host, `admin`, from which SSH reaches the nodes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KERNEL = "linux.uml"
 
 
 class Node(NamedTuple):
-    """A machine with a kernel of its own. `memory` is in MiB."""
+    """A virtual machine. `memory` is in MiB."""
 
     host: Host
     memory: int
@@ -156,7 +156,7 @@ def files_of(node: Node, lab: Nodes) -> dict[str, str]:
         units.append("node-server-%s-%d.service" % (server.protocol, server.port))
         files["run/systemd/system/" + units[-1]] = _unit(server, lab.name)
     if units:
-        # Who can log in finds them running.
+        # They run before anyone can log in.
         files["run/systemd/system/ssh.service.d/node.conf"] = "[Unit]\nWants=%s\nAfter=%s\n" % (
             " ".join(units),
             " ".join(units),
@@ -174,7 +174,7 @@ def _network(host: Host, link: Link) -> str:
     lines = ["[Match]", "Name=%s" % link.name, "", "[Link]", "MTUBytes=%d" % link.mtu, ""]
     lines += ["[Network]", "IPv6AcceptRA=no", "ConfigureWithoutCarrier=yes"]
     for address in link.addresses:
-        # Nobody else in the lab can have it, so it is usable at once.
+        # Addresses are unique in the lab, so each is usable at once.
         lines += ["", "[Address]", "Address=%s" % address, "DuplicateAddressDetection=none"]
     for route in host.routes:
         if route.dev == link.name:
@@ -197,12 +197,12 @@ def mac_of(node: str, link: str) -> str:
 
 
 def command_of(node: Node, lab: Nodes, files: Mapping[str, str]) -> tuple[str, ...]:
-    """The kernel's command line. It names all that the node was started with, so that a change of it can be seen."""
+    """The kernel's command line. It contains a hash of the node's files, so that a change of them shows."""
     own = "%s/%s" % (lab.folder, node.name)
     known = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
     return (
         KERNEL,
-        # Its clock ticks when idle too: what its disk answers the moment it falls asleep is not missed for long.
+        # The clock ticks in idle too: a disk answer that arrives as the kernel goes idle waits for the next tick.
         *("mem=%dM" % node.memory, "nohz=off"),
         *("root=/dev/ubda", "rw", "ubd0=%s,%s" % (disk_of(node.name, lab), lab.image)),
         *(
@@ -212,13 +212,13 @@ def command_of(node: Node, lab: Nodes, files: Mapping[str, str]) -> tuple[str, .
         # Its console goes to standard error, which is a file.
         *("con0=null,fd:2", "con=null", "ssl=null"),
         *("umid=" + node.name, "uml_dir=%s/uml/" % own),
-        # What the kernel does not know is the environment of init.
+        # Parameters that the kernel does not know become the environment of init.
         *("init=/usr/local/sbin/node-init", "NODE_FILES=%s/files" % own, "NODE_DECLARATION=" + known),
     )
 
 
 def disk_of(node: str, lab: Nodes) -> str:
-    """The file with what a node wrote over the image: another image needs another one."""
+    """A node's copy-on-write file. It fits one image, after which it is named."""
     return "%s/%s/%s.cow" % (lab.folder, node, os.path.basename(lab.image))
 
 

@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The machine that user-mode Linux nodes run on: read what there is of a lab, make a plan's changes, wait for SSH.
+"""The machine that user-mode Linux nodes run on: read a lab's state, apply a plan, wait for SSH.
 
-There is no list of processes on disk: all that runs in a node's network namespace by the kernel's name is the node.
+No file lists the processes: a node is every process of the kernel's name in the node's network namespace.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHUTDOWN = 30.0
 
 
 def read(lab: Nodes) -> Have:
-    """What there is of the lab."""
+    """The state of the lab."""
     wires = netns_state.read(lab.name, sysctls_of(lab.wires))
     running = {}
     for name, state in wires.namespaces.items():
@@ -99,7 +99,7 @@ def preflight(lab: Nodes, plan: Plan) -> None:
 
 
 def apply(lab: Nodes, plan: Plan) -> None:
-    """Change the machine. What is not done when a step fails, the next run does."""
+    """Change the machine. When a step fails, the next run does the rest."""
     _shut_down(lab, plan.stop)
     for name in (*plan.remove, *plan.start):
         _kill(lab, name)
@@ -123,19 +123,19 @@ def apply(lab: Nodes, plan: Plan) -> None:
 
 
 def _pids(lab: Nodes, name: str) -> list[int]:
-    """The processes of a node's kernel, also those that are left of one that was killed."""
+    """The processes of a node's kernel, and those left of a killed one."""
     namespace = lab.wires.namespace(name)
     return [pid for pid in netns_state.processes([namespace])[namespace] if _command_line(pid)[:1] == (KERNEL,)]
 
 
 def _kill(lab: Nodes, name: str) -> None:
     """As if its plug were pulled."""
-    # They have nothing to put in order, and some wait for a tracer that is gone: not even a moment's grace.
+    # They need no time to clean up, and some wait for a tracer that is gone.
     netns_apply.end(lambda: _pids(lab, name), gently=False)
 
 
 def _shut_down(lab: Nodes, names: tuple[str, ...]) -> None:
-    """Let nodes write what they have not written yet. One that does not answer is killed by the next step."""
+    """Shut nodes down, so that they write their data to disk. The next step kills a node that does not answer."""
     for name in names:
         run(["ssh", "-F", lab.ssh_config, name, "poweroff"], check=False)
     end = time.monotonic() + SHUTDOWN
@@ -144,7 +144,7 @@ def _shut_down(lab: Nodes, names: tuple[str, ...]) -> None:
 
 
 def _make_keys(lab: Nodes) -> None:
-    """A key to log in with, and the one key of all the lab's hosts."""
+    """A key to log in with, and a host key that all nodes share."""
     for name in KEYS:
         _write(os.path.join(lab.folder, name), None)
     for name in ("id_ed25519", "ssh_host_key"):
@@ -170,9 +170,9 @@ def _start(lab: Nodes, node: Node, command: tuple[str, ...], processor: int) -> 
     Each of its system calls goes to another process and back, which takes three times as long between processors.
     """
     own = os.path.join(lab.folder, node.name)
-    # A kept connection to one that was killed leads nowhere.
+    # A kept SSH connection to a killed node is dead.
     run(["ssh", "-F", lab.ssh_config, "-O", "exit", node.name], check=False)
-    # The disk of another image, and the socket of a kernel that was killed.
+    # Remove the disk of another image and the socket of a killed kernel.
     for entry in os.scandir(own):
         if entry.name.endswith(".cow") and entry.path != disk_of(node.name, lab):
             os.unlink(entry.path)

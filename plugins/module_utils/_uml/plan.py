@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what there is to the declared nodes: which changes, in which order. Pure: nothing here touches the machine."""
+"""The changes from the current state to the declared nodes, in order. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Have(NamedTuple):
 
     wires -- the lab's network namespaces
     running -- the command line of each node's kernel that runs
-    keys -- are the lab's SSH keys there?
+    keys -- whether the lab's SSH keys exist
     files -- the text of the lab's own files, by their path in its folder; all of them but disks, keys and consoles
     folders -- the folders of nodes
     """
@@ -32,8 +32,8 @@ class Have(NamedTuple):
 class Plan(NamedTuple):
     """The changes in the order in which they are made.
 
-    stop -- nodes that are shut down, for they start again as something else
-    remove -- nodes that go, with all that they wrote
+    stop -- nodes to shut down and start again with another command line
+    remove -- nodes to remove with their disks
     keys -- make new SSH keys
     write -- texts of files by their path in the lab's folder; None removes one
     start -- the command line of each node that is started
@@ -45,19 +45,19 @@ class Plan(NamedTuple):
     keys: bool
     write: Mapping[str, str | None]
     start: Mapping[str, tuple[str, ...]]
-    # Nothing of the lab is declared: its folder goes.
+    # No node is declared: the lab's folder is removed.
     absent: bool
     before: str
     after: str
 
     @property
     def changed(self) -> bool:
-        """Is there anything to do?"""
+        """Whether anything changes."""
         return bool(self.wires.changed or self.stop or self.remove or self.keys or self.write or self.start)
 
 
 def files_in_folder(lab: Nodes) -> dict[str, str]:
-    """What the lab's files shall be, by their path in its folder."""
+    """The declared files, by their path in the lab's folder."""
     files = {"ssh_config": ssh_config(lab)}
     for node in lab.nodes:
         files.update({"%s/files/%s" % (node.name, path): text for path, text in files_of(node, lab).items()})
