@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common import command
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import Lab
 from ansible_collections.homelab.loadbalancer.tests.integration.lan import Lan
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import fresh_network
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import fresh_network, standing
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import BACKENDS, ServicesLab
 
 TOOLS = ("curl", "ip", "ip6tables", "ipset", "iptables", "iptables-legacy", "nft", "ping")
@@ -61,23 +61,15 @@ def fresh_node() -> Iterator[None]:
 @pytest.fixture
 def lan() -> Iterator[Lan]:
     """A node, another host and a client on one LAN."""
-    made = Lan()
-    try:
-        made.up()
+    with standing(Lan()) as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.fixture(scope="module")
 def net() -> Iterator[ServicesLab]:
     """A client, a router and pods that serve, for all tests of a file."""
-    made = ServicesLab()
-    try:
-        made.up()
+    with standing(ServicesLab()) as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.fixture(params=BACKENDS)
@@ -87,11 +79,11 @@ def backend(request: pytest.FixtureRequest, net: ServicesLab) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["lab", "lab_ja"])
-def lab(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """Each of the project's labs in turn, under a name of its own; nothing of it is left."""
+@pytest.fixture
+def lab(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A lab under a name of its own, which is not built yet; nothing of it is left."""
     monkeypatch.chdir(root)
-    made = Lab(request.param)
+    made = Lab()
     try:
         yield made
     finally:

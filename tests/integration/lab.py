@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A lab of a test's own, from one of the project's inventories, driven by the project's playbooks."""
+"""A lab of its own for a test, from the inventory that users start from, driven by the project's playbooks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ import sys
 from pathlib import Path
 from typing import Any, Iterator
 
+import yaml
+
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.apply import apply
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.model import Lab as Declared
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.model import parse_lab
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.node import read
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.plan import plan
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._netns.plan import plan, sysctls_of
 
 # Ansible insists on UTF-8. Tables are as wide as on a wide terminal.
 ENVIRONMENT = {"ANSIBLE_NOCOLOR": "1", "COLUMNS": "160", "LC_ALL": "C.UTF-8"}
@@ -50,19 +53,36 @@ def ansible_playbook(inventory: str, names: str, options: tuple[str, ...], rc: i
 class Lab:
     """A lab of a name of its own. Playbooks are run from the repository, which must be the working folder."""
 
-    def __init__(self, inventory: str) -> None:
-        self.inventory = "inventories/" + inventory
+    inventory = "inventories/lab"
+    client, pod, pod_address, vip, text = "a", "b", "192.168.20.20", "192.168.10.100", "Hello from Pod B"
+
+    def __init__(self) -> None:
         self.name = "vlt%dx%d" % (os.getpid(), next(_numbers))
-        self.client, self.pod, self.pod_address, self.vip, self.text = {
-            "lab": ("a", "b", "192.168.20.20", "192.168.10.100", "Hello from Pod B"),
-            "lab_ja": ("b", "a", "192.168.10.10", "192.168.20.100", "Hello from Pod A"),
-        }[inventory]
+
+    def variables(self, *names: str) -> dict[str, Any]:
+        """Variables of the inventory, of the files that are named: group_vars/all/lab, for instance."""
+        found: dict[str, Any] = {}
+        for name in names:
+            found.update(yaml.safe_load(Path(self.inventory, name + ".yml").read_text(encoding="utf-8")))
+        return found
+
+    def build(self) -> None:
+        """What playbooks/lab.yml does, without Ansible."""
+        declared = self.variables("group_vars/all/lab", "group_vars/all/network")
+        lab = parse_lab(self.name, declared["vlan_lab_hosts"], declared["vlan_lab_servers"])
+        apply(plan(read(self.name, sysctls_of(lab)), lab, present=True))
 
     def playbook(self, playbook: str, *options: str, rc: int = 0, **variables: Any) -> str:
         return ansible_playbook(self.inventory, playbook, options, rc, {"vlan_lab_name": self.name, **variables})
 
     def run(self, host: str, *argv: str, check: bool = True, stdin: str | None = None) -> str:
         return run(["ip", "netns", "exec", "%s-%s" % (self.name, host), *argv], stdin, check=check).out
+
+    def several_routers(self, file: Path, cases: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+        """Options by which one play has the router as many hosts, each with its own variables."""
+        hosts = {name: {"ansible_netns_name": "router", **variables} for name, variables in cases.items()}
+        file.write_text(json.dumps({"lab": {"children": {"cases": {"hosts": hosts}}}}), encoding="utf-8")
+        return ("-i", str(file), "-e", "lb_hosts=cases")
 
     def remove(self) -> None:
         """Without Ansible, and whatever state the lab is in."""
@@ -84,6 +104,13 @@ def changes(output: str) -> int:
     assert len(found) == output.count("unreachable="), output
     assert found, output
     return sum(map(int, found))
+
+
+def refused_hosts(output: str) -> dict[str, str]:
+    """What ansible-playbook printed of each host that failed, in one line."""
+    found = re.findall(r"^(?:fatal|failed): \[([^]]+)\].*? =>(.*?)(?=^\S|\Z)", output, re.DOTALL | re.MULTILINE)
+    # YAML writes an apostrophe twice between apostrophes.
+    return {host: re.sub(r"\s+", " ", said.replace("''", "'")) for host, said in found}
 
 
 def diff_of(output: str) -> list[str]:

@@ -17,7 +17,8 @@ from typing import Any, Iterator
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.network import enter
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
-    finish_module,
+    entered,
+    module,
     start_module,
 )
 
@@ -60,7 +61,8 @@ class Lan:
         run(["ip", "-n", self.prefix + host, "-batch", "-"], stdin="".join(line + "\n" for line in lines))
 
     def run(self, host: str, *argv: str, stdin: str = "", check: bool = True) -> Completed:
-        return run(["ip", "netns", "exec", self.prefix + host, *argv], stdin=stdin, check=check)
+        with entered(self.prefix + host):
+            return run(list(argv), stdin=stdin, check=check)
 
     def addresses(self, host: str = "node") -> str:
         """What a user sees, without the link-local addresses that appear by themselves."""
@@ -77,7 +79,9 @@ class Lan:
         return "\n".join([repr(links), self.addresses(), *kept])
 
     def module(self, host: str = "node", check_mode: bool = False, **options: Any) -> dict[str, Any]:
-        return finish_module(self.start_module(host, check_mode, **options))
+        """Run virtual_address on a host."""
+        with entered(self.prefix + host):
+            return module("virtual_address", check_mode, **{"interface": "eth0", **options})
 
     def start_module(self, host: str, check_mode: bool = False, **options: Any) -> subprocess.Popen[str]:
         inside = ["ip", "netns", "exec", self.prefix + host]

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence, TypeVar
+from typing import Any, Callable, Iterator, Protocol, Sequence, TypeVar
 from unittest import mock
 
 from ansible.module_utils import _internal
@@ -60,9 +60,44 @@ def fresh_network() -> Iterator[None]:
             go_home(home.fileno())
 
 
-def module(name: str, check_mode: bool = False, diff: bool = True, **options: Any) -> dict[str, Any]:
+@contextlib.contextmanager
+def entered(name: str) -> Iterator[None]:
+    """This thread, which must be the main one, and the programs it starts, in a named network namespace."""
+    with open("/proc/thread-self/ns/net", encoding="ascii") as home:
+        with open("/run/netns/" + name, encoding="ascii") as there:
+            enter(there.fileno(), name)
+        try:
+            yield
+        finally:
+            go_home(home.fileno())
+
+
+class Standing(Protocol):
+    """A network for tests."""
+
+    def up(self) -> None:
+        """Build it."""
+
+    def down(self) -> None:
+        """Remove it, in whatever state it is."""
+
+
+S = TypeVar("S", bound=Standing)
+
+
+@contextlib.contextmanager
+def standing(made: S) -> Iterator[S]:
+    """A network that is built, and of which nothing is left in the end."""
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+def module(module_name: str, check_mode: bool = False, diff: bool = True, **options: Any) -> dict[str, Any]:
     """Run a module's own main() in this process, where it is fast and its parts can be replaced; return its result."""
-    main = importlib.import_module(MODULES + name).main
+    main = importlib.import_module(MODULES + module_name).main
     warnings._global_warnings.clear()
     arguments = {**options, "_ansible_check_mode": check_mode, "_ansible_diff": diff}
     said = io.StringIO()
@@ -75,9 +110,9 @@ def module(name: str, check_mode: bool = False, diff: bool = True, **options: An
     if "warnings" in result:
         result["warnings"] = [warning["event"]["msg"] for warning in result["warnings"]]
     if not result.get("failed"):
-        known, returned = documented(name), set(result) - {"changed", "diff", "warnings"}
+        known, returned = documented(module_name), set(result) - {"changed", "diff", "warnings"}
         always = {key for key, value in known.items() if value["returned"] == "success"}
-        assert always <= returned <= set(known), "RETURN of %s" % name
+        assert always <= returned <= set(known), "RETURN of %s" % module_name
     return result
 
 
@@ -161,23 +196,34 @@ class Firewall:
 
     def chains(self) -> dict[str, list[str]]:
         """Each chain's rules, by `table chain`."""
-        found: dict[str, list[str]] = {}
-        table = ""
-        for line in self.save().splitlines():
-            if line.startswith("*"):
-                table = line[1:]
-            elif line.startswith(":"):
-                found["%s %s" % (table, line[1:].split()[0])] = []
-            elif line.startswith("-A "):
-                found["%s %s" % (table, line.split()[1])].append(line.split(" ", 2)[2] if line.count(" ") > 1 else "")
-        return found
+        return chains_of(self.save())
 
-    def foreign(self, prefix: str, counters: bool = True) -> str:
-        """What is saved, less all chains with the prefix and the jumps to them, and the tables that leaves empty."""
-        ours = re.compile(r"^:%s|(^|\] )-A %s| -[jg] %s" % ((re.escape(prefix),) * 3))
-        text = re.compile(r'"(\\.|[^"\\])*"')
-        lines = self.save(counters).splitlines(keepends=True)
-        return without_empty_tables("".join(line for line in lines if not ours.search(text.sub("", line))))
+    def foreign(self, prefix: str) -> str:
+        """What is saved with counters, less what `without_ours` leaves out."""
+        return without_ours(self.save(counters=True), prefix)
+
+
+def chains_of(saved: str) -> dict[str, list[str]]:
+    """Each chain's rules, by `table chain`, of what iptables-save printed with or without counters."""
+    found: dict[str, list[str]] = {}
+    table = ""
+    for line in saved.splitlines():
+        rule = re.fullmatch(r"(?:\[\d+:\d+\] )?-A (\S+) ?(.*)", line)
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(":"):
+            found["%s %s" % (table, line[1:].split()[0])] = []
+        elif rule:
+            found["%s %s" % (table, rule[1])].append(rule[2])
+    return found
+
+
+def without_ours(saved: str, prefix: str) -> str:
+    """Less all chains with the prefix and the jumps to them, and the tables that leaves empty."""
+    ours = re.compile(r"^:%s|(^|\] )-A %s| -[jg] %s" % ((re.escape(prefix),) * 3))
+    text = re.compile(r'"(\\.|[^"\\])*"')
+    lines = saved.splitlines(keepends=True)
+    return without_empty_tables("".join(line for line in lines if not ours.search(text.sub("", line))))
 
 
 def without_empty_tables(saved: str) -> str:

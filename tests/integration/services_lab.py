@@ -10,7 +10,7 @@ client --- VLAN 10 --- eth0 router eth1 --- VLAN 20 --- pod1 ... pod5
 from __future__ import annotations
 
 import contextlib
-import json
+import itertools
 import os
 import re
 import select
@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any, Iterator, NamedTuple, Sequence
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.network import enter
-from ansible_collections.homelab.loadbalancer.tests.integration import namespaces
+from ansible_collections.homelab.loadbalancer.tests.integration import namespaces, traffic
 
 TRAFFIC = Path(__file__).resolve().parent / "traffic.py"
 BACKENDS = ("nft", "legacy")
@@ -42,6 +41,9 @@ SYSCTLS = {
     "net.ipv4.icmp_ratelimit": 0,
     "net.ipv6.icmp.ratelimit": 0,
 }
+
+
+_numbers = itertools.count()
 
 
 class Answer(NamedTuple):
@@ -82,7 +84,7 @@ class ServicesLab:
     """The namespaces with their servers; the router's rules are the tests' to change."""
 
     def __init__(self, prefix: str = "svc-test", hosts: list[dict[str, Any]] | None = None) -> None:
-        self.name = "%s-%d" % (prefix, os.getpid())
+        self.name = "%s-%d-%d" % (prefix, os.getpid(), next(_numbers))
         self._hosts = hosts or _hosts()
         self._processes: list[subprocess.Popen[str]] = []
 
@@ -98,26 +100,19 @@ class ServicesLab:
 
     def build(self, state: str) -> None:
         """The network alone: `present` or `absent`."""
-        process = namespaces.start_module("netns_lab", name=self.name, hosts=self._hosts, state=state)
-        result = namespaces.finish_module(process)
-        assert process.returncode == 0, result
+        result = namespaces.module("netns_lab", name=self.name, hosts=self._hosts, state=state)
+        assert not result.get("failed"), result
 
     def inside(self, host: str) -> list[str]:
         return ["ip", "netns", "exec", "%s-%s" % (self.name, host)]
 
     def run(self, host: str, *argv: str, stdin: str = "", check: bool = True) -> Completed:
-        return run([*self.inside(host), *argv], stdin=stdin, check=check)
+        with self.entered(host):
+            return run(list(argv), stdin=stdin, check=check)
 
-    @contextlib.contextmanager
-    def entered(self, host: str) -> Iterator[None]:
+    def entered(self, host: str) -> contextlib.AbstractContextManager[None]:
         """This thread, which must be the main one, and the programs it starts, in a host's network namespace."""
-        with open("/proc/thread-self/ns/net", encoding="ascii") as home:
-            with open("/run/netns/%s-%s" % (self.name, host), encoding="ascii") as there:
-                enter(there.fileno(), host)
-            try:
-                yield
-            finally:
-                namespaces.go_home(home.fileno())
+        return namespaces.entered("%s-%s" % (self.name, host))
 
     def module(self, backend: str, check_mode: bool = False, **options: Any) -> dict[str, Any]:
         """Run iptables_services on the router."""
@@ -158,11 +153,12 @@ class ServicesLab:
         timeout: float = 20,
     ) -> list[Answer]:
         """Open connections one after the other, `count` from each source address."""
-        argv = ["ask", protocol, address, str(port), "--count", str(count), "--timeout", str(timeout)]
-        for source in sources:
-            argv += ["--source", source]
-        said = self.run(host, sys.executable, "-I", str(TRAFFIC), *argv).out
-        return [Answer(*answer) for answer in json.loads(said)]
+        with self.entered(host):
+            return [
+                Answer(*traffic.ask(protocol, address, port, source, timeout))
+                for dummy in range(count)
+                for source in sources or ("",)
+            ]
 
     def ask_once(self, host: str, address: str, port: int, protocol: str = "tcp", source: str = "") -> Answer:
         return self.ask(host, address, port, protocol, sources=[source] if source else [])[0]

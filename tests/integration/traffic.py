@@ -4,12 +4,12 @@
 """Clients and servers for tests, run inside a network namespace. A server tells its name and whom it sees.
 
     ip netns exec NS python traffic.py serve NAME PROTOCOL:PORT...  says `ready`, ends with its standard input
-    ip netns exec NS python traffic.py ask PROTOCOL ADDRESS PORT    prints a JSON list of [server, peer], one an attempt
     ip netns exec NS python traffic.py hold ADDRESS PORT            one TCP connection: a line in, its answer out
     ip netns exec NS python traffic.py send ADDRESS PORT            one UDP port that never pauses: each new answerer
 
-An attempt without an answer has `refused`, `timeout` or the like in the place of the server's name. SCTP is spoken on
-raw sockets, as far as the first exchange (INIT and INIT ACK), for many kernels have no SCTP of their own.
+The function `ask` is for a caller in the namespace. An attempt without an answer has `refused`, `timeout` or the like
+in the place of the server's name. SCTP is spoken on raw sockets, as far as the first exchange (INIT and INIT ACK), for
+many kernels have no SCTP of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import json
 import random
 import select
 import selectors
@@ -212,31 +211,18 @@ def main() -> None:
     serving = commands.add_parser("serve")
     serving.add_argument("name")
     serving.add_argument("ports", nargs="+")
-    asking = commands.add_parser("ask")
-    asking.add_argument("protocol", choices=[*SOCTYPE, "sctp"])
     holding = commands.add_parser("hold")
     sending = commands.add_parser("send")
-    for command in (asking, holding, sending):
+    for command in (holding, sending):
         command.add_argument("address")
         command.add_argument("port", type=int)
-    asking.add_argument("--count", type=int, default=1)
-    asking.add_argument("--source", action="append", help="an address to ask from; several are taken in turn")
-    asking.add_argument("--timeout", type=float, default=20)
     args = parser.parse_args()
     if args.command == "serve":
         Server(args.name, args.ports).run()
     elif args.command == "hold":
         hold(args.address, args.port)
-    elif args.command == "send":
-        send(args.address, args.port)
     else:
-        sources = args.source or [""]
-        answers = [
-            ask(args.protocol, args.address, args.port, source, args.timeout)
-            for dummy in range(args.count)
-            for source in sources
-        ]
-        print(json.dumps(answers))
+        send(args.address, args.port)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ansible_collections.homelab.loadbalancer.tests.integration.iptables.test_lb import connect
-from ansible_collections.homelab.loadbalancer.tests.integration.lab import Lab, ansible_playbook, changes
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import (
+    Lab,
+    ansible_playbook,
+    changes,
+    refused_hosts,
+)
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import entered, module
 
 PLAYBOOK = """
-- hosts: router
+- hosts: "{{ lb_hosts | default('router') }}"
   gather_facts: false
   vars: %s
   tasks:
@@ -41,10 +45,6 @@ SLICE = {
     "endpoints": [{"addresses": ["192.168.20.20"]}],
 }
 FOUND = [{"kind": "Service", "resources": [SERVICE]}, {"kind": "EndpointSlice", "resources": [SLICE]}]
-HOST_ABSENT = {"iptables_lb_state": "absent"}
-CLUSTER_ABSENT = {"cluster_services_state": "absent"}
-
-pytestmark = pytest.mark.parametrize("lab", ["lab"], indirect=True)
 
 
 def cluster(lab: Lab, tmp_path: Path, *options: str, rc: int = 0, **variables: Any) -> str:
@@ -86,52 +86,63 @@ def served(lab: Lab) -> list[str]:
     return [vip for vip in (OWN, OF_CLUSTER) if connect(lab, "http://" + vip) == lab.text + "\n"]
 
 
-def test_neither_declaration_takes_what_is_the_others(lab: Lab, tmp_path: Path) -> None:
-    lab.playbook("lab")
+def declare(lab: Lab, services: list[dict[str, Any]]) -> None:
+    """Make the router what the role iptables_lb makes it, by the role's modules."""
+    isolate = lab.variables("host_vars/router")["iptables_lb_isolate"]
+    vips = [service["address"] for service in services if service["address"].startswith("192.168.10.")]
+    with entered(lab.name + "-router"):
+        for result in (
+            module("iptables_services", services=services, isolate=isolate),
+            module("virtual_address", interface="eth0", addresses=vips, purge="node"),
+        ):
+            assert not result.get("failed"), result["msg"]
+
+
+def test_each_declaration_keeps_the_others_rules_and_addresses(lab: Lab, tmp_path: Path) -> None:
+    lab.build()
     assert changes(cluster(lab, tmp_path)) > 0
     of_cluster = clusters(lab)
     assert served(lab) == [OF_CLUSTER]
     assert changes(lab.playbook("iptables_lb")) > 0
-    of_host = own(lab)
     assert (clusters(lab), served(lab)) == (of_cluster, [OWN, OF_CLUSTER])
     # In any order: nothing moves for the sake of the first place in a chain.
     assert changes(cluster(lab, tmp_path)) == 0
-
-    assert changes(lab.playbook("iptables_lb", **HOST_ABSENT)) > 0
+    assert changes(lab.playbook("iptables_lb", iptables_lb_state="absent")) > 0
     assert (own(lab), clusters(lab), served(lab)) == ([], of_cluster, [OF_CLUSTER])
-    lab.playbook("iptables_lb")
-    assert changes(cluster(lab, tmp_path, **CLUSTER_ABSENT)) > 0
-    assert (own(lab), clusters(lab), served(lab)) == (of_host, [], [OWN])
 
 
-def test_what_a_former_version_declared_as_one_is_taken_apart(lab: Lab, tmp_path: Path) -> None:
+def test_services_are_taken_out_of_a_former_versions_declaration(lab: Lab, tmp_path: Path) -> None:
     """It had the Services among the host's own, under the host's prefix and metric."""
     shop = {"name": "default-shop", "address": OF_CLUSTER, "port": 80, "endpoints": [{"address": "192.168.20.20"}]}
-    web = {**shop, "name": "web", "address": OWN}
-    lab.playbook("lab")
-    lab.playbook("iptables_lb", lb_services=[shop])
+    lab.build()
+    declare(lab, [shop])
     assert changes(cluster(lab, tmp_path, lb_services=[])) > 0
     assert (own(lab), served(lab)) == ([], [OF_CLUSTER])
 
-    lab.playbook("iptables_lb")
+    services = lab.variables("host_vars/router")["lb_services"]
+    declare(lab, services)
     of_host = own(lab)
-    lab.playbook("iptables_lb", lb_services=[web, {**shop, "address": "10.96.0.7"}])
+    declare(lab, [*services, {**shop, "address": "10.96.0.7"}])
     # By default there is no link to answer on: the role has no address then, and removes none of the host's.
-    defaults: dict[str, Any] = {"cluster_services_interface": "", "cluster_services_carry": ["cluster_ips"]}
-    assert changes(cluster(lab, tmp_path, **defaults)) > 0
+    assert changes(cluster(lab, tmp_path, cluster_services_interface="", cluster_services_carry=["cluster_ips"])) > 0
     assert (own(lab), served(lab)) == (of_host, [OWN])
     assert [line for line in clusters(lab) if "10.96.0.7" in line]
-    assert changes(cluster(lab, tmp_path, **defaults)) == 0
+
+    assert changes(cluster(lab, tmp_path, cluster_services_state="absent")) > 0
+    assert (own(lab), clusters(lab), served(lab)) == (of_host, [], [OWN])
 
 
-def test_what_both_declarations_would_have_is_refused(lab: Lab, tmp_path: Path) -> None:
+def test_conflicts_between_both_declarations_are_refused(lab: Lab, tmp_path: Path) -> None:
     shop = {"name": "mine", "address": OF_CLUSTER, "port": 80, "endpoints": []}
-    said: list[tuple[dict[str, Any], str]] = [
+    mistakes: list[tuple[dict[str, Any], str]] = [
         ({"lb_services": [shop]}, "lb_services[0] has %s port 80/tcp, which default-shop" % OF_CLUSTER),
         ({"lb_chain_prefix": "LBC-"}, "choose another prefix for the host's own"),
         ({"cluster_services_masquerade_mark": "0x2000"}, "or the bit below it collides with the host's own services"),
     ]
-    for variables, message in said:
-        assert message in re.sub(r"\s+", " ", cluster(lab, tmp_path, rc=2, **variables)), variables
-    said_of_extra = cluster(lab, tmp_path, "-e", "lb_boot_name=homelab-loadbalancer", rc=2)
-    assert "lb_boot_name is given with -e" in re.sub(r"\s+", " ", said_of_extra)
+    cases = {"case%d" % number: variables for number, (variables, dummy) in enumerate(mistakes)}
+    options = lab.several_routers(tmp_path / "cases.yml", cases)
+    said = refused_hosts(cluster(lab, tmp_path, *options, rc=2))
+    for host, (dummy, message) in zip(cases, mistakes):
+        assert message in said[host]
+    said = refused_hosts(cluster(lab, tmp_path, "-e", "lb_boot_name=homelab-loadbalancer", rc=2))
+    assert "lb_boot_name is given with -e" in said["router"]

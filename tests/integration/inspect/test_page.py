@@ -99,54 +99,6 @@ def said(seen: Seen) -> Any:
     return json.loads(html.unescape(found[1]))
 
 
-@pytest.mark.parametrize("name", ["host", "routed", "bridged", "failed", "hostile", "nothing"])
-def test_the_browser_shows_what_the_reports_say(name: str, browser: Browser) -> None:
-    documents, cluster = SAMPLES[name]
-    seen = browser.open(inspect_page(documents, cluster))
-    assert seen.console == []
-    count = len(documents)
-    assert inspect_dom.read(seen.dom).title == "Network of %d host%s" % (count, "" if count == 1 else "s")
-    check_tables(seen.dom, documents, cluster)
-
-
-TOUCH = """
-document.querySelectorAll('*').forEach(function (one) {
-  ['mouseover', 'focus', 'load', 'error'].forEach(name => one.dispatchEvent(new Event(name)));
-});
-"""
-
-
-def test_nothing_of_a_hostile_host_is_run(browser: Browser) -> None:
-    """Not even where the page's policy does not stop it."""
-    documents, cluster = SAMPLES["hostile"]
-    page = inspect_page(documents, cluster)
-    bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
-    assert bare != page
-    seen = browser.open(with_script(bare, TOUCH))
-    assert seen.console == []
-    found = inspect_dom.read(seen.dom)
-    assert found.title == "Network of 2 hosts"
-    assert not found.tags & {"img", "iframe"}
-    assert not [key for key in found.attributes if key.startswith("on")]
-    text = html.unescape(seen.dom)
-    assert all(shown(one) in text for one in inspect_reports.HOSTILE)
-    check_tables(seen.dom, documents, cluster)
-
-
-@pytest.mark.parametrize(
-    "intruder",
-    [
-        "<script>document.title='owned'</script>",
-        "<img src='data:image/png;base64,x' onerror=\"document.title='owned'\">",
-        "<iframe src=\"javascript:parent.document.title='owned'\"></iframe>",
-    ],
-)
-def test_the_policy_stops_a_script_that_is_not_the_page_s_own(intruder: str, browser: Browser) -> None:
-    seen = browser.open(inspect_page(*SAMPLES["host"]).replace("</body>", intruder + "</body>"))
-    assert inspect_dom.read(seen.dom).title == "Network of 1 host"
-    assert any("Content Security Policy" in line for line in seen.console)
-
-
 MEASURE = """
 const cut = [];
 document.querySelectorAll('svg g').forEach(function (group) {
@@ -166,14 +118,58 @@ document.body.dataset.said = JSON.stringify({cut: cut, texts: texts, wide: docum
 """
 
 
-@pytest.mark.parametrize("name", ["host", "routed", "bridged", "tangled", "many", "hostile"])
-def test_no_text_of_the_picture_is_cut(name: str, browser: Browser) -> None:
-    """In the fonts that are here, as the browser measures them; and the page is no wider than the window."""
-    seen = browser.open(with_script(inspect_page(*SAMPLES[name]), MEASURE), "--window-size=1366,900")
+@pytest.mark.parametrize("name", ["host", "routed", "bridged", "failed", "hostile", "nothing", "tangled", "many"])
+def test_the_browser_shows_what_the_reports_say(name: str, browser: Browser) -> None:
+    """No text of the picture is cut in the fonts that are here, and the page is no wider than the window."""
+    documents, cluster = SAMPLES[name]
+    seen = browser.open(with_script(inspect_page(documents, cluster), MEASURE), "--window-size=1366,900")
+    assert seen.console == []
+    count = len(documents)
+    assert inspect_dom.read(seen.dom).title == "Network of %d host%s" % (count, "" if count == 1 else "s")
+    check_tables(seen.dom, documents, cluster)
+    assert not re.search("<form [^>]*hidden", seen.dom)
     measured = said(seen)
     assert measured["cut"] == []
-    assert measured["texts"] > 10
+    assert measured["texts"] > 10 or name in ("failed", "nothing")
     assert measured["wide"] <= 1366
+
+
+TOUCH = """
+document.querySelectorAll('*').forEach(function (one) {
+  ['mouseover', 'focus', 'load', 'error'].forEach(name => one.dispatchEvent(new Event(name)));
+});
+"""
+
+
+def test_scripts_in_hostile_reports_do_not_run(browser: Browser) -> None:
+    """Not even where the page's policy does not stop it."""
+    documents, cluster = SAMPLES["hostile"]
+    page = inspect_page(documents, cluster)
+    bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    assert bare != page
+    seen = browser.open(with_script(bare, TOUCH))
+    assert seen.console == []
+    found = inspect_dom.read(seen.dom)
+    assert found.title == "Network of 2 hosts"
+    assert not found.tags & {"img", "iframe"}
+    assert not [key for key in found.attributes if key.startswith("on")]
+    text = html.unescape(seen.dom)
+    assert all(shown(one) in text for one in inspect_reports.HOSTILE)
+    check_tables(seen.dom, documents, cluster)
+
+
+INTRUDERS = (
+    "<script>document.title='owned'</script>",
+    "<img src='data:image/png;base64,x' onerror=\"document.title='owned'\">",
+    "<iframe src=\"javascript:parent.document.title='owned'\"></iframe>",
+)
+
+
+def test_the_policy_stops_scripts_that_are_not_the_page_s_own(browser: Browser) -> None:
+    seen = browser.open(inspect_page(*SAMPLES["host"]).replace("</body>", "".join(INTRUDERS) + "</body>"))
+    assert inspect_dom.read(seen.dom).title == "Network of 1 host"
+    refused = [line for line in seen.console if "Content Security Policy directive 'script-src" in line]
+    assert len(refused) == len(INTRUDERS)
 
 
 FIND = """
@@ -195,7 +191,7 @@ setTimeout(function () {
 """
 
 
-def test_rows_are_found(browser: Browser) -> None:
+def test_search_finds_rows(browser: Browser) -> None:
     found = said(browser.open(with_script(inspect_page(*SAMPLES["bridged"]), FIND)))
     assert found["seen"]
     assert all("controller-58fdf44d87-tgp79" in row for row in found["seen"])
@@ -207,14 +203,14 @@ def test_rows_are_found(browser: Browser) -> None:
     assert all(found["open"])
 
 
-def test_rows_are_found_in_folded_tables(browser: Browser) -> None:
+def test_search_finds_rows_in_folded_tables(browser: Browser) -> None:
     documents, cluster = SAMPLES["many"]
     found = said(browser.open(with_script(inspect_page(documents, cluster), FIND)))
     assert len(found["seen"]) == 10 * (1 + 1 + 2 + 2 + 1 + 1 + 1)
     assert found["open"] == [False] * 10 + [True]
 
 
-def test_it_is_all_there_without_a_script(browser: Browser) -> None:
+def test_page_is_complete_without_scripts(browser: Browser) -> None:
     documents, cluster = SAMPLES["routed"]
     page = inspect_page(documents, cluster)
     seen = browser.open(re.sub("script-src '[^']*'", "script-src 'none'", page))
@@ -222,11 +218,10 @@ def test_it_is_all_there_without_a_script(browser: Browser) -> None:
     check_tables(seen.dom, documents, cluster)
     # What does nothing without the script does not show.
     assert re.search("<form [^>]*hidden", seen.dom)
-    assert not re.search("<form [^>]*hidden", browser.open(page).dom)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_there_is_something_to_see(scheme: str, browser: Browser) -> None:
+def test_page_is_rendered(scheme: str, browser: Browser) -> None:
     dark = ("--blink-settings=preferredColorScheme=0",) if scheme == "dark" else ()
     lines = pixels(browser.screenshot(inspect_page(*SAMPLES["bridged"]), "--window-size=1366,900", *dark))
     assert len(lines) == 900

@@ -52,7 +52,7 @@ def refusal(**options: Any) -> str:
     return str(said.pop())
 
 
-def test_from_nothing_to_absent_beside_others() -> None:
+def test_sets_lifecycle_beside_foreign_sets() -> None:
     ipset("restore", FOREIGN)
     foreign = ipset("save")
     assert converge(prefix="LB-", sets=[L, A, B])["changed"]
@@ -67,7 +67,7 @@ def test_from_nothing_to_absent_beside_others() -> None:
     assert now == re.sub(r"timeout \d+", "timeout N", foreign)
 
 
-def test_a_diff_is_what_save_shows() -> None:
+def test_diff_equals_ipset_save() -> None:
     sets(sets=[{**A, "comment": True}])
     result = sets(sets=[{**A, "comment": True, "entries": ["10.0.0.2", '10.0.0.9-10.0.0.10 comment "x"']}])
     header = "create LB-A hash:ip family inet maxelem 65536 comment bucketsize 12\n"
@@ -81,7 +81,7 @@ def test_a_diff_is_what_save_shows() -> None:
     ]
 
 
-def test_what_moves_is_no_change_and_is_kept() -> None:
+def test_counters_and_timeouts_are_kept() -> None:
     """What was counted and the time that is left stay through additions, swaps and new options."""
     several = {"name": "LB-A", "type": "hash:ip", "timeout": 1000, "counters": True}
     sets(sets=[{**several, "entries": ["10.0.0.1", "10.0.0.2 timeout 500"]}])
@@ -117,7 +117,7 @@ def test_options_change_by_swap_while_a_rule_looks() -> None:
     assert not sets(sets=[{**A, "hashsize": 1024}])["changed"]
 
 
-def test_of_two_entries_for_one_address_the_later_holds() -> None:
+def test_later_entry_for_the_same_address_wins() -> None:
     each = {"name": "LB-A", "type": "hash:ip", "comment": True}
     converge(sets=[{**each, "entries": ['10.0.0.0/30 comment "all"', '10.0.0.1 comment "one"', "10.0.0.2/32"]}])
     assert sorted(entries("LB-A"))[:3] == ['10.0.0.0 comment "all"', '10.0.0.1 comment "one"', "10.0.0.2"]
@@ -161,7 +161,7 @@ def test_a_set_in_use_cannot_go_nor_become_another(backend: str) -> None:
     assert lines() == []
 
 
-def test_boot_file(tmp_path: Path) -> None:
+def test_boot_file_restores_the_sets(tmp_path: Path) -> None:
     ipset("restore", FOREIGN)
     foreign = lines()
     file = tmp_path / "sets"
@@ -197,7 +197,7 @@ def test_entries_from_a_file(tmp_path: Path) -> None:
     assert "sets[0].entries_file %s, line 2: www.example.org has no IPv4 address" % file in refusal(sets=[each])
 
 
-def test_a_node_without_ipset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ipset_is_refused_and_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(argv: list[str], *rest: Any, **more: Any) -> Completed:
         return run(["no-such-" + argv[0], *argv[1:]], *rest, **more)
 
@@ -232,7 +232,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("there", [False, True])
 @pytest.mark.parametrize("case", BAD)
-def test_what_ipset_refuses_is_named_and_nothing_changes(case: str, there: bool) -> None:
+def test_refusal_by_ipset_names_the_entry_and_changes_nothing(case: str, there: bool) -> None:
     options, said = BAD[case]
     ipset("restore", FOREIGN)
     ipset("create LB-GONE hash:ip")
@@ -244,7 +244,7 @@ def test_what_ipset_refuses_is_named_and_nothing_changes(case: str, there: bool)
 
 
 @pytest.mark.parametrize("case", ["add", "swap", "destroy"])
-def test_what_fails_half_way_is_taken_back(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_halfway_is_rolled_back(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By another hand in the middle of the change, every time it is tried."""
     ipset("restore", FOREIGN)
     sets(prefix="LB-", sets=[A, B, L])
@@ -271,7 +271,7 @@ def test_what_fails_half_way_is_taken_back(case: str, monkeypatch: pytest.Monkey
     assert lines(counters=True) == before
 
 
-def test_the_module_as_a_process() -> None:
+def test_module_runs_as_a_process() -> None:
     """As Ansible starts it."""
     result = finish_module(start_module("ipset", sets=[A, B]))
     assert result["changed"]

@@ -126,7 +126,7 @@ def take_step(step: dict[str, Any]) -> None:
             assert lists[each["name"]] == each["entries"]
 
 
-def test_any_sequence_of_states() -> None:
+def test_random_sequences_of_states() -> None:
     def sequence(states: list[dict[str, Any]]) -> None:
         with fresh_network():
             foreign()

@@ -39,7 +39,7 @@ TABLES: dict[str, Any] = {
 TABLES["nat"]["chains"]["LB-Z"] = []
 
 
-def test_a_boot_brings_the_state_back(firewall: Firewall, tmp_path: Path) -> None:
+def test_boot_restores_the_rules(firewall: Firewall, tmp_path: Path) -> None:
     path = tmp_path / "rules"
     result = try_chains(firewall, tables=TABLES, save_to=str(path))
     boot = result["boot"]
@@ -51,7 +51,7 @@ def test_a_boot_brings_the_state_back(firewall: Firewall, tmp_path: Path) -> Non
         assert not try_chains(firewall, tables=TABLES, save_to=str(path))["changed"]
 
 
-def test_a_jump_in_a_chain_of_others_that_is_made_later(firewall: Firewall, tmp_path: Path) -> None:
+def test_boot_restores_a_jump_before_the_foreign_chain_exists(firewall: Firewall, tmp_path: Path) -> None:
     firewall("-N DOCKER-USER")
     firewall("-A FORWARD -j DOCKER-USER")
     tables = {"filter": {"chains": {"LB-X": ["-j DROP"]}, "jumps": {"DOCKER-USER": [{"rule": "-j LB-X"}]}}}
@@ -106,7 +106,7 @@ ODD = [
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("rule", ODD)
-def test_a_boot_brings_back_what_was_tried(backend: str, rule: str, tmp_path: Path) -> None:
+def test_boot_restores_rules_as_iptables_wrote_them(backend: str, rule: str, tmp_path: Path) -> None:
     firewall, path = Firewall(backend), tmp_path / "with blanks" / "rules"
     path.parent.mkdir()
     options: dict[str, Any] = {
@@ -127,7 +127,7 @@ def test_a_boot_brings_back_what_was_tried(backend: str, rule: str, tmp_path: Pa
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("rule", ODD)
-def test_what_a_boot_loaded_in_a_users_spelling_moves_and_goes(backend: str, rule: str) -> None:
+def test_jumps_loaded_in_a_users_spelling_are_moved_and_removed(backend: str, rule: str) -> None:
     """As earlier versions kept it: not all of it can be deleted by its text."""
     firewall = Firewall(backend)
     text = shlex.join(shlex.split(rule)).replace("'", '"') if "comment" not in rule else "-s localhost -j LB-X"
@@ -145,7 +145,7 @@ def test_what_a_boot_loaded_in_a_users_spelling_moves_and_goes(backend: str, rul
     assert len(firewall.chains()["filter INPUT"]) == 2
 
 
-def test_a_folder_that_is_missing_is_refused_before_anything_changes(tmp_path: Path) -> None:
+def test_missing_folder_is_refused_before_any_change(tmp_path: Path) -> None:
     firewall, path = Firewall("nft"), tmp_path / "nowhere" / "rules"
     result = try_chains(firewall, tables=TABLES, save_to=str(path))
     assert result["msg"] == "save_to: the folder %s does not exist on this node: create it first" % path.parent

@@ -217,7 +217,7 @@ def test_jumps_are_where_they_were_declared(firewall: Firewall) -> None:
     assert "mangle LB-X" not in found
 
 
-def test_a_fresh_node_is_fresh_again_afterwards(firewall: Firewall) -> None:
+def test_absent_leaves_a_fresh_node_fresh(firewall: Firewall) -> None:
     assert firewall.save() == ""
     tables: dict[str, Any] = {
         "nat": {
@@ -241,7 +241,7 @@ def test_a_fresh_node_is_fresh_again_afterwards(firewall: Firewall) -> None:
         assert set(idle_tables(left)) <= set(tables)
 
 
-def test_diff_shows_what_iptables_save_shows(firewall: Firewall) -> None:
+def test_chains_diff_equals_iptables_save(firewall: Firewall) -> None:
     firewall.load(FOREIGN)
     for tables in [*STATES, {}]:
         hosts = tables or HOSTS
@@ -256,7 +256,7 @@ def test_diff_shows_what_iptables_save_shows(firewall: Firewall) -> None:
         assert predicted["diff"][0]["before_header"] in (header, firewall.command + "-save")
 
 
-def test_both_families_are_apart(backend: str) -> None:
+def test_families_are_independent(backend: str) -> None:
     tables = {"filter": {"chains": {"LB-X": ["-j DROP"]}, "jumps": {"INPUT": [jump("-j LB-X")]}}}
     chains(Firewall(backend, "ipv4"), tables=tables)
     assert Firewall(backend, "ipv6").save() == ""
@@ -265,7 +265,7 @@ def test_both_families_are_apart(backend: str) -> None:
     assert "-A INPUT -j LB-X" in Firewall(backend, "ipv6").save()
 
 
-def test_both_backends_are_apart_and_there_is_a_warning(backend: str) -> None:
+def test_backends_are_independent_and_give_a_warning(backend: str) -> None:
     other = {"nft": "legacy", "legacy": "nft"}[backend]
     tables = {"filter": {"chains": {"LB-X": ["-j DROP"]}, "jumps": {"INPUT": [jump("-j LB-X")]}}}
     result = chains(Firewall(backend), tables=tables)
@@ -303,9 +303,9 @@ def test_auto_is_the_backend_of_the_command_itself(tmp_path: Path, monkeypatch: 
         assert module("iptables_chains", prefix="LB-", state="absent")["changed"]
 
 
-def test_a_module_process_and_a_playbook_do_the_same(backend: str, tmp_path: Path) -> None:
+def test_a_module_process_and_a_playbook_do_the_same(tmp_path: Path) -> None:
     """From outside, as Ansible runs it: in a namespace with a name, by the connection plugin."""
-    name = "hlbchains-%d" % os.getpid()
+    name, backend = "hlbchains-%d" % os.getpid(), "nft"
     firewall = Firewall(backend)
     tables = {"nat": {"chains": {"LB-X": ["-j RETURN"]}, "jumps": {"OUTPUT": [jump("-j LB-X")]}}}
     variables = {"prefix": "LB-", "backend": backend, "tables": tables}

@@ -82,7 +82,7 @@ def test_a_bad_rule_is_named_and_nothing_changes(firewall: Firewall, case: str, 
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_a_rule_that_its_hook_refuses_is_named(firewall: Firewall, declared: bool) -> None:
+def test_rule_refused_by_its_hook_is_named(firewall: Firewall, declared: bool) -> None:
     """DNAT is fine in a chain that nothing leads to, and so is a jump to a chain."""
     nat: dict[str, Any] = {"chains": {"LB-X": ["-p tcp -j DNAT --to-destination 10.0.0.1:80"]}, "jumps": {}}
     if declared:
@@ -104,7 +104,7 @@ THEIRS = {
 
 
 @pytest.mark.parametrize("case", THEIRS)
-def test_what_the_hooks_of_a_chain_of_others_refuse_is_named(firewall: Firewall, case: str) -> None:
+def test_refusal_by_hooks_of_a_foreign_chain_is_named(firewall: Firewall, case: str) -> None:
     theirs, ours, host = THEIRS[case]
     for line in ["-N THEIRS", *theirs.splitlines()]:
         firewall(line, "nat")
@@ -129,7 +129,7 @@ def test_a_loop_is_refused(firewall: Firewall, declared: bool) -> None:
     assert message.startswith("tables.filter.")
 
 
-def test_an_anchor_that_is_missing_is_refused(firewall: Firewall) -> None:
+def test_missing_anchor_is_refused(firewall: Firewall) -> None:
     firewall.load(FOREIGN)
     tables = {"nat": {"chains": {"LB-X": []}, "jumps": {"PREROUTING": [{"rule": "-j LB-X", "after": "KUBE-SERVICES"}]}}}
     assert refusal(firewall, tables) == (
@@ -137,12 +137,12 @@ def test_an_anchor_that_is_missing_is_refused(firewall: Firewall) -> None:
     )
 
 
-def test_a_jump_that_is_several_rules_is_refused(firewall: Firewall) -> None:
+def test_jump_that_expands_to_several_rules_is_refused(firewall: Firewall) -> None:
     tables = {"nat": {"chains": {"LB-X": []}, "jumps": {"PREROUTING": [{"rule": "-s 10.0.0.1,10.0.0.2 -j LB-X"}]}}}
     assert refusal(firewall, tables) == ("tables.nat.jumps.PREROUTING: iptables makes several rules of one jump there")
 
 
-def test_a_chain_that_others_use_cannot_go(firewall: Firewall) -> None:
+def test_chain_used_by_foreign_rules_is_not_removed(firewall: Firewall) -> None:
     firewall.load(FOREIGN)
     try_chains(firewall, tables=OURS)
     firewall("-A DOCKER-USER -s 10.0.0.1 -j LB-X")
@@ -163,7 +163,7 @@ def test_a_chain_that_our_own_rule_uses_must_be_declared(firewall: Firewall) -> 
     )
 
 
-def test_comments_of_others_with_any_character(firewall: Firewall) -> None:
+def test_foreign_comments_with_any_character_are_kept(firewall: Firewall) -> None:
     for text in ("two\nlines -j LB-X", "next\u0085line", "\u2028", "form\ffeed", "it's", "-j", '"'):
         run([firewall.command, "-A", "INPUT", "-m", "comment", "--comment", text, "-j", "ACCEPT"])
     before = firewall.save()
@@ -175,11 +175,11 @@ def test_comments_of_others_with_any_character(firewall: Firewall) -> None:
 
 
 @pytest.mark.parametrize("wait", [0, -1])
-def test_a_wait_that_is_none_is_refused(firewall: Firewall, wait: int) -> None:
+def test_wait_below_one_second_is_refused(firewall: Firewall, wait: int) -> None:
     assert refusal(firewall, {}, wait=wait) == "wait %d is too short: write 1 second at least" % wait
 
 
-def test_a_backend_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_backend_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Iptables, "command_of", lambda tool, backend: "iptables-nowhere")
     plain = Firewall(Iptables("ipv4").backend)
     other = {"nft": "legacy", "legacy": "nft"}[plain.backend]

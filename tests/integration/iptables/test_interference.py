@@ -72,7 +72,7 @@ class Meddler:
 
 @pytest.mark.parametrize("locks", [False, True], ids=["refused", "locked"])
 @pytest.mark.parametrize("case", ["from a fresh node", "from declared", "from declared to absent"])
-def test_half_a_change_is_taken_back(
+def test_partial_change_is_rolled_back(
     firewall: Firewall, monkeypatch: pytest.MonkeyPatch, locks: bool, case: str
 ) -> None:
     firewall.load(FOREIGN)
@@ -90,7 +90,7 @@ def test_half_a_change_is_taken_back(
     assert state(firewall) == saved
 
 
-def test_the_rules_of_another_hand_are_what_stops_it(firewall: Firewall) -> None:
+def test_loop_closed_by_foreign_rules_is_refused(firewall: Firewall) -> None:
     """A loop that only the node's own rules close: no trial can know."""
     firewall.load(FOREIGN)
     firewall("-N THEIRS")
@@ -107,9 +107,7 @@ def test_the_rules_of_another_hand_are_what_stops_it(firewall: Firewall) -> None
 
 
 @pytest.mark.parametrize("locks", [False, True], ids=["refused", "locked"])
-def test_a_way_back_that_is_barred_too_is_reported(
-    firewall: Firewall, monkeypatch: pytest.MonkeyPatch, locks: bool
-) -> None:
+def test_failed_rollback_is_reported(firewall: Firewall, monkeypatch: pytest.MonkeyPatch, locks: bool) -> None:
     Meddler(monkeypatch, locks, bars_the_way_back=True)
     message = try_chains(firewall, tables={name: {"chains": {"LB-X": []}} for name in ("raw", "mangle")})["msg"]
     assert "failed during the change, and also failed to undo it (" in message
@@ -117,9 +115,7 @@ def test_a_way_back_that_is_barred_too_is_reported(
     assert message.endswith(":LB-X - [0:0]\n-X LB-X\nCOMMIT\n")
 
 
-def test_when_the_second_family_fails_the_first_is_put_back(
-    firewall: Firewall, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failure_of_the_second_family_rolls_back_the_first(firewall: Firewall, monkeypatch: pytest.MonkeyPatch) -> None:
     restore = Iptables.restore
 
     def broken(tool: Iptables, text: str, lock_file: str = "") -> Completed:
@@ -157,9 +153,7 @@ def changed_after_reading(firewall: Firewall, monkeypatch: pytest.MonkeyPatch, r
 
 
 @pytest.mark.parametrize("rule", ["-A FORWARD -j THEIRS", "-I FORWARD -j THEIRS", "-D FORWARD -j DOCKER-USER"])
-def test_what_somebody_else_does_meanwhile_is_kept(
-    firewall: Firewall, monkeypatch: pytest.MonkeyPatch, rule: str
-) -> None:
+def test_concurrent_foreign_changes_are_kept(firewall: Firewall, monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
     """They change the very chain, after it was read and before it is written."""
     firewall.load(FOREIGN)
     firewall("-N THEIRS")
@@ -182,7 +176,7 @@ def test_what_somebody_else_does_meanwhile_is_kept(
 
 
 @pytest.mark.parametrize("meanwhile", ["-F LB-X", "-D FORWARD -j LB-Y", "-N LB-NEW"])
-def test_what_somebody_else_does_to_ours_is_mended(
+def test_concurrent_changes_to_our_rules_are_repaired(
     firewall: Firewall, monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ) -> None:
     firewall.load(FOREIGN)
@@ -192,7 +186,7 @@ def test_what_somebody_else_does_to_ours_is_mended(
     assert not [name for name in firewall.chains() if "LB-" in name and "NEW" not in name]
 
 
-def test_of_two_that_run_at_once_one_has_the_last_word(firewall: Firewall) -> None:
+def test_concurrent_runs_are_serialised(firewall: Firewall) -> None:
     """Each declares another chain and jump in several tables: the end is all of the one and nothing of the other."""
     wanted = {
         name: {
@@ -201,7 +195,7 @@ def test_of_two_that_run_at_once_one_has_the_last_word(firewall: Firewall) -> No
         }
         for name in ("LB-ONE", "LB-TWO")
     }
-    for dummy in range(8):
+    for dummy in range(4):
         both = [
             start_module("iptables_chains", backend=firewall.backend, prefix="LB-", tables=tables)
             for tables in wanted.values()
@@ -213,7 +207,7 @@ def test_of_two_that_run_at_once_one_has_the_last_word(firewall: Firewall) -> No
         assert not try_chains(firewall, tables=wanted[last])["changed"]
 
 
-def test_the_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_module_waits_for_the_xtables_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the legacy backend takes it. A lock file of the test's own: nobody else waits for it."""
     lock = tmp_path / "lock"
     monkeypatch.setenv("XTABLES_LOCKFILE", str(lock))

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.integration.lab import ansible_playbook
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import ansible_playbook, refused_hosts
 
 PLAYBOOK = """
 - hosts: all
@@ -23,58 +22,57 @@ PLAYBOOK = """
     - ansible.builtin.include_role: {name: homelab.loadbalancer.lb_boot, tasks_from: "{{ item }}.yml"}
       loop: "{{ phases }}"
 """
-PRESENT = ["preflight", "folder"]
 
 
-class Folder:
-    """What is in a folder, and what the role does with it."""
+class Folders:
+    """Folders, and what the role does with them in one play: a host of the play has one of them."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path / "kept"
-        self._playbook = path / "boot.yml"
-        self._playbook.write_text(PLAYBOOK, encoding="ascii")
+        self.path = path
+        (path / "boot.yml").write_text(PLAYBOOK, encoding="ascii")
 
-    def fill(self, *names: str) -> None:
-        self.path.mkdir(exist_ok=True)
+    def fill(self, folder: str, *names: str) -> None:
+        (self.path / folder).mkdir(exist_ok=True)
         for name in names:
-            (self.path / name).write_text("*nat\nCOMMIT\n", encoding="ascii")
+            (self.path / folder / name).write_text("*nat\nCOMMIT\n", encoding="ascii")
 
-    def files(self) -> list[str]:
-        return sorted(os.listdir(self.path)) if self.path.exists() else ["no folder"]
+    def files(self, folder: str) -> list[str]:
+        return sorted(os.listdir(self.path / folder))
 
-    def run(self, *phases: str, rc: int = 0, name: str = "homelab-loadbalancer") -> str:
-        values: dict[str, Any] = {"phases": phases, "lb_boot_path": str(self.path), "lb_boot_name": name}
-        values["ansible_python_interpreter"] = sys.executable
-        playbook = os.path.relpath(self._playbook, "playbooks")[:-4]
-        return re.sub(r"\s+", " ", ansible_playbook("localhost,", playbook, ("-c", "local"), rc, values))
+    def run(self, rc: int, **folders: tuple[list[str], str]) -> dict[str, str]:
+        """Run phases for a declaration in each folder; returns the messages of those that were refused."""
+        hosts = {
+            name: {"phases": phases, "lb_boot_path": str(self.path / name), "lb_boot_name": declaration}
+            for name, (phases, declaration) in folders.items()
+        }
+        inventory = self.path / "hosts.yml"
+        inventory.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="ascii")
+        playbook = os.path.relpath(self.path / "boot.yml", "playbooks")[:-4]
+        values = {"ansible_python_interpreter": sys.executable}
+        return refused_hosts(ansible_playbook(str(inventory), playbook, ("-c", "local"), rc, values))
 
 
-@pytest.fixture
-def folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+def test_only_our_own_files_are_written_and_removed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
     monkeypatch.chdir(root)
-    return Folder(tmp_path)
+    folders = Folders(tmp_path)
+    folders.fill("theirs", "rules.v4", "rules.v6")  # netfilter-persistent's, of the same names as ours
+    folders.fill("former", "rules.v4", "sysctl.conf", "addresses.batch")
+    present, ours = ["preflight", "folder"], "lb-boot-test"
+    said = folders.run(2, theirs=(present, ours), ours=(present, ours), former=(present, "homelab-loadbalancer"))
+    assert list(said) == ["theirs"]
+    refusal = "iptables_lb_persist_path %s/theirs exists and does not belong to this role: it holds rules.v4, rules.v6."
+    assert refusal % tmp_path in said["theirs"]
+    # A folder that a former version made becomes ours.
+    assert folders.files("former") == ["addresses.batch", "owner", "rules.v4", "sysctl.conf"]
+    assert (tmp_path / "former/owner").read_text(encoding="ascii").endswith("\nhomelab-loadbalancer\n")
 
+    folders.fill("ours", "rules.v4", "addresses.batch", "notes")
+    said = folders.run(2, theirs=(["absent"], ours), ours=(["preflight"], "lb-boot-test-2"))
+    assert list(said) == ["ours"]
+    assert "exists and does not belong to this role" in said["ours"]
+    assert folders.files("theirs") == ["rules.v4", "rules.v6"]
 
-def test_a_folder_of_others_is_refused_and_left(folder: Folder) -> None:
-    folder.fill("rules.v4", "rules.v6")  # netfilter-persistent's, of the same names as ours
-    said = folder.run(*PRESENT, rc=2)
-    refusal = "iptables_lb_persist_path %s exists and does not belong to this role: it holds rules.v4, rules.v6. Choose"
-    assert refusal % folder.path in said
-    folder.run("absent", name="lb-boot-test")
-    assert folder.files() == ["rules.v4", "rules.v6"]
-
-
-def test_our_files_go_one_by_one(folder: Folder) -> None:
-    folder.run(*PRESENT, name="lb-boot-test")
-    folder.fill("rules.v4", "addresses.batch", "notes")
-    # It belongs to another declaration.
-    assert "exists and does not belong to this role" in folder.run("preflight", rc=2, name="lb-boot-test-2")
-    folder.run(*PRESENT, "absent", name="lb-boot-test")
-    assert folder.files() == ["notes"]
-
-
-def test_a_folder_of_a_former_version_becomes_ours(folder: Folder) -> None:
-    folder.fill("rules.v4", "sysctl.conf", "addresses.batch")
-    folder.run(*PRESENT)
-    assert folder.files() == ["addresses.batch", "owner", "rules.v4", "sysctl.conf"]
-    assert (folder.path / "owner").read_text(encoding="ascii").endswith("\nhomelab-loadbalancer\n")
+    assert folders.run(0, ours=([*present, "absent"], ours)) == {}
+    assert folders.files("ours") == ["notes"]

@@ -192,7 +192,7 @@ def test_source_ranges(net: ServicesLab, backend: str, layout: str) -> None:
 
 @pytest.mark.parametrize("layout", FULL_LAYOUTS)
 @pytest.mark.parametrize("options", [{}, {"masquerade": False}, {"pod_cidr": ["192.168.20.0/24", "fd00:20::/64"]}])
-def test_hairpin(net: ServicesLab, backend: str, layout: str, options: dict[str, Any]) -> None:
+def test_pod_reaches_itself_by_the_vip(net: ServicesLab, backend: str, layout: str, options: dict[str, Any]) -> None:
     """A pod reaches itself by way of the VIP, and sees the router as its client."""
     sticky = both(1, name="sticky", port=81, session_affinity={"timeout": 9})
     net.apply(backend, [*both(1), *sticky], layout=layout, **options)
@@ -201,7 +201,7 @@ def test_hairpin(net: ServicesLab, backend: str, layout: str, options: dict[str,
             assert net.ask_once("pod1", vip, port) == ("pod1", SEEN[family])
 
 
-def test_hairpin_of_the_minimal_layout(net: ServicesLab, backend: str) -> None:
+def test_pod_reaches_itself_by_the_vip_in_the_minimal_layout(net: ServicesLab, backend: str) -> None:
     net.apply(backend, [service(1)], layout="minimal")
     assert net.ask_once("pod1", VIP, 80) == ("pod1", ROUTER)
 
@@ -268,7 +268,7 @@ def test_a_node_port_leaves_the_loopback_alone(net: ServicesLab, backend: str, l
 
 @pytest.mark.parametrize("layout", FULL_LAYOUTS)
 @pytest.mark.parametrize("masquerade", [True, False])
-def test_from_the_node_itself(net: ServicesLab, backend: str, layout: str, masquerade: bool) -> None:
+def test_node_reaches_the_vip(net: ServicesLab, backend: str, layout: str, masquerade: bool) -> None:
     net.apply(backend, both(1), layout=layout, masquerade=masquerade)
     for family, vip in FRONTS.items():
         # It is the VIP's packet, from the VIP to itself, that is sent on.
@@ -276,7 +276,7 @@ def test_from_the_node_itself(net: ServicesLab, backend: str, layout: str, masqu
 
 
 @pytest.mark.parametrize("layout", FULL_LAYOUTS)
-def test_a_forward_policy_of_drop(net: ServicesLab, backend: str, layout: str) -> None:
+def test_vip_works_with_forward_policy_drop(net: ServicesLab, backend: str, layout: str) -> None:
     """Docker sets it. The way to the VIP is open all the same, and no other."""
     for command in ("iptables-", "ip6tables-"):
         net.run("router", command + backend, "-w", "-P", "FORWARD", "DROP")
@@ -288,7 +288,7 @@ def test_a_forward_policy_of_drop(net: ServicesLab, backend: str, layout: str) -
 
 
 @pytest.mark.parametrize("layout", FULL_LAYOUTS)
-def test_what_others_translate_is_theirs_to_forward(net: ServicesLab, backend: str, layout: str) -> None:
+def test_foreign_translations_are_not_forwarded(net: ServicesLab, backend: str, layout: str) -> None:
     """A port that somebody else publishes, and shuts in FORWARD, stays shut."""
     iptables = ["iptables-" + backend, "-w"]
     published = ["-p", "tcp", "--dport", "8000", "-j", "DNAT", "--to-destination", pod(2) + ":8080"]

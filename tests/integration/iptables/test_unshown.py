@@ -53,7 +53,7 @@ def refusal(firewall: Firewall, **options: Any) -> str:
 
 
 @pytest.mark.parametrize(("family", "spoken"), [("ipv4", "ip"), ("ipv6", "ip6")])
-def test_a_table_that_iptables_cannot_show_is_refused(family: str, spoken: str) -> None:
+def test_unreadable_table_is_refused(family: str, spoken: str) -> None:
     firewall = Firewall("nft", family)
     try_chains(firewall, tables=OURS)
     nft(NATIVE % {"family": spoken})
@@ -64,7 +64,7 @@ def test_a_table_that_iptables_cannot_show_is_refused(family: str, spoken: str) 
         assert "`nft list table %s filter`" % spoken in message
 
 
-def test_a_table_that_iptables_cannot_show_is_no_matter_without_chains_of_ours() -> None:
+def test_unreadable_table_without_our_chains_is_no_obstacle() -> None:
     firewall = Firewall("nft")
     nft(NATIVE % {"family": "ip"})
     before = ruleset()
@@ -106,7 +106,7 @@ def test_a_jump_into_a_base_chain_of_another_name_is_refused() -> None:
     assert try_chains(firewall, tables=OURS)["changed"]
 
 
-def test_the_report_of_a_node_names_it() -> None:
+def test_inspection_names_the_unreadable_table() -> None:
     nft(NATIVE % {"family": "ip"})
     tools = Tools(10)
     report = read_firewall(Network((), ()), tools)
@@ -114,7 +114,7 @@ def test_the_report_of_a_node_names_it() -> None:
     assert [note for note in tools.notes if "`nft list table ip filter`" in note]
 
 
-def test_the_other_backends_table_that_cannot_be_shown_is_told() -> None:
+def test_unreadable_table_of_the_other_backend_gives_a_warning() -> None:
     nft(NATIVE % {"family": "ip"})
     (warning,) = try_chains(Firewall("legacy"), tables=NAT)["warnings"]
     assert "`nft list table ip filter`" in warning
@@ -151,7 +151,7 @@ def test_absent_without_iptables_has_nothing_to_do(name: str, backend: str, tmp_
 
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("backend", ["nft", "legacy"])
-def test_absent_without_iptables_is_refused_where_something_may_be_left(
+def test_absent_without_iptables_is_refused_when_rules_may_be_left(
     name: str, backend: str, request: pytest.FixtureRequest
 ) -> None:
     try_chains(Firewall(backend), tables=NAT)

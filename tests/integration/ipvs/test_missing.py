@@ -24,7 +24,7 @@ def _no_ipvs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("check_mode", [False, True])
 @pytest.mark.parametrize("servers", [[], [{"address": "10.0.0.1", "port": 80}]])
-def test_the_module_and_its_packages_are_named(check_mode: bool, servers: list[dict[str, Any]]) -> None:
+def test_missing_ipvs_names_the_kernel_module_and_its_packages(check_mode: bool, servers: list[dict[str, Any]]) -> None:
     with fresh_network():
         message = module("ipvs", check_mode, virtual_servers=servers)["msg"]
     assert message.startswith(
@@ -34,6 +34,6 @@ def test_the_module_and_its_packages_are_named(check_mode: bool, servers: list[d
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
-def test_nothing_is_absent_there(check_mode: bool) -> None:
+def test_absent_without_ipvs_has_nothing_to_do(check_mode: bool) -> None:
     with fresh_network():
         assert not module("ipvs", check_mode, scope=["10.0.0.0/8"], state="absent")["changed"]

@@ -198,7 +198,7 @@ def test_five_tasks_on_three_hosts_log_in_once_and_show_nothing(run: Run, aws: A
     assert list((run.folder / ".ansible" / "tmp").iterdir()) == []
 
 
-def test_a_role_without_access_is_told_so_and_shown_nothing(run: Run, aws: Aws, api: ApiServer) -> None:
+def test_refused_role_is_named_without_secrets(run: Run, aws: Aws, api: ApiServer) -> None:
     output = run([NAMESPACES], rc=2, k8s_eks={**EKS, "session_name": "other"})
     assert "%s refuses the credentials of role %s (401 Un" % (api.url, EKS["role_arn"]) in output
     assert [secret for secret in [*api.tokens, *aws.secrets] if secret in output or run.left(secret)] == []
@@ -212,7 +212,9 @@ def test_a_role_without_access_is_told_so_and_shown_nothing(run: Run, aws: Aws, 
         (EKS, {"AWS_ENDPOINT_URL_EKS": "http://127.0.0.1:1"}, "http://127.0.0.1:1/clusters/lab"),
     ],
 )
-def test_aws_is_of_no_use(run: Run, aws: Aws, eks: dict[str, str], environment: dict[str, str], said: str) -> None:
+def test_failed_aws_request_is_named(
+    run: Run, aws: Aws, eks: dict[str, str], environment: dict[str, str], said: str
+) -> None:
     run.environment.update(environment)
     output = run([NAMESPACES], rc=2, k8s_eks=eks)
     assert "no login to the EKS cluster %s in region eu-central-1 by the credentials of" % eks["cluster"] in output

@@ -104,7 +104,7 @@ def test_an_error_that_quotes_a_secret_is_shown_without_it(api: Api, tmp_path: P
     assert PASSWORD not in said and "987654" not in said
 
 
-def test_writing_is_closed_until_it_is_asked_for(api: Api, tmp_path: Path) -> None:
+def test_writes_are_disabled_by_default(api: Api, tmp_path: Path) -> None:
     greeting = named("ConfigMap", "greeting", data={"text": "hello"})
     for tag, variables in (
         ("apply", {"k8s_tools_definitions": [greeting]}),
@@ -138,7 +138,7 @@ def test_a_folder_and_a_url_are_applied_once(api: Api, tmp_path: Path) -> None:
     assert api.writes() == []
 
 
-def test_a_token_that_expires_in_the_middle(api: Api, tmp_path: Path) -> None:
+def test_expired_token_is_named(api: Api, tmp_path: Path) -> None:
     variables = {"k8s_allow_write": True, "k8s_tools_definitions": [named("ConfigMap", "one")]}
     api.faults.append(Fault("GET .*/configmaps", (401, "Unauthorized")))
     said = k8s(api, tmp_path, "--tags=apply", rc=2, **variables)
@@ -169,7 +169,7 @@ def test_logs_and_events_cannot_write_to_the_terminal(api: Api, tmp_path: Path) 
     assert set("\x1b\x07\x9b").isdisjoint(said)
 
 
-def test_one_object_from_its_creation_to_its_end(api: Api, tmp_path: Path) -> None:
+def test_object_lifecycle(api: Api, tmp_path: Path) -> None:
     server = server_of(api, tmp_path)
     web = named("Deployment", "web", spec={"replicas": 1})
     with pytest.raises(InputError, match="there is no Deployment default/web"):
@@ -189,7 +189,7 @@ def test_one_object_from_its_creation_to_its_end(api: Api, tmp_path: Path) -> No
     assert not manage(server, "delete", kind="Deployment", name="web")["changed"]
 
 
-def test_what_the_server_refuses_or_does_not_know(api: Api, tmp_path: Path) -> None:
+def test_unknown_kinds_and_selectors_are_refused(api: Api, tmp_path: Path) -> None:
     server = server_of(api, tmp_path)
     with pytest.raises(InputError, match="its api_version is apps/v1"):
         find_kind(server, "deploy", "v1", "list")
@@ -199,7 +199,7 @@ def test_what_the_server_refuses_or_does_not_know(api: Api, tmp_path: Path) -> N
         server.ask(Request("GET", "/api/v1/pods", [("labelSelector", "!!")]))
 
 
-def test_a_namespace_that_is_not_there_is_no_empty_one(api: Api, tmp_path: Path) -> None:
+def test_missing_namespace_is_refused_and_not_listed_as_empty(api: Api, tmp_path: Path) -> None:
     server = server_of(api, tmp_path)
 
     def asked(work: Any, namespace: str) -> Any:
@@ -218,12 +218,6 @@ def test_a_namespace_that_is_not_there_is_no_empty_one(api: Api, tmp_path: Path)
             asked(work, "Empty")
     said = k8s(api, tmp_path, "--tags=events", rc=2, k8s_tools_namespace="emtpy")
     assert "k8s_tools_namespace: the namespace emtpy does not exist" in said
-
-
-def test_a_number_out_of_range_is_refused_before_the_server_is_asked(api: Api, tmp_path: Path) -> None:
-    said = k8s(api, tmp_path, "--tags=logs", rc=2, k8s_tools_name="web", k8s_tools_tail=-5)
-    assert "k8s_tools_tail -5 is not a number of lines, or -1 for all, from -1 to 1000000" in said
-    assert api.asked == []
 
 
 def test_a_secret_changes_unseen_and_is_shown_when_asked_for(api: Api, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -25,27 +24,17 @@ from ansible_collections.homelab.loadbalancer.tests.integration.failover_lab imp
     FailoverLab,
     service,
 )
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _keepalived() -> None:
-    if not shutil.which("keepalived", path="/usr/sbin:/usr/local/sbin"):
-        pytest.skip("keepalived is not installed: `make setup PROFILE=test` installs it")
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import standing, wait_for
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[FailoverLab]:
-    made = FailoverLab(tmp_path)
-    try:
-        made.up()
+    with standing(FailoverLab(tmp_path)) as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.mark.parametrize("preempt", [False, True])
-def test_the_vips_move(lab: FailoverLab, preempt: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_vips_move_on_failover(lab: FailoverLab, preempt: bool, capsys: pytest.CaptureFixture[str]) -> None:
     lab.carry()
     lab.serve("director2", "director2", "tcp:9000")
     for director in DIRECTORS:
@@ -87,14 +76,17 @@ def test_the_vips_move(lab: FailoverLab, preempt: bool, capsys: pytest.CaptureFi
     assert lab.faults() == []
 
 
-def test_a_link_that_is_tracked(lab: FailoverLab) -> None:
+def test_a_tracked_link_that_fails_moves_the_vips(lab: FailoverLab) -> None:
     lab.start_both(track_interfaces=["eth1"])
     lab.settle("director1", "director2")
+    lab.run("director2", "ip", "address", "add", VIP + "/32", "dev", "eth0")
+    assert "%s is on eth0 of this director" % VIP in "".join(lab.faults("director2"))
+    lab.run("director2", "ip", "address", "del", VIP + "/32", "dev", "eth0")
     lab.run("director1", "ip", "link", "set", "eth1", "down")
     lab.settle("director2", "director1")
 
 
-def test_a_reload_keeps_what_there_is(lab: FailoverLab) -> None:
+def test_reload_keeps_connections_and_roles(lab: FailoverLab) -> None:
     lab.carry()
     lab.start_both()
     wait_for(lab.answered, "the VIPs answer")
@@ -109,7 +101,7 @@ def test_a_reload_keeps_what_there_is(lab: FailoverLab) -> None:
     assert "Entering MASTER" not in lab.log("director2")
 
 
-def test_a_director_that_is_stopped_says_so(lab: FailoverLab) -> None:
+def test_stopped_director_hands_over_the_vips(lab: FailoverLab) -> None:
     lab.start_both()
     process = lab.running.pop("director1")
     process.send_signal(signal.SIGTERM)
@@ -152,7 +144,7 @@ def test_unicast_where_there_is_no_multicast(lab: FailoverLab) -> None:
     lab.settle("director2", "director1")
 
 
-def test_a_foreign_router_with_our_number(lab: FailoverLab) -> None:
+def test_foreign_router_with_our_router_id_is_named(lab: FailoverLab) -> None:
     other = service("192.168.10.99")
     lab.configure("client", services=[other])
     lab.start("client")
@@ -162,11 +154,24 @@ def test_a_foreign_router_with_our_number(lab: FailoverLab) -> None:
     assert lab.faults(running=False, router_id=52) == []
 
 
-# The configuration
+# The configuration, without a keepalived that runs
 
 
-def test_check_mode_predicts_and_absent_restores(lab: FailoverLab) -> None:
-    config = lab.config("director1")
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FailoverLab]:
+    with standing(FailoverLab(tmp_path_factory.mktemp("network"))) as made:
+        yield made
+
+
+@pytest.fixture
+def idle(network: FailoverLab, tmp_path: Path) -> FailoverLab:
+    """Directors without a configuration."""
+    network.folder = tmp_path
+    return network
+
+
+def test_check_mode_predicts_and_absent_restores(idle: FailoverLab) -> None:
+    config = idle.config("director1")
     ours = config.with_name("homelab-loadbalancer.conf")
     text = "! an administrator's own\nglobal_defs {\n    router_id ME\n}\nvrrp_instance MINE {\n    interface eth1\n"
     text += "    virtual_router_id 51\n    virtual_ipaddress {\n        192.168.20.100\n    }\n}"  # and no newline
@@ -175,25 +180,25 @@ def test_check_mode_predicts_and_absent_restores(lab: FailoverLab) -> None:
             config.write_text(found)
             config.chmod(0o640)
             os.chown(config, 1, 1)
-        predicted = lab.configure("director1", check_mode=True)
+        predicted = idle.configure("director1", check_mode=True)
         assert not ours.exists()
-        real = lab.configure("director1")
+        real = idle.configure("director1")
         assert real == predicted
         assert (real["changed"], real["configured"], real["vips"]) == (True, True, [VIP, VIP6])
         assert real["files"] == [str(config), str(ours)]
-        assert not lab.configure("director1")["changed"]
+        assert not idle.configure("director1")["changed"]
         assert config.read_text().endswith("\n" if found is None else "\n" + found)
 
-        changed = lab.configure("director1", priority=42)
+        changed = idle.configure("director1", priority=42)
         assert changed["files"] == [str(ours)]
         assert "+    priority 42" in _added(changed["diff"][0])
 
-        predicted = lab.configure("director1", check_mode=True, state="absent")
-        assert lab.configure("director1", state="absent") == predicted
+        predicted = idle.configure("director1", check_mode=True, state="absent")
+        assert idle.configure("director1", state="absent") == predicted
         assert not ours.exists()
         assert (config.read_text() if config.exists() else None) == found
         assert predicted["configured"] == (found is not None)
-        assert not lab.configure("director1", state="absent")["changed"]
+        assert not idle.configure("director1", state="absent")["changed"]
     was = config.stat()
     assert (was.st_mode & 0o777, was.st_uid, was.st_gid) == (0o640, 1, 1)
 
@@ -216,32 +221,31 @@ def _added(diff: dict[str, str]) -> list[str]:
     ids=["same-number", "mistake", "include"],
 )
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_what_keepalived_refuses_is_not_written(lab: FailoverLab, text: str, message: str, check_mode: bool) -> None:
-    config = lab.config("director1")
+def test_configuration_refused_by_keepalived_is_not_written(
+    idle: FailoverLab, text: str, message: str, check_mode: bool
+) -> None:
+    config = idle.config("director1")
     config.write_text(text)
     config.with_name("mine.conf").write_text("vrrp_instance MINE {\n    interface eth9\n}\n")
-    result = lab.configure("director1", check_mode)
+    result = idle.configure("director1", check_mode)
     assert message in result["msg"].replace(str(config), "(keepalived.conf").replace("((", "("), result["msg"]
     assert config.read_text() == text
     assert not config.with_name("homelab-loadbalancer.conf").exists()
 
 
-def test_a_wrong_interface_is_refused(lab: FailoverLab) -> None:
-    assert (
-        "interface eth9 does not exist: this node has eth0, eth1" in lab.configure("director1", interface="eth9")["msg"]
-    )
-    assert (
-        "192.168.10.100 is in the network 192.168.10.0/24 of interface eth0, and not on eth1"
-        in (lab.configure("director1", interface="eth1", services=SERVICES[:1])["msg"])
-    )
-    assert not list(lab.config("director1").parent.iterdir())
+def test_a_wrong_interface_is_refused(idle: FailoverLab) -> None:
+    said = idle.configure("director1", interface="eth9")["msg"]
+    assert "interface eth9 does not exist: this node has eth0, eth1" in said
+    said = idle.configure("director1", interface="eth1", services=SERVICES[:1])["msg"]
+    assert "192.168.10.100 is in the network 192.168.10.0/24 of interface eth0, and not on eth1" in said
+    assert not list(idle.config("director1").parent.iterdir())
 
 
-def test_health_checks_need_ipvs(lab: FailoverLab) -> None:
+def test_health_checks_need_ipvs(idle: FailoverLab) -> None:
     try:
         ipvs_kernel.require()
     except ipvs_kernel.NoIpvsError:
-        refused = lab.configure("director1", health_check={"type": "tcp"})
+        refused = idle.configure("director1", health_check={"type": "tcp"})
         assert refused["failed"]
         assert " has no IPVS. It is in its module `ip_vs`" in refused["msg"]
     else:
@@ -251,14 +255,14 @@ def test_health_checks_need_ipvs(lab: FailoverLab) -> None:
 @pytest.mark.parametrize("interval", [0.01, 1.0, 40.0])
 @pytest.mark.parametrize("kind", ["tcp", "http", "https"])
 def test_keepalived_takes_every_kind_of_configuration(
-    lab: FailoverLab, kind: str, interval: float, monkeypatch: pytest.MonkeyPatch
+    idle: FailoverLab, kind: str, interval: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ipvs_kernel, "require", lambda: None)
     services = [
         {**service(VIP, protocol), "protocol": protocol, "session_affinity": {"timeout": 60}}
         for protocol in ("tcp", "udp", "sctp")
     ]
-    result = lab.configure(
+    result = idle.configure(
         "director1",
         services=[*services, service(VIP6, "web6"), service(VIP2, "more")],
         health_check={"type": kind, "path": "/a?b=c%20d", "status": "200-299 404"},
@@ -268,4 +272,4 @@ def test_keepalived_takes_every_kind_of_configuration(
         preempt_delay=10,
     )
     assert not result.get("failed"), result["msg"]
-    assert lab.configure("director1", state="absent")["changed"]
+    assert idle.configure("director1", state="absent")["changed"]

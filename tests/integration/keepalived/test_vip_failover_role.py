@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -24,7 +23,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.failover_lab imp
     service,
 )
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, changes, diff_of
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import standing, wait_for
 
 # Of a service that runs and is enabled, it says so; what else it is asked to do, it writes down.
 SYSTEMCTL = """#!/bin/sh
@@ -60,83 +59,66 @@ class RoleLab(FailoverLab):
         assert done.rc == rc, done.out + done.err
         return done.out + done.err
 
-    def refused(self, **variables: Any) -> str:
-        """What the play says when it refuses, in one line; nothing has been written."""
-        before = {path: path.read_text() for path in self.folder.rglob("*.conf")}
-        said = self.play(rc=2, **variables)
-        assert {path: path.read_text() for path in self.folder.rglob("*.conf")} == before
-        return re.sub(r"\s+", " ", said)
+    def written(self) -> dict[Path, str]:
+        """The files of configuration."""
+        return {path: path.read_text() for path in self.folder.rglob("*.conf")}
 
 
 @pytest.fixture
 def lab(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RoleLab]:
-    if not shutil.which("keepalived", path="/usr/sbin:/usr/local/sbin"):
-        pytest.skip("keepalived is not installed: `make setup PROFILE=test` installs it")
     monkeypatch.chdir(root)
-    made = RoleLab(tmp_path)
-    try:
-        made.up()
+    with standing(RoleLab(tmp_path)) as made:
         yield made
-    finally:
-        made.down()
 
 
-def test_the_role(lab: RoleLab) -> None:
-    predicted = lab.play("--check", "--diff")
-    assert not lab.config("director1").exists()
-    real = lab.play("--diff", skip="service,install,verify")
-    assert sorted(diff_of(predicted)) == sorted(diff_of(real))
-    assert changes(predicted) == changes(real) == 2
-    # Nobody has started keepalived.
-    assert "no director advertises vip_failover_router_id 51 for IPv4" in lab.refused()
-    for host in DIRECTORS:
-        lab.start(host)
-    wait_for(lambda: any(map(lab.held, DIRECTORS)), "one director has the VIPs")
-    assert changes(lab.play()) == 0
-
-    # One of them has an address that is the other's.
-    (standby,) = (host for host in DIRECTORS if not lab.held(host))
-    lab.run(standby, "ip", "address", "add", "192.168.10.100/32", "dev", "eth0")
-    assert "192.168.10.100 is on eth0 of this director" in lab.refused()
-    lab.run(standby, "ip", "address", "del", "192.168.10.100/32", "dev", "eth0")
-
-    # And now they do not hear each other.
-    for host in DIRECTORS:
-        for command in ("iptables", "ip6tables"):
-            lab.run(host, command, "-A", "INPUT", "-p", "112", "-j", "DROP")
-    wait_for(lambda: all(map(lab.held, DIRECTORS)), "both directors have the VIPs")
-    assert "split brain: 192.168.10.1 (director1) and 192.168.10.2 (director2) advertise" in lab.refused()
-
-    absent = {"vip_failover_state": "absent"}
-    assert changes(lab.play(**absent)) == 2
-    assert changes(lab.play(**absent)) == 0
-    assert not lab.config("director1").exists()
-
-
-def test_refused_before_anything_changes(lab: RoleLab) -> None:
-    said = lab.refused(vip_failover_priority=100)
-    assert "vip_failover_priority 100 is also that of director2: give each director a different one" in said
-    assert "interface eth9 does not exist: this node has eth0, eth1" in lab.refused(vip_failover_interface="eth9")
-    assert "lb_services[0].address 10.0.0.300 is not an IP address" in lab.refused(lb_services=[service("10.0.0.300")])
-    lab.configure("client", services=[service("192.168.10.99")])
-    lab.start("client")
-    wait_for(lambda: lab.faults(running=False), "the foreign router advertises")
-    assert "192.168.10.10 advertises vip_failover_router_id 51 on eth0" in lab.refused()
-
-
-def test_a_run_that_was_cut_short_is_completed(lab: RoleLab, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def asked(lab: RoleLab, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which the systemctl of the test writes what it is asked to do."""
     asked = lab.folder / "asked"
     systemctl = lab.folder / "bin" / "systemctl"
     systemctl.parent.mkdir()
     systemctl.write_text(SYSTEMCTL % asked)
     systemctl.chmod(0o755)
     monkeypatch.setenv("PATH", "%s:%s" % (systemctl.parent, os.environ["PATH"]))
-    for options, action in (({}, "reload"), ({"vip_failover_state": "absent"}, "stop")):
-        assert changes(lab.play(skip="service,install,verify", **options)) == 2
-        assert not asked.exists()
-        assert changes(lab.play("--check", skip="install,verify", **options)) == 2
-        assert changes(lab.play(skip="install,verify", **options)) == 2
-        assert asked.read_text() == "%s keepalived.service\n" % action * 2
-        assert changes(lab.play(skip="install,verify", **options)) == 0
-        asked.unlink()
-    assert not [path for host in DIRECTORS for path in lab.config(host).parent.iterdir()]
+    return asked
+
+
+def test_lifecycle(lab: RoleLab, asked: Path) -> None:
+    """A run that was cut short before it told keepalived is completed by the next one."""
+    cut_short = "service,install,verify"
+    predicted = lab.play("--check", "--diff", skip=cut_short)
+    assert not lab.config("director1").exists()
+    real = lab.play("--diff", skip=cut_short)
+    assert sorted(diff_of(predicted)) == sorted(diff_of(real))
+    assert changes(predicted) == changes(real) == 2
+    assert changes(lab.play("--check", skip="install")) == 2
+    assert not asked.exists()
+    # The service is a pretence: nobody has started keepalived.
+    said = lab.play(skip="install", rc=2)
+    assert "no director advertises vip_failover_router_id 51 for IPv4" in re.sub(r"\s+", " ", said)
+    assert asked.read_text() == "reload keepalived.service\n" * 2
+    for host in DIRECTORS:
+        lab.start(host)
+    wait_for(lambda: any(map(lab.held, DIRECTORS)), "one director has the VIPs")
+    assert changes(lab.play(skip="install")) == 0
+    asked.unlink()
+
+    absent = {"vip_failover_state": "absent"}
+    assert changes(lab.play(skip=cut_short, **absent)) == 2
+    assert not asked.exists()
+    assert changes(lab.play("--check", skip="install", **absent)) == 2
+    assert changes(lab.play(skip="install", **absent)) == 2
+    assert asked.read_text() == "stop keepalived.service\n" * 2
+    assert changes(lab.play(skip="install", **absent)) == 0
+    assert lab.written() == {}
+
+
+def test_faults_are_refused_before_a_change(lab: RoleLab) -> None:
+    lab.configure("client", services=[service("192.168.10.99")])
+    lab.start("client")
+    wait_for(lambda: lab.faults(running=False), "the foreign router advertises")
+    before = lab.written()
+    said = re.sub(r"\s+", " ", lab.play(rc=2, vip_failover_priority=100))
+    assert "vip_failover_priority 100 is also that of director2: give each director a different one" in said
+    assert "192.168.10.10 advertises vip_failover_router_id 51 on eth0" in said
+    assert lab.written() == before

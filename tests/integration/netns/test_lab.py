@@ -60,7 +60,7 @@ def test_build_and_remove(lab: Lab) -> None:
     wait_for(lambda: machine() == before, "the machine's own network as it was")
 
 
-def test_namespace_of_somebody_else_is_refused(lab: Lab) -> None:
+def test_foreign_namespace_is_refused(lab: Lab) -> None:
     theirs = lab.namespace("router")
     run(["ip", "netns", "add", theirs])
     try:
@@ -76,7 +76,7 @@ def test_namespace_of_somebody_else_is_refused(lab: Lab) -> None:
         run(["ip", "netns", "del", theirs])
 
 
-def test_what_an_interrupted_run_left_is_completed(lab: Lab) -> None:
+def test_interrupted_run_is_completed(lab: Lab) -> None:
     run(["ip", "netns", "add", lab.namespace("router")])
     Path("/run/netns", lab.namespace("a")).touch()
     assert lab.apply()["changed"]
@@ -91,7 +91,7 @@ def test_refused_before_anything_changes(lab: Lab) -> None:
     assert lab.namespaces() == []
 
 
-def test_sysctl_that_the_kernel_refuses(lab: Lab) -> None:
+def test_sysctl_refused_by_the_kernel_is_named(lab: Lab) -> None:
     lab.hosts[0]["sysctls"] = {"net.ipv4.no_such": 1}
     assert "sysctl net.ipv4.no_such does not exist in network namespace" in lab.module()["msg"]
     lab.hosts[0]["sysctls"] = {"net.ipv4.ip_default_ttl": "never"}
@@ -103,7 +103,7 @@ def test_sysctl_that_the_kernel_refuses(lab: Lab) -> None:
     lab.works()
 
 
-def test_sysctls_that_change_each_other_stand(lab: Lab) -> None:
+def test_sysctls_that_change_each_other_converge(lab: Lab) -> None:
     link = "net.ipv4.conf.%s.forwarding" % lab.hosts[1]["links"][0]["name"]
     lab.hosts[1]["sysctls"] = {link: 0, "net.ipv4.ip_forward": 1, "net.ipv4.ip_default_ttl": "0x40"}
     assert lab.apply()["changed"]
@@ -114,12 +114,12 @@ def test_sysctls_that_change_each_other_stand(lab: Lab) -> None:
     assert lab.run("router", "sysctl", "-n", link, "net.ipv4.ip_forward").out.split() == ["0", "1"]
 
 
-def test_not_root(lab: Lab) -> None:
+def test_non_root_user_is_refused(lab: Lab) -> None:
     nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *lab.command()]
     assert lab.module(command=nobody)["msg"].startswith("only root can make network namespaces: run Ansible as root")
 
 
-def test_process_that_does_not_end_when_asked_is_killed() -> None:
+def test_process_that_ignores_sigterm_is_killed() -> None:
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(1000)"
     stubborn = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     with stubborn:

@@ -81,15 +81,30 @@ DRIFT: dict[str, Callable[[Lab], Any]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Lab]:
+    with fresh_lab() as lab:
+        assert lab.quick()["changed"]
+        yield lab
+
+
+@pytest.fixture
+def repaired(shared: Lab) -> Lab:
+    """One lab for all drifts, as each test repairs it. No host knows the others' hardware addresses yet."""
+    for host in ("a", "router", "b"):
+        shared.ip(host, "neighbor", "flush", "all")
+    return shared
+
+
 @pytest.mark.parametrize("drift", DRIFT.values(), ids=DRIFT)
-def test_drift_is_repaired(built: Lab, drift: Callable[[Lab], Any]) -> None:
-    drift(built)
-    done = built.quick()
+def test_drift_is_repaired(repaired: Lab, drift: Callable[[Lab], Any]) -> None:
+    drift(repaired)
+    done = repaired.quick()
     assert done["changed"]
     assert done["diff"]["before"] != done["diff"]["after"]
-    assert not built.quick()["changed"]
-    built.works()
-    assert len(built.server_pids()) == 2
+    assert not repaired.quick()["changed"]
+    repaired.works()
+    assert len(repaired.server_pids()) == 2
 
 
 @pytest.mark.parametrize("name", ["an address added", "a port in the wrong VLAN", "servers killed"])
@@ -98,7 +113,7 @@ def test_check_mode_predicts_a_repair_exactly(built: Lab, name: str) -> None:
     assert built.apply()["changed"]
 
 
-def test_what_others_put_into_the_lab_stays(built: Lab) -> None:
+def test_foreign_addresses_links_and_rules_in_the_lab_are_kept(built: Lab) -> None:
     built.ip("router", "addr", "add", "192.168.10.100/32", "dev", "eth0")
     built.ip("router", "addr", "add", "fd00:10::100/128", "dev", "eth0", "nodad")
     built.ip("router", "link", "add", "br7", "type", "bridge")
@@ -177,7 +192,7 @@ def test_two_labs_side_by_side(built: Lab) -> None:
     assert built.namespaces() == []
 
 
-def test_port_that_is_taken(built: Lab) -> None:
+def test_server_port_in_use_is_refused(built: Lab) -> None:
     code = "import socket; s = socket.create_server(('', 81)); print('listens', flush=True); s.accept()"
     taken = subprocess.Popen(
         ["ip", "netns", "exec", built.namespace("b"), sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
@@ -194,7 +209,7 @@ def test_port_that_is_taken(built: Lab) -> None:
     assert built.apply()["changed"]
 
 
-def test_whoever_removes_the_lab_from_inside_stays_alive(built: Lab) -> None:
+def test_lab_can_be_removed_from_inside_a_namespace(built: Lab) -> None:
     inside = ["ip", "netns", "exec", built.namespace("a"), "sh", "-c", '"$@"; exit', "sh", *built.command()]
     assert built.module("absent", command=inside)["changed"]
     assert built.namespaces() == []

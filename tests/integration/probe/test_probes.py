@@ -15,7 +15,13 @@ from typing import Any, Iterator, Sequence
 import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.integration.lan import MACS, V4, V6, Lan
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import finish_module, start_module, wait_for
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
+    entered,
+    finish_module,
+    module,
+    start_module,
+    wait_for,
+)
 
 NODE4, NODE6 = "192.168.10.1", "fd00:10::1"
 # A server of a page, of an error, of another protocol, of silence; and a datagram socket that never answers.
@@ -45,8 +51,12 @@ def inside(lan: Lan, host: str = "client") -> list[str]:
 
 def owners(lan: Lan, *addresses: str, host: str = "client", before: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """What probe_owners returns of the addresses, in check mode as in a real run."""
-    argv = [*inside(lan, host), *before]
-    result = finish_module(start_module("probe_owners", True, inside=argv, addresses=list(addresses), seconds=0.4))
+    options: dict[str, Any] = {"addresses": list(addresses), "seconds": 0.4}
+    if before:
+        result = finish_module(start_module("probe_owners", True, inside=[*inside(lan, host), *before], **options))
+    else:
+        with entered(lan.prefix + host):
+            result = module("probe_owners", True, **options)
     assert result["changed"] is False, result
     found: list[dict[str, Any]] = result["owners"]
     return found
@@ -60,10 +70,12 @@ def names(lan: Lan, hosts: Path) -> list[str]:
 def ports(lan: Lan, *targets: dict[str, Any], before: Sequence[str] = (), **options: Any) -> list[dict[str, Any]]:
     """What probe_ports returns of the targets; the rest of each is the node's IPv4 address."""
     wanted = [{"address": NODE4, **target} for target in targets]
-    argv = before or inside(lan)
-    result = finish_module(
-        start_module("probe_ports", True, inside=argv, **{"targets": wanted, "timeout": 1, **options})
-    )
+    options = {"targets": wanted, "timeout": 1, **options}
+    if before:
+        result = finish_module(start_module("probe_ports", True, inside=before, **options))
+    else:
+        with entered(lan.prefix + "client"):
+            result = module("probe_ports", True, **options)
     assert result["changed"] is False, result
     found: list[dict[str, Any]] = result["answers"]
     return found
@@ -92,7 +104,7 @@ def served(lan: Lan) -> Iterator[Lan]:
         yield lan
 
 
-def test_ports_and_owners_are_asked_for_in_one_process(served: Lan) -> None:
+def test_one_run_probes_ports_and_owners(served: Lan) -> None:
     target = {"address": NODE4, "port": 80, "protocol": "http"}
     both = finish_module(start_module("probe_ports", inside=inside(served), targets=[target], owners=[NODE4]))
     alone = finish_module(start_module("probe_owners", inside=inside(served), addresses=[NODE4]))
@@ -102,7 +114,7 @@ def test_ports_and_owners_are_asked_for_in_one_process(served: Lan) -> None:
     }
 
 
-def test_everyone_who_answers_is_found(lan: Lan) -> None:
+def test_all_owners_of_an_address_are_found(lan: Lan) -> None:
     assert [found["macs"] for found in owners(lan, V4, V6)] == [[], []]
     lan.batch("node", "address add %s/32 dev eth0" % V4, "address add %s/128 dev eth0 nodad" % V6)
     assert [found["macs"] for found in owners(lan, V4, V6, NODE4)] == [[MACS["node"]]] * 3
@@ -120,7 +132,7 @@ def test_everyone_who_answers_is_found(lan: Lan) -> None:
     assert (six["macs"], six["source"]) == (both, "fd00:10::3")
 
 
-def test_where_nobody_can_be_asked(lan: Lan) -> None:
+def test_reason_is_given_where_owners_cannot_be_probed(lan: Lan) -> None:
     lan.batch("client", "route add 172.16.0.0/24 via %s" % NODE4, "link add t0 type veth peer name t1")
     lan.batch("client", "link set t0 up arp off", "link set t1 up", "route add 172.17.0.0/24 dev t0")
     own, routed, mute, lost = owners(lan, "192.168.10.3", "172.16.0.100", "172.17.0.1", "203.0.113.1")
@@ -131,13 +143,13 @@ def test_where_nobody_can_be_asked(lan: Lan) -> None:
     assert {found["macs"] for found in (own, routed, mute, lost)} == {None}
 
 
-def test_without_root_it_says_what_is_missing(lan: Lan) -> None:
+def test_missing_capability_is_named(lan: Lan) -> None:
     drop = ("setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw")
     (found,) = owners(lan, V4, before=drop)
     assert (found["macs"], found["reason"]) == (None, "asking by ARP needs root (become: true)")
 
 
-def test_what_answers(served: Lan) -> None:
+def test_answers_are_told_apart(served: Lan) -> None:
     answers = ports(
         served,
         {"port": 80},
@@ -162,7 +174,7 @@ def test_what_answers(served: Lan) -> None:
     assert {answer["source"] for answer in answers} == {"192.168.10.3", "fd00:10::3"}
 
 
-def test_who_says_no(served: Lan) -> None:
+def test_refusals_are_told_apart(served: Lan) -> None:
     """A port that nobody listens on, a firewall that says no as firewalld does, one that drops, and no way at all."""
     assert states(served, 7945) == ["refused"] * 4
     (at_once,) = ports(served, {"port": 7945}, timeout=60)
@@ -181,7 +193,7 @@ def test_who_says_no(served: Lan) -> None:
     assert answers[0]["detail"] == "network is unreachable"
 
 
-def test_a_broadcast_address_is_no_firewall(served: Lan) -> None:
+def test_broadcast_address_is_not_reported_as_a_firewall(served: Lan) -> None:
     """The kernel refuses both by the same number."""
     broadcast = str(ipaddress.ip_interface(NODE4 + "/24").network.broadcast_address)
     for protocol in ("tcp", "udp"):
@@ -190,7 +202,7 @@ def test_a_broadcast_address_is_no_firewall(served: Lan) -> None:
         assert answer["detail"] == "it is the broadcast address of a network: ask the address of a host"
 
 
-def test_what_fails_is_asked_again(lan: Lan) -> None:
+def test_failed_probe_is_retried(lan: Lan) -> None:
     process = start_module(
         "probe_ports", inside=inside(lan), targets=[{"address": NODE4, "port": 80, "protocol": "http"}], wait=60
     )
@@ -200,7 +212,7 @@ def test_what_fails_is_asked_again(lan: Lan) -> None:
         assert finish_module(process)["answers"][0]["status"] == 200
 
 
-def test_names_are_looked_up(served: Lan, tmp_path: Path) -> None:
+def test_host_names_are_resolved(served: Lan, tmp_path: Path) -> None:
     hosts = tmp_path / "hosts"
     # The resolver puts IPv4 first, where nobody listens.
     hosts.write_text("%s web.test\n192.168.10.2 both.test\n%s both.test\n" % (NODE4, NODE6))
@@ -221,14 +233,14 @@ def test_names_are_looked_up(served: Lan, tmp_path: Path) -> None:
     assert lost["detail"].startswith("the name is not found (")
 
 
-def test_localhost_is_a_name(lan: Lan) -> None:
+def test_localhost_is_resolved(lan: Lan) -> None:
     with server(lan, "client"):
         (found,) = ports(lan, {"address": "", "host": "localhost", "port": 80, "protocol": "http"})
     assert found["status"] == 200
     assert found["address"] in ("127.0.0.1", "::1")
 
 
-def test_a_name_that_is_not_found_yet_is_asked_again(served: Lan, tmp_path: Path) -> None:
+def test_unresolved_name_is_retried(served: Lan, tmp_path: Path) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_text("")
     wanted = [{"host": "web.test", "port": 80, "protocol": "http"}, {"address": NODE4, "port": 80}]
@@ -239,17 +251,19 @@ def test_a_name_that_is_not_found_yet_is_asked_again(served: Lan, tmp_path: Path
     assert finish_module(process)["answers"][0]["status"] == 200
 
 
+@pytest.mark.usefixtures("fresh_node")
 @pytest.mark.parametrize(
-    ("module", "option"),
+    ("name", "option"),
     [("probe_ports", "timeout"), ("probe_ports", "wait"), ("probe_owners", "seconds"), ("vrrp_listen", "limit")],
 )
-def test_numbers_out_of_range_are_refused(lan: Lan, module: str, option: str) -> None:
-    needed = {"probe_ports": {"targets": []}, "vrrp_listen": {"interface": "eth0"}}.get(module, {})
-    result = finish_module(start_module(module, inside=inside(lan), **needed, **{option: -1}))
+def test_numbers_out_of_range_are_refused(name: str, option: str) -> None:
+    needed = {"probe_ports": {"targets": []}, "vrrp_listen": {"interface": "eth0"}}.get(name, {})
+    result = module(name, **needed, **{option: -1})
     assert result["failed"]
     assert result["msg"].startswith("%s -1 is not a number from 0" % option)
 
 
+@pytest.mark.usefixtures("fresh_node")
 @pytest.mark.parametrize(
     ("target", "message"),
     [
@@ -262,8 +276,8 @@ def test_numbers_out_of_range_are_refused(lan: Lan, module: str, option: str) ->
         ({"host": "a\r\nX: y"}, "targets[0].host 'a\\r\\nX: y' is not a host name"),
     ],
 )
-def test_bad_targets_are_refused(lan: Lan, target: dict[str, Any], message: str) -> None:
+def test_bad_targets_are_refused(target: dict[str, Any], message: str) -> None:
     wanted = {"address": NODE4, "port": 80, **target}
-    result = finish_module(start_module("probe_ports", inside=inside(lan), targets=[wanted]))
+    result = module("probe_ports", targets=[wanted])
     assert result["failed"]
     assert message in result["msg"]

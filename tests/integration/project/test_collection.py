@@ -68,7 +68,7 @@ def test_tarball_holds_what_users_need_and_nothing_else(tarball: Path) -> None:
     assert [name for name in names if re.search(r"(^|/)(\.[^/]+|__pycache__|tests|molecule|tools)(/|$)", name)] == []
 
 
-def test_a_build_takes_what_git_tracks_and_nothing_of_the_user(root: Path, tarball: Path, tmp_path: Path) -> None:
+def test_build_takes_only_files_that_git_tracks(root: Path, tarball: Path, tmp_path: Path) -> None:
     """In a clone in which the user works, and from which an older version was installed."""
     clone = tmp_path / "clone"
     run([str(root / "tools" / "copy-tree"), str(clone)], root)

@@ -42,7 +42,7 @@ def assert_shown(said: Any) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_comment_of_a_rule(backend: str) -> None:
+def test_escape_sequences_in_a_rule_comment_are_shown(backend: str) -> None:
     firewall = Firewall(backend)
     firewall("-N LB-X")
     run([firewall.command, "-A", "LB-X", "-m", "comment", "--comment", HOSTILE, "-j", "RETURN"])
@@ -51,7 +51,7 @@ def test_a_comment_of_a_rule(backend: str) -> None:
     assert_shown(result["diff"])
 
 
-def test_a_comment_of_an_entry() -> None:
+def test_escape_sequences_in_an_entry_comment_are_shown() -> None:
     ipset("create LB-A hash:ip comment")
     run(["ipset", "add", "LB-A", "192.0.2.1", "comment", HOSTILE])
     result = module("ipset", prefix="LB-", sets=[{"name": "LB-B", "type": "hash:ip", "entries": []}])
@@ -66,7 +66,7 @@ SERVICE = {"name": "web", "address": "192.0.2.1", "port": 80, "endpoints": [{"ad
     ("name", "options"),
     [("virtual_address", {"addresses": ["192.0.2.1"]}), ("keepalived_vips", {"services": [SERVICE]})],
 )
-def test_a_name_of_a_link(name: str, options: dict[str, Any]) -> None:
+def test_escape_sequences_in_a_link_name_are_shown(name: str, options: dict[str, Any]) -> None:
     """The message tells which links there are."""
     run(["ip", "link", "add", HOSTILE, "type", "bridge"])
     result = module(name, interface="eth9", **options)

@@ -19,7 +19,7 @@ def _linux() -> None:
         pytest.skip("needs root and user-mode-linux: run `make integration`")
 
 
-def test_output_exit_code_and_files(root: Path, tmp_path: Path) -> None:
+def test_kernel_tool_passes_on_output_exit_code_and_files(root: Path, tmp_path: Path) -> None:
     command = 'uname -r; seq 20000; echo said >&2; touch /kernel-tool-was-here "$TMPDIR/kept"; exit 7'
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with open(tmp_path / "output", "w+", encoding="utf-8") as output:

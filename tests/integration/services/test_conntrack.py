@@ -69,7 +69,7 @@ def test_udp_clients_that_never_pause_follow_the_services(clean: ServicesLab, la
         assert other.is_answered_by("refused")
 
 
-def test_entries_of_others_are_kept(clean: ServicesLab) -> None:
+def test_foreign_conntrack_entries_are_kept(clean: ServicesLab) -> None:
     """What somebody else translates, and what the node itself answers beside our services, is theirs."""
     net = clean
     publish = ["-p", "udp", "--dport", "8000", "-j", "DNAT", "--to-destination", pod(3) + ":8080"]
@@ -102,7 +102,7 @@ def entries(net: ServicesLab) -> set[str]:
     return {line.rsplit("id=", 1)[1] for line in listed}
 
 
-def test_a_kernel_without_conntrack_netlink_is_told_once(clean: ServicesLab) -> None:
+def test_kernel_without_conntrack_netlink_gives_one_warning(clean: ServicesLab) -> None:
     with mock.patch.object(conntrack, "Netlink", side_effect=OSError(93, "Protocol not supported")):
         result = clean.apply("auto", dns(1))
     assert (result["changed"], result["conntrack_deleted"]) == (True, 0)

@@ -20,7 +20,7 @@ def value() -> str:
     return Path("/proc/sys/net/ipv4/ip_forward").read_text(encoding="ascii").strip()
 
 
-def test_set_check_and_repeat(tmp_path: Path) -> None:
+def test_sysctls_lifecycle(tmp_path: Path) -> None:
     kept = tmp_path / "sysctl.conf"
     with fresh_network():
         before = value()
@@ -52,7 +52,7 @@ def test_nothing_is_set_when_one_is_refused(bad: dict[str, object]) -> None:
         assert value() == "0"
 
 
-def test_values_that_others_move_stand_in_the_end(tmp_path: Path) -> None:
+def test_values_changed_by_other_values_converge(tmp_path: Path) -> None:
     """Switching ip_forward on makes every link forward."""
     kept = tmp_path / "sysctl.conf"
     with fresh_network():
@@ -71,7 +71,7 @@ def test_values_that_others_move_stand_in_the_end(tmp_path: Path) -> None:
         assert not module("sysctls", check_mode=True, values=values)["changed"]
 
 
-def test_values_that_undo_each_other_are_refused_and_nothing_stays(tmp_path: Path) -> None:
+def test_values_that_undo_each_other_are_refused_and_rolled_back(tmp_path: Path) -> None:
     with fresh_network():
         run(["ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth2"])
         module("sysctls", values={FORWARD: 0, "net.ipv4.conf.eth2.forwarding": 1})

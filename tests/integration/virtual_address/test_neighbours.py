@@ -60,7 +60,7 @@ def test_an_address_of_another_host_is_refused(lan: Lan, address: str) -> None:
     assert lan.module(addresses=[address], probe=False)["changed"]
 
 
-def test_hundreds_of_addresses_are_asked_for_together(lan: Lan) -> None:
+def test_hundreds_of_addresses_are_probed_together(lan: Lan) -> None:
     addresses = ["10.%d.0.%d" % divmod(number, 200) for number in range(1, 400) if number % 200]
     addresses[300] = "192.168.10.3"
     result = lan.module(addresses=addresses)
@@ -69,7 +69,7 @@ def test_hundreds_of_addresses_are_asked_for_together(lan: Lan) -> None:
 
 
 @pytest.mark.parametrize("address", [V4, V6])
-def test_an_address_that_another_host_is_about_to_take_is_refused(lan: Lan, address: str) -> None:
+def test_address_probed_by_another_host_is_refused(lan: Lan, address: str) -> None:
     """Two nodes that declare one VIP at the same time hear each other's probes."""
     frame = probe_frame(MACS["other"], ipaddress.ip_address(address))
     with lan.wire("other") as raw:
@@ -81,7 +81,7 @@ def test_an_address_that_another_host_is_about_to_take_is_refused(lan: Lan, addr
     assert "is in use by another host on eth0, 02:00:00:00:00:02" in result["msg"]
 
 
-def test_what_the_neighbours_hear(lan: Lan) -> None:
+def test_neighbours_hear_probes_and_announcements(lan: Lan) -> None:
     with lan.wire("client") as raw:
         lan.module(addresses=[V4, V6], check_mode=True)
         frames = heard(raw)
@@ -114,7 +114,7 @@ def test_an_announcement_corrects_a_stale_cache(lan: Lan) -> None:
     assert MACS["node"] not in [lan.neighbor(address) for address in untold]
 
 
-def test_the_node_itself_is_no_other_host(lan: Lan) -> None:
+def test_node_itself_is_not_another_owner(lan: Lan) -> None:
     """An address that moves between two links on one LAN is still answered for by the first while the second asks."""
     lan.batch("lan", "link add p4 type veth peer name eth3 netns %snode" % lan.prefix, "link set p4 master br0 up")
     lan.batch("node", "link set eth3 up")
@@ -126,7 +126,7 @@ def test_the_node_itself_is_no_other_host(lan: Lan) -> None:
     assert lan.ping(V6)
 
 
-def test_nobody_can_be_asked_on_a_link_that_is_down(lan: Lan) -> None:
+def test_link_without_carrier_gives_a_warning(lan: Lan) -> None:
     lan.batch("node", "link set eth1 down")
     for reason in ("is down", "has no carrier"):
         result = lan.module(interface="eth1", addresses=[V4])

@@ -1,20 +1,20 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""virtual_address on real links: what it leaves on a node, promises in check mode, and refuses."""
+"""virtual_address on real links: what it leaves on a node, promises in check mode, and refuses.
+
+tests/integration/iptables/test_lb.py runs it from a playbook.
+"""
 
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.lan import V4, V6, Lan
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import REPOSITORY
 
 
 def test_vips_answer_and_a_second_run_changes_nothing(lan: Lan) -> None:
@@ -70,7 +70,7 @@ def test_other_addresses_of_the_network_stay(lan: Lan) -> None:
 
 
 @pytest.mark.parametrize("promote", ["0", "1"])
-def test_addresses_of_one_network_go_and_others_keep_all_they_have(lan: Lan, promote: str) -> None:
+def test_foreign_addresses_of_the_same_network_keep_their_attributes(lan: Lan, promote: str) -> None:
     """Three of ours, the first of which the others depend on, before two of others."""
     for link in ("all", "eth1"):
         setting = "/proc/sys/net/ipv4/conf/%s/promote_secondaries" % link
@@ -124,7 +124,7 @@ def test_purge_and_move(lan: Lan) -> None:
     assert lan.everything() == before
 
 
-def test_a_failure_in_the_middle_takes_back_what_was_done(lan: Lan) -> None:
+def test_failure_halfway_is_rolled_back(lan: Lan) -> None:
     lan.module(addresses=[V4, V6])
     before = sorted(lan.addresses().splitlines())
     # No kernel makes a link of this name, so the VIPs have left eth0 when it refuses.
@@ -148,7 +148,7 @@ def test_batch_brings_the_addresses_back(lan: Lan) -> None:
     assert not lan.module(addresses=[V4, V6])["changed"]
 
 
-def test_what_the_node_rules_out(lan: Lan) -> None:
+def test_addresses_that_the_node_cannot_have_are_refused(lan: Lan) -> None:
     lan.run("node", "tee", "/proc/sys/net/ipv6/conf/eth1/disable_ipv6", stdin="1")
     before = lan.addresses()
     refused: list[tuple[dict[str, Any], str]] = [
@@ -166,7 +166,7 @@ def test_what_the_node_rules_out(lan: Lan) -> None:
     assert lan.addresses() == before
 
 
-def test_dummy_link(lan: Lan) -> None:
+def test_dummy_link_lifecycle(lan: Lan) -> None:
     before = lan.everything()
     wanted: dict[str, Any] = {"interface": "lb0", "dummy": True, "addresses": [V4, V6]}
     if run(["unshare", "--net", "ip", "link", "add", "d0", "type", "dummy"], check=False).rc != 0:
@@ -189,28 +189,3 @@ def test_dummy_link(lan: Lan) -> None:
     assert lan.module(interface="lb0", addresses=[V4], state="absent")["removed"] == [V4 + "/32"]
     assert lan.module(interface="lb0", purge="link", state="absent")["removed"] == [V6 + "/128"]
     assert lan.everything() == before
-
-
-PLAYBOOK = """
-- hosts: all
-  gather_facts: false
-  tasks:
-    - homelab.loadbalancer.virtual_address: {interface: eth0, addresses: [192.168.10.100, "fd00:10::100"], purge: node}
-"""
-
-
-def test_from_a_playbook(lan: Lan, tmp_path: Path) -> None:
-    playbook = tmp_path / "vips.yml"
-    playbook.write_text(PLAYBOOK, encoding="ascii")
-    command = ["ansible-playbook", "-i", lan.prefix + "node,", str(playbook), "--diff"]
-    command += ["-e", "ansible_connection=homelab.loadbalancer.netns ansible_python_interpreter=" + sys.executable]
-    env = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
-    outputs = []
-    for extra, changed in ((["--check"], 1), ([], 1), ([], 0)):
-        done = run([*command, *extra], env=env, check=False)
-        assert done.rc == 0, done.out + done.err
-        assert "changed=%d " % changed in done.out
-        outputs.append(done.out)
-    assert "+    inet 192.168.10.100/32 metric 27746" in outputs[0]
-    assert outputs[0] == outputs[1]
-    assert lan.ping(V4)
