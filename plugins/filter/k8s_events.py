@@ -11,8 +11,8 @@ version_added: 0.1.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
-  - Sorts events from M(homelab.loadbalancer.k8s_read) or M(kubernetes.core.k8s_info) by time, the newest last, whether
-    their time is in C(lastTimestamp), C(eventTime) or C(series).
+  - Sorts the events that M(homelab.loadbalancer.k8s_read) or M(kubernetes.core.k8s_info) returns by time, the newest
+    last, whether their time is in C(lastTimestamp), C(eventTime) or C(series).
   - Control characters in their messages, which a hostile pod may cause, are escaped, for instance as C(\\x1b).
 options:
   _input:
