@@ -266,7 +266,7 @@ def test_role_publishes_the_addresses_of_host_names(lab: Lab) -> None:
     serve = {"ansible.builtin.import_role": {"name": "homelab.loadbalancer.httproute"}}
     declared = {"vars": {"httproute_routes": [lab.route("web")]}}
     check = {"ansible.builtin.assert": {"that": "httproute_hostnames == %s" % {"web.k8s.local": [VIP]}}}
-    tasks = [{**serve, **declared}, {**check, "tags": ["configure"]}]
+    tasks: list[dict[str, Any]] = [{**serve, **declared}, {**check, "tags": ["configure"]}]
     undeclared = {"block": [refused(role("httproute"))], "tags": ["configure"]}
     # By the engine in the action's process, and by a module on the host.
     plays = [play_of("operator", [*tasks, undeclared]), play_of("node", tasks)]
