@@ -1,0 +1,70 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From one list of rules to another: which go, by the kernel's numbers, and which come, and where. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from typing import List, NamedTuple, Sequence, Tuple
+
+from .model import Rule, words
+
+# Beyond this many pairs, finding the longest common part costs more than to write the rules anew.
+_PAIRS = 1_000_000
+
+
+class Edit(NamedTuple):
+    """The handles of the rules that go; the rules that come, each with the handle of the rule that it stands before.
+
+    A handle of 0 stands for the end of the chain.
+    """
+
+    deleted: List[int]
+    added: List[Tuple[int, str]]
+
+
+def edit_rules(have: Sequence[Rule], want: Sequence[Rule], dead: set[str]) -> Edit:
+    """Keep as many rules as possible.
+
+    dead -- names of what goes, or is made anew: rules that refer to it cannot stay
+    """
+    # A name in a comment counts too; such a rule comes back as it was.
+    texts = ["" if dead and words(rule.text) & dead else rule.text for rule in have]
+    pairs = dict(_common(texts, [rule.text for rule in want]))
+    stays = {there: have[here].handle for here, there in pairs.items()}
+    gone = [rule for here, rule in enumerate(have) if here not in pairs]
+    full = with_state([rule for there, rule in enumerate(want) if there not in stays], gone)
+    added: list[tuple[int, str]] = []
+    before = 0
+    for there in reversed(range(len(want))):
+        if there in stays:
+            before = stays[there]
+        else:
+            added.append((before, full.pop()))
+    return Edit([rule.handle for rule in gone], added[::-1])
+
+
+def with_state(want: Sequence[Rule], old: Sequence[Rule]) -> list[str]:
+    """The full texts of rules that are added, with what rules of the same text, which go, have counted."""
+    left: dict[str, list[str]] = {}
+    for rule in reversed(old):
+        left.setdefault(rule.text, []).append(rule.full)
+    return [left[rule.text].pop() if left.get(rule.text) else rule.full for rule in want]
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> list[tuple[int, int]]:
+    """The places of what both have in common, in order."""
+    shorter = min(len(one), len(other))
+    start = 0
+    while start < shorter and one[start] == other[start]:
+        start += 1
+    end = 0
+    while end < shorter - start and one[-1 - end] == other[-1 - end]:
+        end += 1
+    pairs = [(at, at) for at in range(start)]
+    a, b = one[start : len(one) - end], other[start : len(other) - end]
+    if len(a) * len(b) <= _PAIRS:
+        for block in difflib.SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
+            pairs += [(start + block.a + at, start + block.b + at) for at in range(block.size)]
+    return pairs + [(len(one) - end + at, len(other) - end + at) for at in range(end)]

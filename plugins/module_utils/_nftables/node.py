@@ -1,0 +1,91 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The nftables of a node: one table of it, and an empty network namespace to try another content in."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from .._common.command import CommandError, Completed, run
+from .._common.errors import InputError, NodeError, NotInstalledError
+from .._common.network import new_network
+from .links import make_links
+from .model import Table, parse_table, words
+
+_PLACE = re.compile(r"^\S*?:(\d+):(\d+)-\d+: Error: (.*)", re.MULTILINE)
+_NO_MODULE = ("No such file or directory", "not supported")
+
+
+def read(family: str, name: str) -> Table | None:
+    """A table of this network namespace; None if there is none."""
+    done = _nft(["-a", "list", "table", family, name])
+    if done.rc == 0:
+        return parse_table(done.out)
+    if "No such file or directory" in done.err:
+        return None
+    raise NodeError(
+        "this node cannot tell its nftables: %s. It takes root, and a kernel with nf_tables" % reason(done.err)
+    )
+
+
+def load(text: str) -> Completed:
+    """Carry a transaction out, all of it or nothing; the caller looks at the exit code."""
+    return _nft(["-f", "-"], text)
+
+
+def _nft(arguments: list[str], stdin: str | None = None) -> Completed:
+    try:
+        return run(["nft", *arguments], stdin, check=False)
+    except CommandError as error:
+        raise NotInstalledError("nft is not installed: install the package nftables") from error
+
+
+def wrapped(family: str, name: str, content: str) -> str:
+    """The declared table as nft takes it."""
+    return "table %s %s {\n%s\n}\n" % (family, name, content)
+
+
+def try_out(family: str, name: str, content: str) -> Table:
+    """The declared table as the kernel gives it back. InputError that names the line which is refused."""
+    # A rule may name a link, which nft looks up: so the namespace has links of the names that the node's have.
+    names = {link for dummy, link in socket.if_nameindex()} & words(content)
+    with new_network():
+        make_links(names - {"lo"})
+        done = load(wrapped(family, name, content))
+        if done.rc != 0:
+            raise refusal(name, content, done.err)
+        tables = _nft(["list", "tables"]).out.split("\n")
+        made = read(family, name)
+    others = [table for table in tables if table not in ("", "table %s %s" % (family, name))]
+    if others or made is None:
+        raise InputError("content makes %s: write the content of one table" % (" and ".join(others) or "no table"))
+    return made
+
+
+def refusal(name: str, content: str, said: str) -> InputError:
+    """What nft refused, by the line that the user has written."""
+    found = _PLACE.search(said)
+    if not found:
+        return InputError("content is refused by nft: %s" % reason(said))
+    line, column, why = int(found.group(1)) - 1, int(found.group(2)), found.group(3)
+    lines = content.split("\n")
+    if why.startswith("Could not process rule") and why.endswith(_NO_MODULE):
+        why += (
+            ". Where the text is right, this kernel lacks a module: install the package that holds its extra modules "
+            "(kernel-modules-extra on Fedora and RHEL)"
+        )
+    if line == 0:
+        return InputError("name %s or the content as a whole is refused by nft: %s" % (name, why))
+    if line > len(lines):
+        return InputError("content is refused by nft at its end: %s" % why)
+    return InputError(
+        "content line %d `%s` is refused by nft: %s (column %d)" % (line, lines[line - 1].strip(), why, column)
+    )
+
+
+def reason(said: str) -> str:
+    """What nft said, less the lines that show where."""
+    found = re.findall(r"Error: (.*)", said)
+    return "; ".join(dict.fromkeys(found)) or said.strip() or "it gives no reason"
