@@ -98,12 +98,12 @@ EXAMPLES = r"""
     name: forward
     content: |
       map servers {
-        typeof tcp dport : ip daddr . tcp dport
+        type inet_service : ipv4_addr . inet_service
         elements = { 80 : 192.168.20.20 . 8080, 443 : 192.168.20.21 . 8443 }
       }
       chain prerouting {
         type nat hook prerouting priority dstnat
-        ip daddr 192.168.10.100 dnat to tcp dport map @servers
+        ip daddr 192.168.10.100 dnat ip addr . port to tcp dport map @servers
       }
     save_to: /etc/nftables-forward.nft
 

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -153,6 +154,17 @@ def finish_module(process: subprocess.Popen[str]) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(out)
     result.pop("invocation", None)
     return result
+
+
+def kill_module(process: subprocess.Popen[str]) -> None:
+    """End a started module and the programs it has started; it does not start more, once it is stopped."""
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        process.send_signal(signal.SIGSTOP)
+        for child in Path("/proc/%d/task/%d/children" % (process.pid, process.pid)).read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+    with process:
+        process.kill()
 
 
 def wait_for(condition: Callable[[], T], what: str, limit: float = 120) -> T:

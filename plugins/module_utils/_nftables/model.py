@@ -78,9 +78,10 @@ class Block(NamedTuple):
     def default_timeout(self) -> bool:
         return any(line.startswith("timeout ") for line in self.lines)
 
-    def keeps(self, element: Element) -> bool:
-        """Whether an element may be one that packets or programs add, which is kept though it is not declared."""
-        return "dynamic" in self.flags or self.default_timeout or element.for_a_time
+    @property
+    def timed(self) -> bool:
+        """Whether elements may have a timeout of their own."""
+        return self.default_timeout or "timeout" in self.flags
 
     def same(self, other: Block) -> bool:
         """Whether it is the same but for handles and state."""

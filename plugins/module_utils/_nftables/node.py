@@ -25,6 +25,8 @@ def read(family: str, name: str) -> Table | None:
         return parse_table(done.out)
     if "No such file or directory" in done.err:
         return None
+    if "syntax error" in done.err:
+        raise InputError("name %s is a word of the syntax of nft itself: choose another name" % name)
     raise NodeError(
         "this node cannot tell its nftables: %s. It takes root, and a kernel with nf_tables" % reason(done.err)
     )

@@ -52,8 +52,12 @@ def _show(table: Table | None, other: Table | None) -> str:
     return render(table, differing)
 
 
-def make_plan(have: Table | None, want: Table | None) -> Plan:
-    """Plan the way from one state of a table to another; None stands for no table."""
+def make_plan(have: Table | None, want: Table | None, refill: bool = False) -> Plan:
+    """Plan the way from one state of a table to another; None stands for no table.
+
+    refill -- empty and fill sets of intervals of which some go and some come: nft before 1.0.2 compares those that
+        come with those that go, and refuses what overlaps
+    """
     seen, kept = _settle(have, want)
     if have is None or seen is None:
         return Plan(None, want, replacement(want, {}, {}) if want else "")
@@ -61,7 +65,7 @@ def make_plan(have: Table | None, want: Table | None) -> Plan:
         return Plan(seen, None, _command("delete table", have))
     if seen.lines != want.lines:
         return Plan(seen, want, replacement(want, have.blocks, kept))
-    return Plan(seen, want, _Transaction(seen, want, kept).text())
+    return Plan(seen, want, _Transaction(seen, want, kept, refill).text())
 
 
 def _settle(have: Table | None, want: Table | None) -> tuple[Table | None, dict[Key, list[Element]]]:
@@ -70,26 +74,31 @@ def _settle(have: Table | None, want: Table | None) -> tuple[Table | None, dict[
         return None, {}
     blocks, kept = dict(have.blocks), {}
     for key, block in have.blocks.items():
-        model = want.blocks.get(key) if want else block
+        model = want.blocks.get(key) if want else block._replace(elements={})
         if block.elements and model:
-            declared = model.elements if want else {}
-            seen, kept[key] = _settled(block, declared)
+            seen, kept[key] = _settled(block, model)
             blocks[key] = block._replace(elements=seen)
     return have._replace(blocks=blocks), kept
 
 
-def _settled(block: Block, declared: dict[str, Element]) -> tuple[dict[str, Element], list[Element]]:
+def _settled(block: Block, model: Block) -> tuple[dict[str, Element], list[Element]]:
+    """The elements of a set that count, and those that stay though the set that it shall be does not declare them."""
     seen, kept = {}, []
-    dynamic = "dynamic" in block.flags
     for key, element in block.elements.items():
-        wanted = declared.get(key)
-        if wanted is None and block.keeps(element):
+        wanted = model.elements.get(key)
+        if wanted is None and _keeps(model, block, element):
             kept.append(element)
-        elif wanted and dynamic and wanted.data == element.data:
+        elif wanted and "dynamic" in model.flags and wanted.data == element.data:
             seen[key] = element._replace(text=wanted.text)  # a packet may have set its time anew
         else:
             seen[key] = element
     return seen, kept
+
+
+def _keeps(block: Block, old: Block, element: Element) -> bool:
+    """Whether an element may be one that packets or programs add, and fits into what becomes of its set."""
+    added = "dynamic" in block.flags or block.default_timeout or element.for_a_time
+    return added and (block.timed or not element.for_a_time) and _same_place(block, old)
 
 
 def replacement(want: Table, have: Blocks, kept: dict[Key, list[Element]]) -> str:
@@ -107,20 +116,29 @@ def _with_state(block: Block, old: Block | None, kept: list[Element]) -> Block:
     """A block that is made, with the state of the one that it replaces."""
     if old is None:
         old = Block(block.kind, block.name, (), ())
-    elements = {key: _element_with_state(element, old) for key, element in block.elements.items()}
-    if _same_place(block, old):
-        elements.update((element.key, element) for element in kept if block.keeps(element))
+    elements = _elements_with_state(block, old, list(block.elements.values()))
+    elements += [_fitting(one, block) for one in kept]
     return block._replace(
         full=_lines_with_state(block, old),
         rules=tuple(rule._replace(full=full) for rule, full in zip(block.rules, with_state(block.rules, old.rules))),
-        elements=elements,
+        elements={element.key: element for element in elements},
     )
 
 
-def _element_with_state(element: Element, old: Block) -> Element:
-    found = old.elements.get(element.key)
-    full = found.full if found and found.text == element.text else unexpired(element.full)
-    return element._replace(full=full)
+def _elements_with_state(block: Block, old: Block, elements: Sequence[Element]) -> list[Element]:
+    """Elements that are added to a set, with what those of the old one have counted, and the time that they have left."""
+    result = []
+    for element in elements:
+        found = old.elements.get(element.key)
+        same = found and found.text == element.text
+        result.append(_fitting(found, block) if found and same else element._replace(full=unexpired(element.full)))
+    return result
+
+
+def _fitting(element: Element, block: Block) -> Element:
+    """An element without the time that is left, where the set gives it none."""
+    endless = not element.for_a_time and not block.default_timeout
+    return element._replace(full=unexpired(element.full)) if endless else element
 
 
 def _same_place(block: Block, old: Block) -> bool:
@@ -147,7 +165,7 @@ def _command(verb: str, table: Table, rest: str = "") -> str:
 class _Transaction:
     """The commands that turn one table into another one with the same flags and comment."""
 
-    def __init__(self, seen: Table, want: Table, kept: dict[Key, list[Element]]) -> None:
+    def __init__(self, seen: Table, want: Table, kept: dict[Key, list[Element]], refill: bool) -> None:
         self._have, self._want, self._kept, self._table = seen.blocks, want.blocks, kept, want
         again = {key for key, block in want.blocks.items() if key in self._have and self._have[key].lines != block.lines}
         again |= _out_of_order(self._have, self._want, again)
@@ -155,10 +173,15 @@ class _Transaction:
         self._gone = [key for key in self._have if key not in self._want or key in again]
         self._dead = {name for dummy, name in self._gone}
         self._stay = [key for key in self._want if key in self._have and key not in again]
+        self._refilled = [key for key in self._stay if refill and self._overlaps(key)]
         self._edits = {key: self._edit(key) for key in self._stay if key[0] == "chain"}
 
     def _edit(self, key: Key) -> Edit:
         return edit_rules(self._have[key].rules, self._want[key].rules, self._dead)
+
+    def _overlaps(self, key: Key) -> bool:
+        gone, come = self._differing(key, self._have, self._want), self._differing(key, self._want, self._have)
+        return bool(gone and come and "interval" in self._want[key].flags)
 
     def text(self) -> str:
         """All of it, in the order in which nothing that is in use goes."""
@@ -194,16 +217,23 @@ class _Transaction:
         ]
 
     def _remove_elements(self) -> list[str]:
-        found = [(key, self._differing(key, self._have, self._want)) for key in self._stay]
-        return [self._elements("delete element", key, [one.plain for one in gone]) for key, gone in found if gone]
+        lines = [self._say("flush set", name) for dummy, name in self._refilled]
+        for key in self._stay:
+            gone = self._differing(key, self._have, self._want)
+            if gone and key not in self._refilled:
+                lines.append(self._elements("delete element", key, [one.plain for one in gone]))
+        return lines
 
     def _add_elements(self) -> list[str]:
-        found = [(key, self._differing(key, self._want, self._have)) for key in self._stay]
-        return [
-            self._elements("add element", key, [_element_with_state(one, self._have[key]).full for one in added])
-            for key, added in found
-            if added
-        ]
+        lines = []
+        for key in self._stay:
+            whole = key in self._refilled
+            block, old = self._want[key], self._have[key]
+            come = list(block.elements.values()) if whole else self._differing(key, self._want, self._have)
+            come = _elements_with_state(block, old, come) + (self._kept.get(key, []) if whole else [])
+            if come:
+                lines.append(self._elements("add element", key, [one.full for one in come]))
+        return lines
 
     def _elements(self, verb: str, key: Key, elements: Sequence[str]) -> str:
         return self._say(verb, "%s { %s }" % (key[1], ", ".join(elements)))

@@ -63,11 +63,11 @@ def converge(declared: Declaration, save_to: str, check_mode: bool, diff: bool) 
     return result
 
 
-def _read_and_plan(declared: Declaration, want: Table | None) -> Plan:
+def _read_and_plan(declared: Declaration, want: Table | None, refill: bool = False) -> Plan:
     have = node.read(declared.family, declared.name)
     if have:
         _refuse_iptables(have, want)
-    return make_plan(have, want)
+    return make_plan(have, want, refill)
 
 
 def _refuse_iptables(have: Table, want: Table | None) -> None:
@@ -88,7 +88,7 @@ def apply_plan(declared: Declaration, plan: Plan) -> tuple[Plan, list[str]]:
     """Carry a plan out, all of it or none, and read it back. Returns the plan that was carried out, and warnings.
 
     What is refused, or reads otherwise, may be due to somebody who changed the table in the meantime, so it is planned
-    again. The last attempt puts the user's own text in the place of the table.
+    again, with sets of intervals filled anew. The last attempt puts the user's own text in the place of the table.
     """
     warnings: list[str] = []
     said = ""
@@ -101,7 +101,7 @@ def apply_plan(declared: Declaration, plan: Plan) -> tuple[Plan, list[str]]:
                 "added and counted is lost" % (said, declared.name)
             ]
         done = node.load(commands)
-        again = _read_and_plan(declared, plan.want)
+        again = _read_and_plan(declared, plan.want, refill=True)
         if not again.changed:
             return plan, warnings
         refused = done.rc != 0

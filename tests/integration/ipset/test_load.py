@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
     Firewall,
     finish_module,
+    kill_module,
     fresh_network,
     start_module,
 )
@@ -151,19 +152,8 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path) -> None:
             process = start_module("ipset", diff=False, **states[i % 2])
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(chance.uniform(0.2, 1.0) * min(moments))
-            _kill(process)
+            kill_module(process)
             halves += lines() not in (expected[0][0], expected[1][0])
             result = sets(diff=False, **states[i % 2])
             assert (lines(), file.read_text()) == expected[i % 2], result
         print("%d of %d kills left something half done" % (halves, KILLS))
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """A process and those it has started; it does not start more, once it is stopped."""
-    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-        process.send_signal(signal.SIGSTOP)
-        for child in Path("/proc/%d/task/%d/children" % (process.pid, process.pid)).read_text().split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
-    with process:
-        process.kill()

@@ -1,0 +1,309 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The smallest transaction between two listings of a table, command by command."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Optional
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables.model import Table, parse_table, render
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables.plan import make_plan
+
+
+def table(text: Optional[str]) -> Optional[Table]:
+    """A table of such blocks, in the shape of `nft -a list table`; handles are written by hand where they count."""
+    if text is None:
+        return None
+    return parse_table("table inet t { # handle 1\n%s}\n" % textwrap.indent(textwrap.dedent(text), "\t"))
+
+
+CHAIN = """\
+chain c { # handle 1
+	type filter hook input priority filter; policy accept;
+	ip saddr @s counter packets 5 bytes 300 drop # handle 2
+	tcp dport 80 counter packets 7 bytes 700 accept # handle 3
+	jump d # handle 4
+}
+"""  # fmt: skip
+SET = """\
+set s { # handle 5
+	type ipv4_addr
+	flags timeout
+	elements = { 10.0.0.1, 10.0.0.2 timeout 1h expires 59m1s comment "a, b" }
+}
+"""
+OTHER_CHAIN = "chain d { # handle 6\n}\n"
+ALL = SET + CHAIN + OTHER_CHAIN
+FIRST = "\tip saddr @s counter packets 5 bytes 300 drop # handle 2\n"
+MAP = """\
+map m {
+	type inet_service : verdict
+	elements = { 80 : jump d, 81 : accept }
+}
+"""
+COUNTER = """\
+counter web {
+	comment "%s"
+	packets 4 bytes 5
+}
+"""
+USE = """\
+chain c {
+	counter name "web" # handle 7
+	counter packets 1 bytes 2 # handle 8
+}
+"""
+INTERVALS = "set i {\n\ttype ipv4_addr\n\tflags interval\n\telements = { %s }\n}\n"
+
+# By what changes: the table that is there, the wanted one, and the transaction.
+CASES: dict[str, tuple[Optional[str], Optional[str], str]] = {
+    "nothing": (ALL, ALL.replace("packets 5 bytes 300", "packets 0 bytes 0").replace(" expires 59m1s", ""), ""),
+    "nothing at all": (None, None, ""),
+    "the table goes": (ALL, None, "delete table inet t\n"),
+    "a policy": (
+        ALL,
+        ALL.replace("policy accept", "policy drop"),
+        "add chain inet t c { policy drop; }\n",
+    ),
+    "a rule comes first": (
+        ALL,
+        ALL.replace("accept;\n", "accept;\n\tct state new # handle 9\n"),
+        "insert rule inet t c handle 2 ct state new\n",
+    ),
+    "two rules come in the middle": (
+        ALL,
+        ALL.replace("\tjump d", "\tct state new # handle 8\n\tct state invalid # handle 9\n\tjump d"),
+        "insert rule inet t c handle 4 ct state new\ninsert rule inet t c handle 4 ct state invalid\n",
+    ),
+    "a rule comes last": (
+        ALL,
+        ALL.replace("jump d # handle 4\n", "jump d # handle 4\n\tct state new # handle 9\n"),
+        "add rule inet t c ct state new\n",
+    ),
+    "a rule moves with its counter": (
+        ALL,
+        ALL.replace(FIRST, "").replace("\tjump d # handle 4\n", "\tjump d # handle 4\n" + FIRST),
+        "delete rule inet t c handle 2\nadd rule inet t c ip saddr @s counter packets 5 bytes 300 drop\n",
+    ),
+    "an element": (
+        ALL,
+        ALL.replace("10.0.0.1,", "10.0.0.3,"),
+        "delete element inet t s { 10.0.0.1 }\nadd element inet t s { 10.0.0.3 }\n",
+    ),
+    "an undeclared element with a time": (ALL, ALL.replace(', 10.0.0.2 timeout 1h expires 59m1s comment "a, b"', ""), ""),
+    "an element's time": (
+        ALL,
+        ALL.replace("timeout 1h expires 59m1s", "timeout 2h expires 2h"),
+        'delete element inet t s { 10.0.0.2 }\nadd element inet t s { 10.0.0.2 timeout 2h comment "a, b" }\n',
+    ),
+    "a set's type": (
+        ALL,
+        ALL.replace("ipv4_addr", "inet_proto").replace("10.0.0.1,", "6,").replace(
+            '10.0.0.2 timeout 1h expires 59m1s comment "a, b"', "17"
+        ),
+        """\
+delete rule inet t c handle 2
+delete set inet t s
+table inet t {
+	set s {
+		type inet_proto
+		flags timeout
+		elements = { 6,
+			     17 }
+	}
+}
+insert rule inet t c handle 3 ip saddr @s counter packets 5 bytes 300 drop
+""",
+    ),
+    "a set's size, with its elements": (
+        ALL,
+        ALL.replace("\tflags", "\tsize 9\n\tflags").replace('comment "a, b"', 'comment "a, b", 10.0.0.4'),
+        """\
+delete rule inet t c handle 2
+delete set inet t s
+table inet t {
+	set s {
+		type ipv4_addr
+		size 9
+		flags timeout
+		elements = { 10.0.0.1,
+			     10.0.0.2 timeout 1h expires 59m1s comment "a, b",
+			     10.0.0.4 }
+	}
+}
+insert rule inet t c handle 3 ip saddr @s counter packets 5 bytes 300 drop
+""",
+    ),
+    "a set that grows, with what was added to it": (
+        SET,
+        SET.replace("\tflags", "\tsize 9\n\tflags").replace("10.0.0.1, ", "").replace("10.0.0.2", "10.0.0.9"),
+        """\
+delete set inet t s
+table inet t {
+	set s {
+		type ipv4_addr
+		size 9
+		flags timeout
+		elements = { 10.0.0.9 timeout 1h comment "a, b",
+			     10.0.0.2 timeout 1h expires 59m1s comment "a, b" }
+	}
+}
+""",
+    ),
+    "a chain's hook": (
+        ALL,
+        ALL.replace("hook input", "hook output"),
+        """\
+flush chain inet t c
+delete chain inet t c
+table inet t {
+	chain c {
+		type filter hook output priority filter; policy accept;
+		ip saddr @s counter packets 5 bytes 300 drop
+		tcp dport 80 counter packets 7 bytes 700 accept
+		jump d
+	}
+}
+""",
+    ),
+    "a chain that others lead to": (
+        MAP + ALL,
+        MAP + ALL.replace("chain d { # handle 6\n", 'chain d { # handle 6\n\tcomment "x"\n'),
+        """\
+delete rule inet t c handle 4
+flush chain inet t d
+delete element inet t m { 80 : jump d }
+delete chain inet t d
+table inet t {
+	chain d {
+		comment "x"
+	}
+}
+add element inet t m { 80 : jump d }
+add rule inet t c jump d
+""",
+    ),
+    "a chain goes": (
+        MAP + ALL,
+        MAP.replace("jump d", "drop") + ALL.replace("\tjump d # handle 4\n", "").replace(OTHER_CHAIN, ""),
+        """\
+delete rule inet t c handle 4
+flush chain inet t d
+delete element inet t m { 80 : jump d }
+delete chain inet t d
+add element inet t m { 80 : drop }
+""",
+    ),
+    "a counter, and what it has counted": (
+        COUNTER % "a" + USE,
+        COUNTER.replace("4 bytes 5", "0 bytes 0") % "b" + USE,
+        """\
+delete rule inet t c handle 7
+delete counter inet t web
+table inet t {
+	counter web {
+		comment "b"
+		packets 4 bytes 5
+	}
+}
+insert rule inet t c handle 8 counter name "web"
+""",
+    ),
+    "a quota, and what is used of it": (
+        "quota q {\n\tover 25 mbytes used 3 kbytes\n}\n",
+        "quota q {\n\tover 30 mbytes\n}\n",
+        "delete quota inet t q\ntable inet t {\n\tquota q {\n\t\tover 30 mbytes used 3 kbytes\n\t}\n}\n",
+    ),
+    "a helper": (
+        'ct helper f {\n\ttype "ftp" protocol tcp\n}\n',
+        "chain d {\n}\n",
+        "delete ct helper inet t f\ntable inet t {\n\tchain d {\n\t}\n}\n",
+    ),
+    "a comment of the table": (
+        OTHER_CHAIN,
+        'comment "x"\n' + OTHER_CHAIN,
+        'add table inet t\ndelete table inet t\ntable inet t {\n\tcomment "x"\n\n\tchain d {\n\t}\n}\n',
+    ),
+    "a time that a packet set": (
+        "set y {\n\ttype ipv4_addr\n\tflags dynamic,timeout\n\telements = { 10.0.0.1 timeout 5m expires 4m }\n}\n",
+        "set y {\n\ttype ipv4_addr\n\tflags dynamic,timeout\n\telements = { 10.0.0.1 }\n}\n",
+        "",
+    ),
+    "intervals": (
+        INTERVALS % "10.0.0.0/24, 10.0.9.0/24",
+        INTERVALS % "10.0.0.0/25, 10.0.9.0/24",
+        "delete element inet t i { 10.0.0.0/24 }\nadd element inet t i { 10.0.0.0/25 }\n",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_transaction(case: str) -> None:
+    have, want, commands = CASES[case]
+    plan = make_plan(table(have), table(want))
+    assert plan.commands == commands
+    assert plan.changed == bool(commands)
+    shown = plan.diff()
+    assert (shown["before"] != shown["after"]) == plan.changed
+
+
+def test_intervals_are_filled_anew_where_nft_asks_for_it() -> None:
+    have, want = INTERVALS % "10.0.0.0/24, 10.0.9.0/24", INTERVALS % "10.0.0.0/25, 10.0.9.0/24"
+    plan = make_plan(table(have), table(want), refill=True)
+    assert plan.commands == "flush set inet t i\nadd element inet t i { 10.0.0.0/25, 10.0.9.0/24 }\n"
+    more = make_plan(table(have), table(INTERVALS % "10.0.0.0/24, 10.0.9.0/24, 10.0.8.0/24"), refill=True)
+    assert more.commands == "add element inet t i { 10.0.8.0/24 }\n"
+
+
+@pytest.mark.parametrize("priority", ["filter", "filter + 10"])
+def test_chains_at_one_hook_keep_the_declared_order(priority: str) -> None:
+    def chains(*names: str) -> str:
+        line = "\ttype filter hook input priority %s; policy accept;\n"
+        each = {name: line % ("filter" if name == "z" else priority) for name in names}
+        return "".join("chain %s {\n%s}\n" % one for one in each.items())
+
+    same = make_plan(table(chains("a", "z", "b")), table(chains("a", "b", "z")))
+    first = make_plan(table(chains("b")), table(chains("a", "b")))
+    last = make_plan(table(chains("a")), table(chains("a", "b")))
+    assert same.changed == (priority == "filter")
+    assert "delete chain inet t b" in first.commands
+    assert "delete chain" not in last.commands
+
+
+def test_a_diff_shows_only_blocks_that_change() -> None:
+    shown = make_plan(table(ALL), table(ALL.replace("10.0.0.1,", "10.0.0.3,"))).diff()
+    assert shown["before"] == (
+        "table inet t {\n\tset s {\n\t\ttype ipv4_addr\n\t\tflags timeout\n"
+        '\t\telements = { 10.0.0.1,\n\t\t\t     10.0.0.2 timeout 1h comment "a, b" }\n\t}\n}\n'
+    )
+    assert shown["after"] == shown["before"].replace("10.0.0.1", "10.0.0.3")
+
+
+def test_words_in_quotes_are_no_syntax() -> None:
+    text = """\
+map m {
+	type ifname : verdict
+	elements = { "a : b" comment "x, y } counter packets 1 bytes 2" : jump d }
+}
+chain c {
+	comment "policy drop;"
+	accept comment "counter packets 1 bytes 2 # handle 5" # handle 6
+	accept comment "two
+lines # handle 5
+	}
+" # handle 7
+}
+"""  # fmt: skip
+    made = table(text)
+    assert made is not None
+    (element,) = made.blocks["map", "m"].elements.values()
+    assert (element.key, element.data) == ('"a : b"', "jump d")
+    chain = made.blocks["chain", "c"]
+    assert [rule.handle for rule in chain.rules] == [6, 7]
+    assert chain.rules[0].text == 'accept comment "counter packets 1 bytes 2 # handle 5"'
+    assert chain.policy == ""
+    assert render(made, [made.blocks["map", "m"]]).splitlines()[3].strip().startswith('elements = { "a : b" comment')
