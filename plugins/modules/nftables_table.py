@@ -155,9 +155,7 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    module = Module(
-        argument_spec=ARGUMENTS, supports_check_mode=True, required_if=[("state", "present", ("content",))]
-    )
+    module = Module(argument_spec=ARGUMENTS, supports_check_mode=True, required_if=[("state", "present", ("content",))])
     options = module.params
     present = options["state"] == "present"
     try:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple, Sequence
 
 from .model import Rule, words
 
@@ -20,8 +20,8 @@ class Edit(NamedTuple):
     A handle of 0 stands for the end of the chain.
     """
 
-    deleted: List[int]
-    added: List[Tuple[int, str]]
+    deleted: list[int]
+    added: list[tuple[int, str]]
 
 
 def edit_rules(have: Sequence[Rule], want: Sequence[Rule], dead: set[str]) -> Edit:

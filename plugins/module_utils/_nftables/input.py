@@ -24,21 +24,21 @@ def parse_name(raw: str) -> str:
 def parse_content(content: str) -> str:
     """Check what stands between the braces of a table: one table's content, from no other file."""
     depth, before = 0, ""
-    for line, kind, token in _tokens(content):
+    for line, kind, text in _tokens(content):
         where = "content line %d" % line
-        if kind == "sign" and token == '"':
+        if kind == "sign" and text == '"':
             raise InputError("%s: a quoted text does not end on its line" % where)
-        if kind == "sign" and not token.isprintable():
-            raise InputError("%s holds the control character %r: remove it" % (where, token))
-        depth += {"{": 1, "}": -1}.get(token, 0)
+        if kind == "sign" and not text.isprintable():
+            raise InputError("%s holds the control character %r: remove it" % (where, text))
+        depth += {"{": 1, "}": -1}.get(text, 0)
         if depth < 0:
             raise InputError(
                 "%s closes a brace that it did not open: write the content of one table, without `table` and its "
                 "braces" % where
             )
         if kind == "word":
-            _refuse_word(token, before, depth, where)
-        before = token
+            _refuse_word(text, before, depth, where)
+        before = text
     if depth:
         raise InputError("content ends before a brace is closed: %d are open" % depth)
     return content

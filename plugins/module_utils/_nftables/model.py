@@ -63,11 +63,11 @@ class Block(NamedTuple):
 
     kind: str
     name: str
-    lines: Tuple[str, ...]
-    full: Tuple[str, ...]
-    policy: str = ""
-    rules: Tuple[Rule, ...] = ()
-    elements: Dict[str, Element] = {}
+    lines: tuple[str, ...]
+    full: tuple[str, ...]
+    policy: str
+    rules: tuple[Rule, ...]
+    elements: dict[str, Element]
 
     @property
     def flags(self) -> set[str]:
@@ -102,7 +102,7 @@ class Table(NamedTuple):
 
     family: str
     name: str
-    lines: Tuple[str, ...]
+    lines: tuple[str, ...]
     blocks: Blocks
 
 

@@ -10,7 +10,7 @@ that must go for a moment, because what they refer to is made anew, come back in
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Optional, Sequence
+from typing import NamedTuple, Sequence
 
 from .edits import Edit, edit_rules, with_state
 from .model import Block, Blocks, Element, Key, Table, render, unexpired, words
@@ -31,8 +31,8 @@ class Plan(NamedTuple):
     commands -- the transaction; empty when there is nothing to do
     """
 
-    seen: Optional[Table]
-    want: Optional[Table]
+    seen: Table | None
+    want: Table | None
     commands: str
 
     @property
@@ -109,13 +109,13 @@ def replacement(want: Table, have: Blocks, kept: dict[Key, list[Element]]) -> st
 
 def anew(family: str, name: str, text: str) -> str:
     """The transaction that puts a table in the place of the one that is there, if one is."""
-    return "add table {0} {1}\ndelete table {0} {1}\n{2}".format(family, name, text)
+    return f"add table {family} {name}\ndelete table {family} {name}\n{text}"
 
 
 def _with_state(block: Block, old: Block | None, kept: list[Element]) -> Block:
     """A block that is made, with the state of the one that it replaces."""
     if old is None:
-        old = Block(block.kind, block.name, (), ())
+        old = Block(block.kind, block.name, (), (), "", (), {})
     elements = _elements_with_state(block, old, list(block.elements.values()))
     elements += [_fitting(one, block) for one in kept]
     return block._replace(
@@ -126,7 +126,7 @@ def _with_state(block: Block, old: Block | None, kept: list[Element]) -> Block:
 
 
 def _elements_with_state(block: Block, old: Block, elements: Sequence[Element]) -> list[Element]:
-    """Elements that are added to a set, with what those of the old one have counted, and the time that they have left."""
+    """Elements that are added to a set, with the counts and the time left of those that the old one has."""
     result = []
     for element in elements:
         found = old.elements.get(element.key)
@@ -167,12 +167,13 @@ class _Transaction:
 
     def __init__(self, seen: Table, want: Table, kept: dict[Key, list[Element]], refill: bool) -> None:
         self._have, self._want, self._kept, self._table = seen.blocks, want.blocks, kept, want
-        again = {key for key, block in want.blocks.items() if key in self._have and self._have[key].lines != block.lines}
+        common = [key for key in self._want if key in self._have]
+        again = {key for key in common if self._have[key].lines != self._want[key].lines}
         again |= _out_of_order(self._have, self._want, again)
         self._made = [key for key in self._want if key not in self._have or key in again]
         self._gone = [key for key in self._have if key not in self._want or key in again]
         self._dead = {name for dummy, name in self._gone}
-        self._stay = [key for key in self._want if key in self._have and key not in again]
+        self._stay = [key for key in common if key not in again]
         self._refilled = [key for key in self._stay if refill and self._overlaps(key)]
         self._edits = {key: self._edit(key) for key in self._stay if key[0] == "chain"}
 
@@ -187,9 +188,7 @@ class _Transaction:
         """All of it, in the order in which nothing that is in use goes."""
         lines = [*self._remove_rules(), *self._remove_elements(), *self._remove_blocks()]
         if self._made:
-            blocks = [
-                _with_state(self._want[key], self._have.get(key), self._kept.get(key, [])) for key in self._made
-            ]
+            blocks = [_with_state(self._want[key], self._have.get(key), self._kept.get(key, [])) for key in self._made]
             lines.append(render(self._table._replace(lines=()), blocks, full=True))
         lines += [*self._change_policies(), *self._add_elements(), *self._add_rules()]
         return "".join(lines)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from .._common import files
 from .._common.errors import InputError, NodeError
@@ -24,7 +24,7 @@ class Declaration(NamedTuple):
 
     family: str
     name: str
-    content: Optional[str]
+    content: str | None
 
     def text(self) -> str:
         """The transaction that makes the whole table, as the user has written it."""

@@ -9,7 +9,6 @@ import contextlib
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -21,8 +20,8 @@ import pytest
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import (
     Firewall,
     finish_module,
-    kill_module,
     fresh_network,
+    kill_module,
     start_module,
 )
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import ServicesLab

@@ -53,11 +53,11 @@ def refusal(content: str, **options: Any) -> str:
 
 
 BAD = {
-    "syntax": ("chain c {\n  tcp dport 80 accpt\n}", "line 2 `tcp dport 80 accpt` is refused by nft: syntax error, unex"),
-    "not an address": ("chain c {\n ip saddr 10.0.0.300 drop\n}", "line 2 `ip saddr 10.0.0.300 drop` is refused by nft: "),
-    "no such set": ("chain c {\n\n ip saddr @none drop\n}", "line 3 `ip saddr @none drop` is refused by nft: No such file"),
-    "no such chain": ("chain c {\n accept; jump none\n}", "line 2 `accept; jump none` is refused by nft: Could not process"),
-    "another type": ("set s { type mark; }\nchain c {\n ip saddr @s drop\n}", "line 3 `ip saddr @s drop` is refused by nft: "),
+    "syntax": ("chain c {\n  tcp dport 80 accpt\n}", "line 2 `tcp dport 80 accpt` is refused by nft: syntax error"),
+    "not an address": ("chain c {\n ip saddr 10.0.0.300 drop\n}", "line 2 `ip saddr 10.0.0.300 drop` is refused"),
+    "no such set": ("chain c {\n\n ip saddr @none drop\n}", "line 3 `ip saddr @none drop` is refused by nft: No such"),
+    "no such chain": ("chain c {\n accept; jump none\n}", "line 2 `accept; jump none` is refused by nft: Could not"),
+    "another type": ("set s { type mark; }\nchain c {\n ip saddr @s drop\n}", "line 3 `ip saddr @s drop` is refused"),
     "overlap": (
         "set s { type ipv4_addr; flags interval\n elements = { 10.0.0.0/8,\n 10.0.0.0/9 }\n}",
         " is refused by nft: conflicting intervals specified",

@@ -40,7 +40,10 @@ SETS = {
     "d": [
         ("map d { type ipv4_addr : ipv4_addr; %s }", ["10.0.0.1 : 10.9.0.1", "10.0.0.2 : 10.9.0.1"]),
         ("map d { type ipv4_addr : ipv4_addr; size 99; %s }", ["10.0.0.1 : 10.9.0.2", "10.0.0.3 : 10.9.0.3"]),
-        ("map d { type ipv4_addr : ipv4_addr; flags interval; %s }", ["10.0.0.0/8 : 10.9.0.1", "11.0.0.0/8 : 10.9.0.2"]),
+        (
+            "map d { type ipv4_addr : ipv4_addr; flags interval; %s }",
+            ["10.0.0.0/8 : 10.9.0.1", "11.0.0.0/9 : 10.9.0.2"],
+        ),
     ],
     "v": [
         ("map v { type inet_service : verdict; %s }", ["80 : accept", "81 : jump one", "http-alt : goto two"]),
@@ -54,7 +57,7 @@ OBJECTS = {
 HEADS = {
     "one": ["", 'comment "one"'],
     "two": [""],
-    "entry": ["type filter hook input priority %s; policy %s" % (p, q) for p in ("0", "filter + 5") for q in ("drop", "accept")],
+    "entry": ["type filter hook input priority " + more for more in ("0; policy drop", "0", "5", "5; policy drop")],
     "way": ["type filter hook forward priority 0", "type filter hook input priority filter + 5"],
 }
 RULES = [
@@ -99,7 +102,7 @@ def contents(draw: st.DrawFn) -> str:
         lines.append(way % ("elements = { %s };" % ", ".join(chosen) if chosen else ""))
     for name, heads in HEADS.items():
         # A chain that elements or rules lead to is declared, and leads to no other.
-        rules = [rule for rule in RULES if "jump" not in rule and "vmap" not in rule] if name in ("one", "two") else RULES
+        rules = [rule for rule in RULES if name not in ("one", "two") or not ("jump" in rule or "vmap" in rule)]
         chosen = draw(st.lists(st.sampled_from(rules), max_size=5))
         if name in ("one", "two") or draw(st.booleans()):
             lines.append("chain %s {\n%s\n%s\n}" % (name, draw(st.sampled_from(heads)), "\n".join(chosen)))

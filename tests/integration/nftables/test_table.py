@@ -154,8 +154,10 @@ def test_what_moves_is_no_change_and_is_kept() -> None:
     declare(content)
     state = nft("list table inet site")
     state = state.replace("counter packets 0 bytes 0", "counter packets 7 bytes 700")
-    state = state.replace("\t\tpackets 0 bytes 0", "\t\tpackets 5 bytes 500").replace("25 mbytes", "25 mbytes used 3 kbytes")
-    added = ", 10.0.0.77 counter packets 9 bytes 900 timeout 2h expires 90m, 10.0.0.78 counter packets 1 bytes 1 expires 9m"
+    state = state.replace("\t\tpackets 0 bytes 0", "\t\tpackets 5 bytes 500")
+    state = state.replace("25 mbytes", "25 mbytes used 3 kbytes")
+    added = ", 10.0.0.77 counter packets 9 bytes 900 timeout 2h expires 90m"
+    added += ", 10.0.0.78 counter packets 1 bytes 1 expires 9m"
     state = re.sub(r"(10\.0\.0\.9 counter [^}]*?) \}", r"\1%s }" % added, state)
     state = state.replace("elements = { 10.0.0.1 }", "elements = { 10.0.0.1, 10.0.0.7 timeout 1h expires 30m }")
     load("delete table inet site\n" + state)

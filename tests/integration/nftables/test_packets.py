@@ -1,0 +1,87 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packets between hosts decide whether a declared table does what it says, also while it changes."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+from typing import Iterator
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.network import enter
+from ansible_collections.homelab.loadbalancer.tests.integration.lan import Lan
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import go_home
+from ansible_collections.homelab.loadbalancer.tests.integration.nftables.tables import converge, declare, listing, nft
+
+CLIENT, OTHER = "192.168.10.3", "192.168.10.2"
+CHANGES = 20
+CONTENT = """\
+set blocked { type ipv4_addr; flags interval; %s }
+set seen { type ipv4_addr; size 100; flags dynamic,timeout; timeout 1h; counter; }
+chain input {
+	type filter hook input priority filter; policy accept
+	icmp type echo-request jump requests
+}
+chain requests {
+	%s
+	update @seen { ip saddr }
+	ip saddr @blocked counter drop
+}
+"""  # fmt: skip
+
+
+@pytest.fixture
+def net(lan: Lan) -> Iterator[Lan]:
+    """The test on the node of a LAN."""
+    with open("/proc/thread-self/ns/net", encoding="ascii") as home, open(
+        "/run/netns/%snode" % lan.prefix, encoding="ascii"
+    ) as node:
+        enter(node.fileno(), "node")
+        try:
+            yield lan
+        finally:
+            go_home(home.fileno())
+
+
+def reached(lan: Lan) -> dict[str, bool]:
+    """Which host has an answer from the node."""
+    ping = ["ping", "-c1", "-W1", "192.168.10.1"]
+    return {host: lan.run(host, *ping, check=False).rc == 0 for host in ("client", "other")}
+
+
+def test_packets_meet_the_declared_table(net: Lan) -> None:
+    assert reached(net) == {"client": True, "other": True}
+    converge(CONTENT % ("elements = { %s }" % CLIENT, ""))
+    assert reached(net) == {"client": False, "other": True}
+    # What packets have added and counted stays when elements and rules change.
+    converge(CONTENT % ("elements = { %s }" % OTHER, "ip saddr 203.0.113.0/24 drop"), static=False)
+    now = nft("list table inet site")
+    assert re.search(r"ip saddr @blocked counter packets 1 bytes 84 drop", now), now
+    for host in (CLIENT, OTHER):
+        assert re.search(re.escape(host) + r" counter packets \d+ bytes \d+ expires 59m", now), now
+    assert reached(net) == {"client": True, "other": False}
+    assert declare(state="absent")["changed"]
+    assert (listing(), reached(net)) == ("", {"client": True, "other": True})
+
+
+def test_no_packet_gets_through_while_the_table_changes(net: Lan) -> None:
+    """Of a flood from an address that each of the declared states blocks."""
+    sets = ["elements = { %s }" % CLIENT, "size 99; elements = { 192.168.10.0/28 }"]
+    rules = ["", "ip saddr 203.0.113.0/24 drop"]
+    declare(CONTENT % (sets[0], rules[0]))
+    argv = ["ip", "netns", "exec", net.prefix + "client", "ping", "-q", "-i", "0.002", "192.168.10.1"]
+    flood = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    try:
+        for number in range(1, CHANGES + 1):
+            assert declare(CONTENT % (sets[number % 2], rules[number // 2 % 2]), diff=False)["changed"]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            flood.send_signal(2)
+        out, dummy = flood.communicate()
+    sent, received = map(int, re.findall(r"(\d+) packets transmitted, (\d+) received", out)[0])
+    assert received == 0, out
+    assert sent > 10 * CHANGES, "hardly a flood"
