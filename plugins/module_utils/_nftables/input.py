@@ -6,12 +6,26 @@
 from __future__ import annotations
 
 import re
-from typing import Iterator
 
 from .._common.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
-_TOKEN = re.compile(r'(?P<space>[ \t\n]+|\\\n|#[^\n]*)|(?P<text>"[^"\n]*")|(?P<word>[\w./-]+)|(?P<sign>.)', re.DOTALL)
+# What counts of a content: comments and quoted texts, braces, control characters, and words that lead beyond a table.
+_TOKEN = re.compile(
+    r"""\#[^\n]* | "[^"\n]*" | (?P<quote>") | (?P<control>[\x00-\x08\x0b-\x1f\x7f]) | (?P<open>\{) | (?P<close>\})
+    | (?<![\w./-])(?: flags[ \t][ \t\w,]*\b(?P<owner>owner) | (?P<word>include|table|flush) )(?![\w./-])""",
+    re.VERBOSE,
+)
+# By the kind of a part: why it is refused anywhere, and outside all braces.
+_ANYWHERE = {
+    "quote": "has a quoted text that does not end there",
+    "control": "holds the control character %r: remove it",
+    "include": "includes a file: write its text here, for instance by a lookup",
+}
+_OUTSIDE = {
+    "word": "has the command `%s`: write the content of one table, what stands between its braces",
+    "owner": "has the flag %s: the kernel would remove the table as soon as nft ends",
+}
 
 
 def parse_name(raw: str) -> str:
@@ -23,43 +37,17 @@ def parse_name(raw: str) -> str:
 
 def parse_content(content: str) -> str:
     """Check what stands between the braces of a table: one table's content, from no other file."""
-    depth, before = 0, ""
-    for line, kind, text in _tokens(content):
-        where = "content line %d" % line
-        if kind == "sign" and text == '"':
-            raise InputError("%s: a quoted text does not end on its line" % where)
-        if kind == "sign" and not text.isprintable():
-            raise InputError("%s holds the control character %r: remove it" % (where, text))
-        depth += {"{": 1, "}": -1}.get(text, 0)
+    depth = 0
+    for found in _TOKEN.finditer(content):
+        kind = found.lastgroup or ""
+        text = found.group(kind) if kind else ""
+        depth += {"open": 1, "close": -1}.get(kind, 0)
+        why = _ANYWHERE.get("include" if text == "include" else kind) or (_OUTSIDE.get(kind) if depth == 0 else "")
         if depth < 0:
-            raise InputError(
-                "%s closes a brace that it did not open: write the content of one table, without `table` and its "
-                "braces" % where
-            )
-        if kind == "word":
-            _refuse_word(text, before, depth, where)
-        before = text
+            why = "closes a brace that it did not open: write the content of one table, without `table` and its braces"
+        if why:
+            why = why % text if "%" in why else why
+            raise InputError("content line %d %s" % (content.count("\n", 0, found.end()) + 1, why))
     if depth:
         raise InputError("content ends before a brace is closed: %d are open" % depth)
     return content
-
-
-def _refuse_word(word: str, before: str, depth: int, where: str) -> None:
-    """Words that lead beyond the table."""
-    if word == "include":
-        raise InputError("%s includes a file: write its text here, for instance by a lookup" % where)
-    if depth == 0 and word in ("table", "flush"):
-        raise InputError(
-            "%s has the command `%s`: write the content of one table, what stands between its braces" % (where, word)
-        )
-    if depth == 0 and word == "owner" and before in ("flags", ","):
-        raise InputError("%s has the flag owner: the kernel would remove the table as soon as nft ends" % where)
-
-
-def _tokens(content: str) -> Iterator[tuple[int, str, str]]:
-    """The line, the kind and the text of each word, quoted text and sign outside comments."""
-    line = 1
-    for found in _TOKEN.finditer(content):
-        if found.lastgroup and found.lastgroup != "space":
-            yield line, found.lastgroup, found.group()
-        line += found.group().count("\n")

@@ -9,8 +9,9 @@ declared: each rule, element and object has its text without state, by which it 
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import Dict, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, NamedTuple, Sequence, Tuple
 
 _HEAD = re.compile(r"\t((?:ct )?[a-z]+) (\S+) \{(?: #.*)?\Z")
 _HANDLE = re.compile(r" # handle (\d+)\Z")
@@ -171,13 +172,28 @@ def _whole_lines(text: str) -> list[str]:
     return lines
 
 
+def _joined(lines: Sequence[str]) -> Iterator[str]:
+    """The lines of a chain, each rule one line, also one with a chain of its own (`jump { ... }`)."""
+    inner: list[str] = []
+    for line in lines:
+        text = line.strip()
+        if inner and not text.startswith("}"):
+            inner.append("\n\t\t\t" + _HANDLE.sub("", text))
+        elif inner:
+            yield "".join([*inner, "\n\t\t", text])
+            inner = []
+        elif masked(text).endswith(" {"):
+            inner = [text]
+        else:
+            yield text
+
+
 def _parse_block(kind: str, name: str, lines: Sequence[str]) -> Block:
     full: list[str] = []
     rules: list[Rule] = []
     elements: dict[str, Element] = {}
     policy = ""
-    for at, line in enumerate(lines):
-        line = line.strip()
+    for at, line in enumerate(_joined(lines) if kind == "chain" else map(str.strip, lines)):
         handle = _HANDLE.search(line) if kind == "chain" else None
         if handle:
             text = line[: handle.start()]
@@ -193,6 +209,7 @@ def _parse_block(kind: str, name: str, lines: Sequence[str]) -> Block:
     return Block(kind, name, own, tuple(full), policy, tuple(rules), elements)
 
 
+@functools.lru_cache(maxsize=64)  # of two listings, most sets are the same
 def _parse_elements(text: str) -> dict[str, Element]:
     """The elements of `elements = { 10.0.0.1, 10.0.0.2 }`."""
     text = text[text.index("{") + 1 : text.rindex("}")]

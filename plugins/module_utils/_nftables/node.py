@@ -12,7 +12,7 @@ from .._common.command import CommandError, Completed, run
 from .._common.errors import InputError, NodeError, NotInstalledError
 from .._common.network import new_network
 from .links import make_links
-from .model import Table, parse_table, words
+from .model import Table, parse_table
 
 _PLACE = re.compile(r"^\S*?:(\d+):(\d+)-\d+: Error: (.*)", re.MULTILINE)
 _NO_MODULE = ("No such file or directory", "not supported")
@@ -52,7 +52,7 @@ def wrapped(family: str, name: str, content: str) -> str:
 def try_out(family: str, name: str, content: str) -> Table:
     """The declared table as the kernel gives it back. InputError that names the line which is refused."""
     # A rule may name a link, which nft looks up: so the namespace has links of the names that the node's have.
-    names = {link for dummy, link in socket.if_nameindex()} & words(content)
+    names = {link for dummy, link in socket.if_nameindex() if link in content}
     with new_network():
         make_links(names - {"lo"})
         done = load(wrapped(family, name, content))

@@ -75,7 +75,7 @@ def _settle(have: Table | None, want: Table | None) -> tuple[Table | None, dict[
     blocks, kept = dict(have.blocks), {}
     for key, block in have.blocks.items():
         model = want.blocks.get(key) if want else block._replace(elements={})
-        if block.elements and model:
+        if model and block.elements is not model.elements:
             seen, kept[key] = _settled(block, model)
             blocks[key] = block._replace(elements=seen)
     return have._replace(blocks=blocks), kept

@@ -70,6 +70,8 @@ chain other {
 	tcp flags & (syn|ack) == syn synproxy name proxy
 	tcp dport 21 ct helper set "ftp"; ct timeout set "short"; ct expectation set "more"
 	iif lo meta mark set ct mark and 0xff jump one
+	ip saddr 10.3.0.1 jump { counter; tcp dport { 2, 1 } jump one
+		drop comment "x }"; }
 }
 chain entry { type filter hook input priority 10; policy drop; tcp dport vmap @verdicts; }
 chain beside { type filter hook input priority filter + 10; }

@@ -16,6 +16,7 @@ GOOD = """\
 define nets = { 10.0.0.0/8, \\
                 192.0.2.0/24 }
 set s { type ipv4_addr; flags interval; elements = $nets; comment "} include table" }
+set owner { type mark; flags constant; }
 chain flush-table { ip saddr @s drop comment "#"; }  # }
 """
 BAD = {
@@ -33,8 +34,9 @@ BAD = {
     "include": ("set s {\n type ipv4_addr\n include\t\"x\" }", "content line 3 includes a file: write its text here"),
     "include at once": ('include"/etc/passwd"', "content line 1 includes a file"),
     "owner": ("flags dormant, owner\n", "content line 1 has the flag owner"),
+    "owner and more": ("flags owner,\n  persist\n", "content line 1 has the flag owner"),
     "an open brace": ("chain a {", "content ends before a brace is closed: 1 are open"),
-    "an open quote": ('chain a { accept comment "x\n" }', "content line 1: a quoted text does not end on its line"),
+    "an open quote": ('chain a { accept comment "x\n" }', "content line 1 has a quoted text that does not end there"),
     "a control character": ("chain a {\n\x1b[2J }", "content line 2 holds the control character '\\x1b': remove it"),
     "a zero": ("chain a {\0 }", "content line 1 holds the control character '\\x00'"),
 }  # fmt: skip

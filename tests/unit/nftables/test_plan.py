@@ -56,6 +56,25 @@ chain c {
 	counter packets 1 bytes 2 # handle 8
 }
 """
+INNER = """\
+chain c {
+	ip saddr 10.0.0.1 jump {
+		counter packets 7 bytes 8 # handle 4
+		tcp dport { 1, 2 } accept
+	} # handle 8
+	accept # handle 13
+}
+"""
+FLOWS = """\
+flowtable f {
+	hook ingress priority filter
+	devices = { eth0 }
+}
+chain c {
+	ct state established flow add @f # handle 9
+	counter packets 1 bytes 2 # handle 10
+}
+"""
 INTERVALS = "set i {\n\ttype ipv4_addr\n\tflags interval\n\telements = { %s }\n}\n"
 
 # By what changes: the table that is there, the wanted one, and the transaction.
@@ -231,6 +250,44 @@ insert rule inet t c handle 8 counter name "web"
         "set y {\n\ttype ipv4_addr\n\tflags dynamic,timeout\n\telements = { 10.0.0.1 timeout 5m expires 4m }\n}\n",
         "set y {\n\ttype ipv4_addr\n\tflags dynamic,timeout\n\telements = { 10.0.0.1 }\n}\n",
         "",
+    ),
+    "a chain within a rule": (
+        INNER,
+        INNER.replace("\taccept # handle 13\n", ""),
+        "delete rule inet t c handle 13\n",
+    ),
+    "a chain within a rule that comes again": (
+        INNER,
+        INNER.replace("chain c {", 'chain c {\n\tcomment "x"').replace("packets 7 bytes 8", "packets 0 bytes 0"),
+        """\
+flush chain inet t c
+delete chain inet t c
+table inet t {
+	chain c {
+		comment "x"
+		ip saddr 10.0.0.1 jump {
+			counter packets 7 bytes 8
+			tcp dport { 1, 2 } accept
+		}
+		accept
+	}
+}
+""",
+    ),
+    "the devices of a flowtable": (
+        FLOWS,
+        FLOWS.replace("eth0", "eth0, eth1"),
+        """\
+delete rule inet t c handle 9
+delete flowtable inet t f
+table inet t {
+	flowtable f {
+		hook ingress priority filter
+		devices = { eth0, eth1 }
+	}
+}
+insert rule inet t c handle 10 ct state established flow add @f
+""",
     ),
     "intervals": (
         INTERVALS % "10.0.0.0/24, 10.0.9.0/24",
