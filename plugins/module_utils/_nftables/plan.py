@@ -175,7 +175,10 @@ class _Transaction:
         self._dead = {name for dummy, name in self._gone}
         self._stay = [key for key in common if key not in again]
         self._refilled = [key for key in self._stay if refill and self._overlaps(key)]
-        self._edits = {key: self._edit(key) for key in self._stay if key[0] == "chain"}
+        edits = {key: self._edit(key) for key in self._stay if key[0] == "chain"}
+        # A rule with a chain of its own cannot be inserted, in no version of nft: all rules of its chain are written.
+        self._written = [key for key, edit in edits.items() if any("{\n" in text for dummy, text in edit.added)]
+        self._edits = {key: edit for key, edit in edits.items() if key not in self._written}
 
     def _edit(self, key: Key) -> Edit:
         return edit_rules(self._have[key].rules, self._want[key].rules, self._dead)
@@ -187,8 +190,9 @@ class _Transaction:
     def text(self) -> str:
         """All of it, in the order in which nothing that is in use goes."""
         lines = [*self._remove_rules(), *self._remove_elements(), *self._remove_blocks()]
-        if self._made:
-            blocks = [_with_state(self._want[key], self._have.get(key), self._kept.get(key, [])) for key in self._made]
+        blocks = [_with_state(self._want[key], self._have.get(key), self._kept.get(key, [])) for key in self._made]
+        blocks += [_with_state(self._rules(key), self._have[key], []) for key in self._written]
+        if blocks:
             lines.append(render(self._table._replace(lines=()), blocks, full=True))
         lines += [*self._change_policies(), *self._add_elements(), *self._add_rules()]
         return "".join(lines)
@@ -196,13 +200,17 @@ class _Transaction:
     def _say(self, verb: str, rest: str) -> str:
         return _command(verb, self._table, rest)
 
+    def _rules(self, key: Key) -> Block:
+        return self._want[key]._replace(lines=(), full=(), policy="")
+
     def _remove_rules(self) -> list[str]:
         lines = [
             self._say("delete rule", "%s handle %d" % (name, handle))
             for (dummy, name), edit in self._edits.items()
             for handle in edit.deleted
         ]
-        return lines + [self._say("flush chain", name) for kind, name in self._gone if kind == "chain"]
+        emptied = [*self._written, *(key for key in self._gone if key[0] == "chain")]
+        return lines + [self._say("flush chain", name) for dummy, name in emptied]
 
     def _differing(self, key: Key, one: Blocks, other: Blocks) -> list[Element]:
         """The elements of a set that stays which the other state of it does not have, or which refer to what goes."""

@@ -251,10 +251,21 @@ insert rule inet t c handle 8 counter name "web"
         "set y {\n\ttype ipv4_addr\n\tflags dynamic,timeout\n\telements = { 10.0.0.1 }\n}\n",
         "",
     ),
-    "a chain within a rule": (
+    "a chain within a new rule": (
+        "chain c {\n\taccept # handle 13\n}\n",
         INNER,
-        INNER.replace("\taccept # handle 13\n", ""),
-        "delete rule inet t c handle 13\n",
+        """\
+flush chain inet t c
+table inet t {
+	chain c {
+		ip saddr 10.0.0.1 jump {
+			counter packets 7 bytes 8
+			tcp dport { 1, 2 } accept
+		}
+		accept
+	}
+}
+""",
     ),
     "a chain within a rule that comes again": (
         INNER,
