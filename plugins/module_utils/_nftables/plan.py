@@ -55,8 +55,8 @@ def _show(table: Table | None, other: Table | None) -> str:
 def make_plan(have: Table | None, want: Table | None, refill: bool = False) -> Plan:
     """Plan the way from one state of a table to another; None stands for no table.
 
-    refill -- empty and fill sets of intervals of which some go and some come: nft before 1.0.2 compares those that
-        come with those that go, and refuses what overlaps
+    refill -- empty and fill sets of intervals of which some go and some come: nft 0.9.8 compares those that come with
+        those that go, and refuses what overlaps
     """
     seen, kept = _settle(have, want)
     if have is None or seen is None:

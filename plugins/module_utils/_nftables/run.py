@@ -88,14 +88,15 @@ def apply_plan(declared: Declaration, plan: Plan) -> tuple[Plan, list[str]]:
     """Carry a plan out, all of it or none, and read it back. Returns the plan that was carried out, and warnings.
 
     What is refused, or reads otherwise, may be due to somebody who changed the table in the meantime, so it is planned
-    again, with sets of intervals filled anew. The last attempt puts the user's own text in the place of the table.
+    again, with sets of intervals filled anew. The last attempt puts the user's own text in the place of the table, as
+    the first does where there is none.
     """
     warnings: list[str] = []
     said = ""
     for attempt in range(_ATTEMPTS):
-        commands = plan.commands
-        if attempt == _ATTEMPTS - 1 and plan.want:
-            commands = declared.text()
+        last = attempt == _ATTEMPTS - 1
+        commands = declared.text() if plan.want and (last or not plan.seen) else plan.commands
+        if last and plan.want and plan.seen:
             warnings = [
                 "nft refused the smaller changes (%s), so the whole table %s was put in place anew: what packets had "
                 "added and counted is lost" % (said, declared.name)
