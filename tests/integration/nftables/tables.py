@@ -15,12 +15,12 @@ OURS = "inet site"
 # Of others: with the same name in another family, and with the same objects.
 FOREIGN = """\
 table ip site {
-	set s { type ipv4_addr; flags timeout; elements = { 192.0.2.1 } }
-	chain c { type filter hook input priority 0; ip saddr @s counter packets 3 bytes 4 drop; }
+    set s { type ipv4_addr; flags timeout; elements = { 192.0.2.1 } }
+    chain c { type filter hook input priority 0; ip saddr @s counter packets 3 bytes 4 drop; }
 }
 table inet site2 {
-	counter web { packets 5 bytes 6 }
-	chain c { type filter hook output priority 0; counter name web; }
+    counter web { packets 5 bytes 6 }
+    chain c { type filter hook output priority 0; counter name web; }
 }
 """
 _WRAPPED = re.compile(r",\n\t\t\t     ")

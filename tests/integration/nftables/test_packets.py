@@ -24,13 +24,13 @@ CONTENT = """\
 set blocked { type ipv4_addr; flags interval; %s }
 set seen { type ipv4_addr; size 100; flags dynamic,timeout; timeout 1h; counter; }
 chain input {
-	type filter hook input priority filter; policy accept
-	icmp type echo-request jump requests
+    type filter hook input priority filter; policy accept
+    icmp type echo-request jump requests
 }
 chain requests {
-	%s
-	update @seen { ip saddr }
-	ip saddr @blocked counter drop
+    %s
+    update @seen { ip saddr }
+    ip saddr @blocked counter drop
 }
 """  # fmt: skip
 

@@ -54,24 +54,24 @@ set filled { type ipv4_addr; size 100; flags dynamic,timeout; timeout 300s; }
 set links { type ifname; elements = { "eth0", wg0 } }
 set pairs { type ipv4_addr . inet_service; flags interval; elements = { 10.0.0.0/8 . 80-90, 11.0.0.1 . http } }
 map dest { type ipv4_addr . inet_service : ipv4_addr . inet_service;
-	elements = { 10.0.0.1 . http : 10.0.0.2 . 8080, 10.0.0.1 . 443 comment "c : d" : 10.0.0.2 . 8443 } }
+    elements = { 10.0.0.1 . http : 10.0.0.2 . 8080, 10.0.0.1 . 443 comment "c : d" : 10.0.0.2 . 8443 } }
 map verdicts { type inet_service : verdict; elements = { 81 : goto other, 80 : jump one, 82 : accept } }
 map counts { type ipv4_addr : counter; elements = { 10.0.0.1 : "web" } }
 chain one { comment "a chain"; }
 chain other {
-	counter name web; quota name "month" drop; limit name "slow" accept
-	ip saddr { 10.2.0.0/16, 10.1.0.0/16, 1.1.1.1 } counter drop comment "x # handle 5"
-	tcp dport vmap { ssh : accept, 2 : jump one }
-	meter flood { ip saddr limit rate 10/second } drop
-	add @filled { ip saddr limit rate 5/second } accept
-	ip saddr @merged ip daddr @apart ip saddr @counted ip saddr @timed oifname @links drop
-	ip saddr . tcp dport @pairs quota over 1 mbytes drop
-	counter name ip saddr map @counts
-	tcp flags & (syn|ack) == syn synproxy name proxy
-	tcp dport 21 ct helper set "ftp"; ct timeout set "short"; ct expectation set "more"
-	iif lo meta mark set ct mark and 0xff jump one
-	ip saddr 10.3.0.1 jump { counter; tcp dport { 2, 1 } jump one
-		drop comment "x }"; }
+    counter name web; quota name "month" drop; limit name "slow" accept
+    ip saddr { 10.2.0.0/16, 10.1.0.0/16, 1.1.1.1 } counter drop comment "x # handle 5"
+    tcp dport vmap { ssh : accept, 2 : jump one }
+    meter flood { ip saddr limit rate 10/second } drop
+    add @filled { ip saddr limit rate 5/second } accept
+    ip saddr @merged ip daddr @apart ip saddr @counted ip saddr @timed oifname @links drop
+    ip saddr . tcp dport @pairs quota over 1 mbytes drop
+    counter name ip saddr map @counts
+    tcp flags & (syn|ack) == syn synproxy name proxy
+    tcp dport 21 ct helper set "ftp"; ct timeout set "short"; ct expectation set "more"
+    iif lo meta mark set ct mark and 0xff jump one
+    ip saddr 10.3.0.1 jump { counter; tcp dport { 2, 1 } jump one
+        drop comment "x }"; }
 }
 chain entry { type filter hook input priority 10; policy drop; tcp dport vmap @verdicts; }
 chain beside { type filter hook input priority filter + 10; }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 import pytest
@@ -17,65 +18,70 @@ def table(text: str | None) -> Table | None:
     """A table of such blocks, in the shape of `nft -a list table`; handles are written by hand where they count."""
     if text is None:
         return None
-    return parse_table("table inet t { # handle 1\n%s}\n" % textwrap.indent(textwrap.dedent(text), "\t"))
+    return parse_table("table inet t { # handle 1\n%s}\n" % textwrap.indent(tabs(text), "\t"))
+
+
+def tabs(text: str) -> str:
+    """The text with a tab for each four spaces at the beginning of a line."""
+    return re.sub(r"(?m)^( {4})+", lambda found: "\t" * (len(found[0]) // 4), text)
 
 
 CHAIN = """\
 chain c { # handle 1
-	type filter hook input priority filter; policy accept;
-	ip saddr @s counter packets 5 bytes 300 drop # handle 2
-	tcp dport 80 counter packets 7 bytes 700 accept # handle 3
-	jump d # handle 4
+    type filter hook input priority filter; policy accept;
+    ip saddr @s counter packets 5 bytes 300 drop # handle 2
+    tcp dport 80 counter packets 7 bytes 700 accept # handle 3
+    jump d # handle 4
 }
 """  # fmt: skip
 SET = """\
 set s { # handle 5
-	type ipv4_addr
-	flags timeout
-	elements = { 10.0.0.1, 10.0.0.2 timeout 1h expires 59m1s comment "a, b" }
+    type ipv4_addr
+    flags timeout
+    elements = { 10.0.0.1, 10.0.0.2 timeout 1h expires 59m1s comment "a, b" }
 }
 """
 OTHER_CHAIN = "chain d { # handle 6\n}\n"
 ALL = SET + CHAIN + OTHER_CHAIN
-FIRST = "\tip saddr @s counter packets 5 bytes 300 drop # handle 2\n"
+FIRST = "    ip saddr @s counter packets 5 bytes 300 drop # handle 2\n"
 MAP = """\
 map m {
-	type inet_service : verdict
-	elements = { 80 : jump d, 81 : accept }
+    type inet_service : verdict
+    elements = { 80 : jump d, 81 : accept }
 }
 """
 COUNTER = """\
 counter web {
-	comment "%s"
-	packets 4 bytes 5
+    comment "%s"
+    packets 4 bytes 5
 }
 """
 USE = """\
 chain c {
-	counter name "web" # handle 7
-	counter packets 1 bytes 2 # handle 8
+    counter name "web" # handle 7
+    counter packets 1 bytes 2 # handle 8
 }
 """
 INNER = """\
 chain c {
-	ip saddr 10.0.0.1 jump {
-		counter packets 7 bytes 8 # handle 4
-		tcp dport { 1, 2 } accept
-	} # handle 8
-	accept # handle 13
+    ip saddr 10.0.0.1 jump {
+        counter packets 7 bytes 8 # handle 4
+        tcp dport { 1, 2 } accept
+    } # handle 8
+    accept # handle 13
 }
 """
 FLOWS = """\
 flowtable f {
-	hook ingress priority filter
-	devices = { eth0 }
+    hook ingress priority filter
+    devices = { eth0 }
 }
 chain c {
-	ct state established flow add @f # handle 9
-	counter packets 1 bytes 2 # handle 10
+    ct state established flow add @f # handle 9
+    counter packets 1 bytes 2 # handle 10
 }
 """
-INTERVALS = "set i {\n\ttype ipv4_addr\n\tflags interval\n\telements = { %s }\n}\n"
+INTERVALS = "set i {\n    type ipv4_addr\n    flags interval\n    elements = { %s }\n}\n"
 
 # By what changes: the table that is there, the wanted one, and the transaction.
 CASES: dict[str, tuple[str | None, str | None, str]] = {
@@ -89,22 +95,22 @@ CASES: dict[str, tuple[str | None, str | None, str]] = {
     ),
     "a rule comes first": (
         ALL,
-        ALL.replace("accept;\n", "accept;\n\tct state new # handle 9\n"),
+        ALL.replace("accept;\n", "accept;\n    ct state new # handle 9\n"),
         "insert rule inet t c handle 2 ct state new\n",
     ),
     "two rules come in the middle": (
         ALL,
-        ALL.replace("\tjump d", "\tct state new # handle 8\n\tct state invalid # handle 9\n\tjump d"),
+        ALL.replace("    jump d", "    ct state new # handle 8\n    ct state invalid # handle 9\n    jump d"),
         "insert rule inet t c handle 4 ct state new\ninsert rule inet t c handle 4 ct state invalid\n",
     ),
     "a rule comes last": (
         ALL,
-        ALL.replace("jump d # handle 4\n", "jump d # handle 4\n\tct state new # handle 9\n"),
+        ALL.replace("jump d # handle 4\n", "jump d # handle 4\n    ct state new # handle 9\n"),
         "add rule inet t c ct state new\n",
     ),
     "a rule moves with its counter": (
         ALL,
-        ALL.replace(FIRST, "").replace("\tjump d # handle 4\n", "\tjump d # handle 4\n" + FIRST),
+        ALL.replace(FIRST, "").replace("    jump d # handle 4\n", "    jump d # handle 4\n" + FIRST),
         "delete rule inet t c handle 2\nadd rule inet t c ip saddr @s counter packets 5 bytes 300 drop\n",
     ),
     "an element": (
@@ -131,44 +137,44 @@ CASES: dict[str, tuple[str | None, str | None, str]] = {
 delete rule inet t c handle 2
 delete set inet t s
 table inet t {
-	set s {
-		type inet_proto
-		flags timeout
-		elements = { 6, 17 }
-	}
+    set s {
+        type inet_proto
+        flags timeout
+        elements = { 6, 17 }
+    }
 }
 insert rule inet t c handle 3 ip saddr @s counter packets 5 bytes 300 drop
 """,
     ),
     "a set's size, with its elements": (
         ALL,
-        ALL.replace("\tflags", "\tsize 9\n\tflags").replace('comment "a, b"', 'comment "a, b", 10.0.0.4'),
+        ALL.replace("    flags", "    size 9\n    flags").replace('comment "a, b"', 'comment "a, b", 10.0.0.4'),
         """\
 delete rule inet t c handle 2
 delete set inet t s
 table inet t {
-	set s {
-		type ipv4_addr
-		size 9
-		flags timeout
-		elements = { 10.0.0.1, 10.0.0.2 timeout 1h expires 59m1s comment "a, b", 10.0.0.4 }
-	}
+    set s {
+        type ipv4_addr
+        size 9
+        flags timeout
+        elements = { 10.0.0.1, 10.0.0.2 timeout 1h expires 59m1s comment "a, b", 10.0.0.4 }
+    }
 }
 insert rule inet t c handle 3 ip saddr @s counter packets 5 bytes 300 drop
 """,
     ),
     "a set that grows, with what was added to it": (
         SET,
-        SET.replace("\tflags", "\tsize 9\n\tflags").replace("10.0.0.1, ", "").replace("10.0.0.2", "10.0.0.9"),
+        SET.replace("    flags", "    size 9\n    flags").replace("10.0.0.1, ", "").replace("10.0.0.2", "10.0.0.9"),
         """\
 delete set inet t s
 table inet t {
-	set s {
-		type ipv4_addr
-		size 9
-		flags timeout
-		elements = { 10.0.0.9 timeout 1h comment "a, b", 10.0.0.2 timeout 1h expires 59m1s comment "a, b" }
-	}
+    set s {
+        type ipv4_addr
+        size 9
+        flags timeout
+        elements = { 10.0.0.9 timeout 1h comment "a, b", 10.0.0.2 timeout 1h expires 59m1s comment "a, b" }
+    }
 }
 """,
     ),
@@ -179,27 +185,27 @@ table inet t {
 flush chain inet t c
 delete chain inet t c
 table inet t {
-	chain c {
-		type filter hook output priority filter; policy accept;
-		ip saddr @s counter packets 5 bytes 300 drop
-		tcp dport 80 counter packets 7 bytes 700 accept
-		jump d
-	}
+    chain c {
+        type filter hook output priority filter; policy accept;
+        ip saddr @s counter packets 5 bytes 300 drop
+        tcp dport 80 counter packets 7 bytes 700 accept
+        jump d
+    }
 }
 """,
     ),
     "a chain that others lead to": (
         MAP + ALL,
-        MAP + ALL.replace("chain d { # handle 6\n", 'chain d { # handle 6\n\tcomment "x"\n'),
+        MAP + ALL.replace("chain d { # handle 6\n", 'chain d { # handle 6\n    comment "x"\n'),
         """\
 delete rule inet t c handle 4
 flush chain inet t d
 delete element inet t m { 80 : jump d }
 delete chain inet t d
 table inet t {
-	chain d {
-		comment "x"
-	}
+    chain d {
+        comment "x"
+    }
 }
 add element inet t m { 80 : jump d }
 add rule inet t c jump d
@@ -207,7 +213,7 @@ add rule inet t c jump d
     ),
     "a chain goes": (
         MAP + ALL,
-        MAP.replace("jump d", "drop") + ALL.replace("\tjump d # handle 4\n", "").replace(OTHER_CHAIN, ""),
+        MAP.replace("jump d", "drop") + ALL.replace("    jump d # handle 4\n", "").replace(OTHER_CHAIN, ""),
         """\
 delete rule inet t c handle 4
 flush chain inet t d
@@ -223,65 +229,65 @@ add element inet t m { 80 : drop }
 delete rule inet t c handle 7
 delete counter inet t web
 table inet t {
-	counter web {
-		comment "b"
-		packets 4 bytes 5
-	}
+    counter web {
+        comment "b"
+        packets 4 bytes 5
+    }
 }
 insert rule inet t c handle 8 counter name "web"
 """,
     ),
     "a quota, and what is used of it": (
-        "quota q {\n\tover 25 mbytes used 3 kbytes\n}\n",
-        "quota q {\n\tover 30 mbytes\n}\n",
-        "delete quota inet t q\ntable inet t {\n\tquota q {\n\t\tover 30 mbytes used 3 kbytes\n\t}\n}\n",
+        "quota q {\n    over 25 mbytes used 3 kbytes\n}\n",
+        "quota q {\n    over 30 mbytes\n}\n",
+        "delete quota inet t q\ntable inet t {\n    quota q {\n        over 30 mbytes used 3 kbytes\n    }\n}\n",
     ),
     "a helper": (
-        'ct helper f {\n\ttype "ftp" protocol tcp\n}\n',
+        'ct helper f {\n    type "ftp" protocol tcp\n}\n',
         "chain d {\n}\n",
-        "delete ct helper inet t f\ntable inet t {\n\tchain d {\n\t}\n}\n",
+        "delete ct helper inet t f\ntable inet t {\n    chain d {\n    }\n}\n",
     ),
     "a comment of the table": (
         OTHER_CHAIN,
         'comment "x"\n' + OTHER_CHAIN,
-        'add table inet t\ndelete table inet t\ntable inet t {\n\tcomment "x"\n\n\tchain d {\n\t}\n}\n',
+        'add table inet t\ndelete table inet t\ntable inet t {\n    comment "x"\n\n    chain d {\n    }\n}\n',
     ),
     "a time that a packet set": (
-        "set y {\n\ttype ipv4_addr\n\tflags dynamic,timeout\n\telements = { 10.0.0.1 timeout 5m expires 4m }\n}\n",
-        "set y {\n\ttype ipv4_addr\n\tflags dynamic,timeout\n\telements = { 10.0.0.1 }\n}\n",
+        "set y {\n    type ipv4_addr\n    flags dynamic,timeout\n    elements = { 10.0.0.1 timeout 5m }\n}\n",
+        "set y {\n    type ipv4_addr\n    flags dynamic,timeout\n    elements = { 10.0.0.1 }\n}\n",
         "",
     ),
     "a chain within a new rule": (
-        "chain c {\n\taccept # handle 13\n}\n",
+        "chain c {\n    accept # handle 13\n}\n",
         INNER,
         """\
 flush chain inet t c
 table inet t {
-	chain c {
-		ip saddr 10.0.0.1 jump {
-			counter packets 7 bytes 8
-			tcp dport { 1, 2 } accept
-		}
-		accept
-	}
+    chain c {
+        ip saddr 10.0.0.1 jump {
+            counter packets 7 bytes 8
+            tcp dport { 1, 2 } accept
+        }
+        accept
+    }
 }
 """,
     ),
     "a chain within a rule that comes again": (
         INNER,
-        INNER.replace("chain c {", 'chain c {\n\tcomment "x"').replace("packets 7 bytes 8", "packets 0 bytes 0"),
+        INNER.replace("chain c {", 'chain c {\n    comment "x"').replace("packets 7 bytes 8", "packets 0 bytes 0"),
         """\
 flush chain inet t c
 delete chain inet t c
 table inet t {
-	chain c {
-		comment "x"
-		ip saddr 10.0.0.1 jump {
-			counter packets 7 bytes 8
-			tcp dport { 1, 2 } accept
-		}
-		accept
-	}
+    chain c {
+        comment "x"
+        ip saddr 10.0.0.1 jump {
+            counter packets 7 bytes 8
+            tcp dport { 1, 2 } accept
+        }
+        accept
+    }
 }
 """,
     ),
@@ -292,10 +298,10 @@ table inet t {
 delete rule inet t c handle 9
 delete flowtable inet t f
 table inet t {
-	flowtable f {
-		hook ingress priority filter
-		devices = { eth0, eth1 }
-	}
+    flowtable f {
+        hook ingress priority filter
+        devices = { eth0, eth1 }
+    }
 }
 insert rule inet t c handle 10 ct state established flow add @f
 """,
@@ -312,7 +318,7 @@ insert rule inet t c handle 10 ct state established flow add @f
 def test_transaction(case: str) -> None:
     have, want, commands = CASES[case]
     plan = make_plan(table(have), table(want))
-    assert plan.commands.replace(",\n\t\t\t     ", ", ") == commands
+    assert plan.commands.replace(",\n\t\t\t     ", ", ") == tabs(commands)
     assert plan.changed == bool(commands)
     shown = plan.diff()
     assert (shown["before"] != shown["after"]) == plan.changed
@@ -353,15 +359,15 @@ def test_a_diff_shows_only_blocks_that_change() -> None:
 def test_words_in_quotes_are_no_syntax() -> None:
     text = """\
 map m {
-	type ifname : verdict
-	elements = { "a : b" comment "x, y } counter packets 1 bytes 2" : jump d }
+    type ifname : verdict
+    elements = { "a : b" comment "x, y } counter packets 1 bytes 2" : jump d }
 }
 chain c {
-	comment "policy drop;"
-	accept comment "counter packets 1 bytes 2 # handle 5" # handle 6
-	accept comment "two
+    comment "policy drop;"
+    accept comment "counter packets 1 bytes 2 # handle 5" # handle 6
+    accept comment "two
 lines # handle 5
-	}
+    }
 " # handle 7
 }
 """  # fmt: skip
