@@ -32,7 +32,7 @@ chain requests {
     update @seen { ip saddr }
     ip saddr @blocked counter drop
 }
-"""  # fmt: skip
+"""
 
 
 @pytest.fixture

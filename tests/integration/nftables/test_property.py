@@ -73,7 +73,7 @@ RULES = [
     "iif lo accept",
     "meta mark set ip saddr map { 10.0.0.1 : 1, 10.0.0.2 : 2 }",
     "limit rate 10/second accept",
-]  # fmt: skip
+]
 BY_HAND = [
     "flush chain inet site entry",
     "add rule inet site entry counter packets 3 bytes 4 drop",

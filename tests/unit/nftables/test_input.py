@@ -31,7 +31,7 @@ BAD = {
         "content line 1 has the command `table`: write the content of one table, what stands between its braces",
     ),
     "flush": ("chain a { }\nflush ruleset", "content line 2 has the command `flush`"),
-    "include": ("set s {\n type ipv4_addr\n include\t\"x\" }", "content line 3 includes a file: write its text here"),
+    "include": ('set s {\n type ipv4_addr\n include\t"x" }', "content line 3 includes a file: write its text here"),
     "include at once": ('include"/etc/passwd"', "content line 1 includes a file"),
     "owner": ("flags dormant, owner\n", "content line 1 has the flag owner"),
     "owner and more": ("flags owner,\n  persist\n", "content line 1 has the flag owner"),
@@ -39,7 +39,7 @@ BAD = {
     "an open quote": ('chain a { accept comment "x\n" }', "content line 1 has a quoted text that does not end there"),
     "a control character": ("chain a {\n\x1b[2J }", "content line 2 holds the control character '\\x1b': remove it"),
     "a zero": ("chain a {\0 }", "content line 1 holds the control character '\\x00'"),
-}  # fmt: skip
+}
 
 
 def test_content_of_one_table_is_taken() -> None:

@@ -33,7 +33,7 @@ chain c { # handle 1
     tcp dport 80 counter packets 7 bytes 700 accept # handle 3
     jump d # handle 4
 }
-"""  # fmt: skip
+"""
 SET = """\
 set s { # handle 5
     type ipv4_addr
@@ -130,9 +130,9 @@ CASES: dict[str, tuple[str | None, str | None, str]] = {
     ),
     "a set's type": (
         ALL,
-        ALL.replace("ipv4_addr", "inet_proto").replace("10.0.0.1,", "6,").replace(
-            '10.0.0.2 timeout 1h expires 59m1s comment "a, b"', "17"
-        ),
+        ALL.replace("ipv4_addr", "inet_proto")
+        .replace("10.0.0.1,", "6,")
+        .replace('10.0.0.2 timeout 1h expires 59m1s comment "a, b"', "17"),
         """\
 delete rule inet t c handle 2
 delete set inet t s
@@ -311,7 +311,7 @@ insert rule inet t c handle 10 ct state established flow add @f
         INTERVALS % "10.0.0.0/25, 10.0.9.0/24",
         "delete element inet t i { 10.0.0.0/24 }\nadd element inet t i { 10.0.0.0/25 }\n",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -370,7 +370,7 @@ lines # handle 5
     }
 " # handle 7
 }
-"""  # fmt: skip
+"""
     made = table(text)
     assert made is not None
     (element,) = made.blocks["map", "m"].elements.values()
