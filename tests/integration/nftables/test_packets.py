@@ -12,9 +12,8 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.network import enter
 from ansible_collections.homelab.loadbalancer.tests.integration.lan import Lan
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import go_home
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import entered
 from ansible_collections.homelab.loadbalancer.tests.integration.nftables.tables import converge, declare, listing, nft
 
 CLIENT, OTHER = "192.168.10.3", "192.168.10.2"
@@ -38,14 +37,8 @@ chain requests {
 @pytest.fixture
 def net(lan: Lan) -> Iterator[Lan]:
     """The test on the node of a LAN."""
-    with open("/proc/thread-self/ns/net", encoding="ascii") as home, open(
-        "/run/netns/%snode" % lan.prefix, encoding="ascii"
-    ) as node:
-        enter(node.fileno(), "node")
-        try:
-            yield lan
-        finally:
-            go_home(home.fileno())
+    with entered(lan.prefix + "node"):
+        yield lan
 
 
 def reached(lan: Lan) -> dict[str, bool]:
