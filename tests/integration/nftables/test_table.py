@@ -256,7 +256,7 @@ def test_boot_file(tmp_path: Path) -> None:
     assert try_table(state="absent", save_to=str(file))["boot"] == []
     assert not file.exists()
     missing = try_table(content="", save_to=str(tmp_path / "nowhere" / "site.nft"))
-    assert "make it first" in missing["msg"]
+    assert "create it first" in missing["msg"]
     assert listing() == ""
     assert declare("", check_mode=True, save_to=str(tmp_path / "nowhere" / "site.nft"))["changed"]
 
