@@ -69,7 +69,8 @@ class Folder:
         if content:
             return serialization.load_pem_private_key(content, None)  # type: ignore[return-value]
         key = ec.generate_private_key(ec.SECP256R1())
-        how = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        # The API server reads no public key out of another format.
+        how = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
         self.write("keys/%s.key" % name, key.private_bytes(*how))
         return key
 
