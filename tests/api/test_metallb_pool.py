@@ -29,10 +29,10 @@ FIRST: dict[str, Any] = {
 SECOND: dict[str, Any] = {
     "pools": [
         {"name": "public-pool", "addresses": ["172.16.0.100-172.16.0.139"]},
-        {"name": "dns", "addresses": ["172.16.0.140/32"], "auto_assign": False},
+        {"name": "dns", "addresses": ["172.16.0.140/32"], "auto_assign": False, "avoid_buggy_ips": True},
     ],
     "bgp_peers": [{"name": "r", "my_asn": 1, "peer_asn": 2, "address": "172.16.0.254", "password": "tell no one"}],
-    "bgp_advertisements": [{"name": "public"}],
+    "bgp_advertisements": [{"name": "public", "communities": ["64512:100"]}],
 }
 
 

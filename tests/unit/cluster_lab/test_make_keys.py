@@ -47,6 +47,13 @@ def test_all_is_made_once_for_root_alone(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o077 for path in folder.rglob("*")} == {0}
 
 
+def test_format_of_the_keys(tmp_path: Path) -> None:
+    """kube-apiserver derives the public key of service accounts from a key in this format only."""
+    make(tmp_path)
+    for key in (tmp_path / "keys").glob("*.key"):
+        assert key.read_text().startswith("-----BEGIN EC PRIVATE KEY-----\n"), key.name
+
+
 def test_certificate_of_the_api_server(tmp_path: Path) -> None:
     make(tmp_path)
     certificate = x509.load_pem_x509_certificate((tmp_path / "keys/apiserver.crt").read_bytes())
