@@ -138,7 +138,7 @@ def everything(cluster: Cluster) -> set[str]:
 def closed(folder: Path) -> str:
     """The administrator's kubeconfig, with the port of an API server that does not answer."""
     path = folder / "closed"
-    path.write_text(re.sub(r"(server: *https://172\.16\.0\.11):\d+", r"\1:1", ADMIN.read_text()))
+    path.write_text(re.sub(r"(https://172\.16\.0\.11):\d+", r"\1:1", ADMIN.read_text()))
     return str(path)
 
 
