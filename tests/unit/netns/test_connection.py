@@ -26,8 +26,8 @@ def test_missing_namespace_is_named() -> None:
     with pytest.raises(AnsibleConnectionFailure) as failed:
         netns.check_namespace("lab-a")
     assert str(failed.value) == (
-        "network namespace 'lab-a' does not exist: create it with `ip netns add lab-a`, or create the whole lab with the "
-        "playbook homelab.loadbalancer.lab (playbooks/lab.yml)"
+        "network namespace 'lab-a' does not exist: create it with `ip netns add lab-a`, or create the whole lab with "
+        "the playbook homelab.loadbalancer.lab (playbooks/lab.yml)"
     )
 
 
