@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from typing import Mapping, NamedTuple, Sequence
 
@@ -49,6 +50,8 @@ def run(
     try:
         process = subprocess.run(
             list(argv),
+            # One try instead of one for each folder, which is dear in a user-mode kernel.
+            executable=shutil.which(argv[0], path=path),
             input="" if stdin is None else stdin,
             env=environment,
             capture_output=True,

@@ -183,11 +183,11 @@ def test_bad_input_changes_nothing(lab: Lab, tmp_path: Path) -> None:
         ({"lb_interface": "eth0"}, "lb_services is undefined or null: declare the"),
         (
             {**declared, "lb_service": [WEB]},
-            "lb_service is not a variable of the role iptables_lb: did you mean vices?",
+            "lb_service is not a variable of the role iptables_lb: did you mean lb_services?",
         ),
         (
             {**declared, "iptables_lb_persist": True},
-            "iptables_lb_persist is true, but this host is the network namespace %s-router" % lab.name,
+            "iptables_lb_persist: this host is the network namespace %s-router" % lab.name,
         ),
     ]
     cases = {"case%d" % number: variables for number, (variables, dummy) in enumerate(mistakes)}

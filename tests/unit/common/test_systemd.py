@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.filter.exec_start import FilterModule
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.systemd import exec_start
 
 ARGUMENTS = {
@@ -38,9 +37,3 @@ def test_argument_is_passed_unchanged(argument: str) -> None:
 
 def test_program_is_quoted_without_variables() -> None:
     assert exec_start(["/opt/my $tools/100%/ip", "a"]) == '"/opt/my $tools/100%%/ip" a'
-
-
-def test_templates_use_the_same_words() -> None:
-    filters = FilterModule().filters()
-    assert filters["exec_start"](["ip", "-batch", "/etc/load balancer"]) == 'ip -batch "/etc/load balancer"'
-    assert filters["exec_start"](["ip"], may_fail=True) == "-ip"

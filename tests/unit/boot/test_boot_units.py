@@ -1,0 +1,189 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""boot_units with real files and a systemctl that keeps account; real systemd runs it in containers and on nodes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Sequence
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._boot import folder, run, units
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common import files
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError, NodeError
+
+
+class Systemctl:
+    """Knows which units are enabled, and whether it has read their files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.enabled: set[str] = set()
+        self.stale = False
+        self.said: list[str] = []
+
+    def __call__(self, argv: Sequence[str], check: bool = True) -> Completed:
+        assert argv[0] == "systemctl"
+        words = [word for word in argv[1:] if not word.startswith("-")]
+        if words[0] == "show":
+            return Completed(tuple(argv), 0, "\n".join(map(self.show, words[1:])), "")
+        self.said.append(" ".join(words[:1]))
+        if words[0] == "enable":
+            assert all((self.path / unit).exists() for unit in words[1:])
+            self.enabled |= set(words[1:])
+        elif words[0] == "disable":
+            self.enabled -= set(words[1:])
+        return Completed(tuple(argv), 0, "", "")
+
+    def show(self, unit: str) -> str:
+        state = ("enabled" if unit in self.enabled else "disabled") if (self.path / unit).exists() else ""
+        return "Id=%s\nUnitFileState=%s\nNeedDaemonReload=%s\n" % (unit, state, "yes" if self.stale else "no")
+
+
+class Node:
+    """A node of files."""
+
+    def __init__(self, path: Path, systemctl: Systemctl) -> None:
+        self.path, self.systemctl = path, systemctl
+
+    def __call__(self, check_mode: bool = False, **options: Any) -> dict[str, Any]:
+        common = {"state": "present", "part": "all", "name": "test", "path": str(self.path / "ours")}
+        lists: dict[str, Any] = {"kernel_modules": [], "commands": [], "addresses": []}
+        return run.converge({**common, **lists, **options}, check_mode)
+
+    def fill(self, name: str, *names: str) -> None:
+        (self.path / name).mkdir(exist_ok=True)
+        for one in names:
+            (self.path / name / one).write_text("*nat\nCOMMIT\n", encoding="ascii")
+
+    def files(self, name: str = ".") -> list[str]:
+        return sorted(str(path.relative_to(self.path / name)) for path in (self.path / name).rglob("*.*"))
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    for name in ("units", "modules"):
+        (tmp_path / name).mkdir()
+    systemctl = Systemctl(tmp_path / "units")
+    monkeypatch.setattr(units, "UNITS", str(tmp_path / "units"))
+    monkeypatch.setattr(units, "MODULES", str(tmp_path / "modules"))
+    monkeypatch.setattr(folder, "NAMESPACES", str(tmp_path / "netns"))
+    monkeypatch.setattr(run, "BOOTED", str(tmp_path))
+    monkeypatch.setattr(run, "run", systemctl)
+    return Node(tmp_path, systemctl)
+
+
+DECLARED: dict[str, Any] = {"commands": ["iptables-restore x"], "kernel_modules": ["ip_vs"]}
+
+
+def test_units_are_enabled_once(node: Node) -> None:
+    predicted = node(check_mode=True, **DECLARED)
+    assert node.files() == []
+    assert node(**DECLARED) == predicted
+    assert predicted["changed"]
+    assert node.systemctl.said == ["enable", "daemon-reload"]
+    assert node.systemctl.enabled == {"test-rules.service", "test-addresses.service"}
+    assert node(**DECLARED) == {**predicted, "changed": False, "diff": []}
+    assert node.systemctl.said == ["enable", "daemon-reload"]
+
+
+def test_changed_units_are_loaded(node: Node) -> None:
+    node(**DECLARED)
+    assert node(commands=["iptables-restore y"])["changed"]
+    assert node.systemctl.said == ["enable", "daemon-reload", "daemon-reload"]
+    assert node.files("modules") == []
+
+
+def test_a_run_that_was_killed_before_the_reload_is_completed(node: Node) -> None:
+    node(**DECLARED)
+    node.systemctl.stale = True
+    assert node(**DECLARED)["changed"]
+    assert node.systemctl.said[-1] == "daemon-reload"
+
+
+def test_absent_leaves_nothing(node: Node) -> None:
+    node(**DECLARED)
+    node.fill("ours", "rules.v4", "sysctl.conf")
+    assert node(check_mode=True, state="absent")["changed"]
+    assert node(state="absent")["changed"]
+    assert not (node.path / "ours").exists()
+    assert node.files() == []
+    assert node.systemctl.enabled == set()
+    said = list(node.systemctl.said)
+    assert not node(state="absent")["changed"]
+    assert node.systemctl.said == said
+
+
+def test_files_of_others_stay(node: Node) -> None:
+    node(**DECLARED)
+    node.fill("ours", "rules.v4", "notes.txt")
+    node(state="absent")
+    assert node.files("ours") == ["notes.txt"]
+
+
+def test_a_folder_of_others_is_refused_and_stays(node: Node) -> None:
+    """It is that of netfilter-persistent, with files of the same names."""
+    node.fill("theirs", "rules.v4", "rules.v6")
+    path = str(node.path / "theirs")
+    for part in ("folder", "all"):
+        with pytest.raises(InputError, match=r"path .*/theirs exists and does not belong to this role: it holds"):
+            node(part=part, path=path)
+    node(state="absent", path=path)
+    assert node.files("theirs") == ["rules.v4", "rules.v6"]
+
+
+def test_a_folder_of_another_declaration_is_refused(node: Node) -> None:
+    node(part="folder", name="one")
+    with pytest.raises(InputError, match="does not belong to this role: it holds owner"):
+        node(part="folder", name="two")
+
+
+def test_a_folder_of_a_former_version_becomes_ours(node: Node) -> None:
+    """It has no file that names its owner."""
+    node.fill("ours", "rules.v4", "addresses.batch")
+    node(part="folder", name="homelab-loadbalancer")
+    assert (node.path / "ours" / "owner").read_text(encoding="ascii").endswith("\nhomelab-loadbalancer\n")
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(node: Node) -> None:
+    (node.path / "ours").write_text("", encoding="ascii")
+    with pytest.raises(InputError, match=r"path .*/ours is a file"):
+        node(part="folder")
+
+
+def test_a_network_namespace_keeps_nothing_for_a_boot(node: Node) -> None:
+    (node.path / "netns").mkdir()
+    os.symlink("/proc/self/ns/net", node.path / "netns" / "lab-a")
+    with pytest.raises(InputError, match="state: this host is the network namespace lab-a"):
+        node(**DECLARED)
+    (node.path / "units" / "test-rules.service").write_text("the machine's", encoding="ascii")
+    assert not node(state="absent")["changed"]
+
+
+def test_a_node_without_systemd_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "BOOTED", str(node.path / "no-such-folder"))
+    with pytest.raises(NodeError, match="systemd does not run on this node"):
+        node(part="folder")
+
+
+@pytest.mark.parametrize("name", ["addresses.batch", "test.conf", "test-rules.service", "test-addresses.service"])
+def test_a_file_that_cannot_be_written_takes_the_others_back(
+    node: Node, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    node(**DECLARED)
+    before = {path: path.read_bytes() for path in node.path.rglob("*") if path.is_file()}
+    write = files.write
+
+    def full(path: str, text: str | bytes | None, mode: int) -> None:
+        if path.endswith(name):
+            raise OSError(28, "No space left on device", path)
+        write(path, text, mode)
+
+    monkeypatch.setattr(files, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        node(commands=["y"], kernel_modules=["dummy"], addresses=["link add name lb0 type dummy"])
+    assert {path: path.read_bytes() for path in node.path.rglob("*") if path.is_file()} == before
