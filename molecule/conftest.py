@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hosts of a molecule scenario, for its tests."""
+"""The hosts of a molecule scenario for its tests."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def tables(text: str) -> Tables:
 
 
 class Node:
-    """A container of the scenario: what can be asked of it, and asked of others from it."""
+    """A container of the scenario, in which tests run commands."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.host: Host = testinfra.get_host("podman://%s-%s" % (os.environ["MOLECULE_SCENARIO_NAME"], name))
 
     def output(self, command: str) -> str:
-        """What a command prints; it must succeed."""
+        """Run a command, which must succeed, and return its output."""
         return str(self.host.check_output(command))
 
     def rules(self, save: str) -> Tables:
-        """The rules by table, as iptables-save or ip6tables-save shows them now."""
+        """The current rules by table, from iptables-save or ip6tables-save."""
         return tables(self.output(save))
 
     def rules_before(self, save: str) -> Tables:
-        """The same as it was before the role was applied: base/files/node-state noted it."""
+        """The rules before the role was applied, as prepare-node recorded them."""
         backend = "legacy" if "legacy" in self.output("iptables --version") else "nft"
         section = "== " + save.replace("tables-", "tables-%s-" % backend)
         noted = self.output("cat /root/node-state.before")
@@ -54,36 +54,30 @@ class Node:
         return int(self.host.run(f"ping -c 1 -W 1 {address}").rc) == 0
 
     def pages(self, url: str, times: int = 40) -> set[str]:
-        """The different pages that new connections to a URL show."""
+        """The distinct pages that new connections to a URL return."""
         self.wait_for(url)
         once = f"curl --silent --show-error --max-time 5 '{url}'"
         return set(self.output(f"for i in $(seq {times}); do {once} || exit; done").splitlines())
 
     def wait_for(self, url: str, limit: float = 20) -> None:
-        """Wait for the first answer: after a boot, hosts have to find each other."""
+        """Wait for the first answer, for instance after a boot."""
         end = time.monotonic() + limit
         while (asked := self.curl(url)).rc != 0:
             assert time.monotonic() < end, f"{url} does not answer: {asked.stderr}"
 
     def curl(self, url: str) -> testinfra.backend.base.CommandResult:
-        """One try to read a URL, of at most a second."""
+        """Try once to read a URL, for at most a second."""
         return self.host.run(f"curl --silent --show-error --max-time 1 '{url}'")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each run its own report: a scenario has several, and each would overwrite the one before."""
+    """Give each run its own report, for a scenario has several runs."""
     if config.option.xmlpath:
         config.option.xmlpath = "%s-%d.xml" % (config.option.xmlpath.removesuffix(".xml"), os.getpid())
 
 
 @pytest.fixture(scope="session")
-def router() -> Node:
-    """Where the role was applied."""
-    return Node("router")
-
-
-@pytest.fixture(scope="session")
 def client() -> Node:
-    """A host of VLAN 10, from where users come."""
+    """The users' host in VLAN 10."""
     return Node("client")

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of this scenario ask its hosts."""
+"""Questions that several tests of this scenario ask."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ansible_collections.homelab.loadbalancer.molecule.conftest import Node
 
 
 def echo(client: Node, protocol: str, address: str) -> str:
-    """What port 7946 of a node sends back to a client that says hello; nothing when it cannot."""
+    """Return the line that port 7946 of a node echoes; empty without a connection."""
     talk = f"exec 3<>/dev/{protocol}/{address}/7946 && echo hello >&3 && head -n 1 <&3"
     return str(client.host.run("timeout 5 bash -c '%s'" % talk).stdout.strip())
 
 
 def as_it_was(node: Node) -> bool:
-    """Whether a node is what prepare.yml found."""
-    return node.output("/root/node-state") == node.output("cat /root/node-state.before")
+    """Whether a node has the state that prepare.yml recorded."""
+    return node.output("/molecule/node-state") == node.output("cat /root/node-state.before")
 
 
-def keeps_asking(client: Node) -> bool:
-    """Whether each question to the pod has been answered so far, and the next ones are; files/poll asks."""
+def keeps_answering(client: Node) -> bool:
+    """Whether the pod has answered each poll so far, and answers the next ones; files/poll polls."""
     before = _answers(client)
     end = time.monotonic() + 30
     while _answers(client) < before + 3:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""While the scenario's network is up, the machine that carries it has its own as before."""
+"""The scenario does not change the network of the machine that runs it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 
-def test_the_machine_itself_is_untouched() -> None:
+def test_machine_network_unchanged() -> None:
     before = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "machine-state.before").read_text(encoding="utf-8")
     script = Path(__file__).parent.parent / "files" / "machine-state"
     now = subprocess.run([script], capture_output=True, check=True, encoding="utf-8").stdout

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sends a line back on tcp and udp port 7946, where MetalLB's speakers hear of each other."""
+"""Sends a line back on tcp and udp port 7946, the port of MetalLB's speakers."""
 
 from __future__ import annotations
 

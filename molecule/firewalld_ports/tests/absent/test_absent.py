@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How it is before the role was applied, after a check run, and after the role was taken away."""
+"""A check run changes nothing, and removal restores the state before the role."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 import pytest
 
 from ansible_collections.homelab.loadbalancer.molecule.conftest import Node
-from ansible_collections.homelab.loadbalancer.molecule.firewalld_ports.hosts import as_it_was, echo, keeps_asking
+from ansible_collections.homelab.loadbalancer.molecule.firewalld_ports.hosts import as_it_was, echo, keeps_answering
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
-def test_peers_do_not_hear_of_each_other(client: Any, protocol: str) -> None:
+def test_peers_cannot_reach_each_other(client: Any, protocol: str) -> None:
     assert echo(client, protocol, "192.168.10.1") == ""
-    # Where nothing filters, the same way.
+    # The control: a node without a firewall answers.
     assert echo(client, protocol, "192.168.10.3") == "hello"
 
 
 @pytest.mark.parametrize("name", ["running", "stopped"])
-def test_the_zones_are_as_they_were(name: str) -> None:
+def test_zones_unchanged(name: str) -> None:
     node = Node(name)
     assert node.output("/root/zones") == node.output("cat /root/zones.before")
 
 
-def test_a_node_without_firewalld_is_as_it_was() -> None:
+def test_node_without_firewalld_unchanged() -> None:
     assert as_it_was(Node("without"))
 
 
-def test_the_pod_has_answered_all_the_time(client: Any) -> None:
-    assert keeps_asking(client)
+def test_pod_answered_without_interruption(client: Any) -> None:
+    assert keeps_answering(client)

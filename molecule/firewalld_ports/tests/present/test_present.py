@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What peers of the nodes see while the ports are open, and what is as it was."""
+"""While the ports are open, peers reach each other, and everything else is unchanged."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from ansible_collections.homelab.loadbalancer.molecule.conftest import Node
-from ansible_collections.homelab.loadbalancer.molecule.firewalld_ports.hosts import as_it_was, echo, keeps_asking
+from ansible_collections.homelab.loadbalancer.molecule.firewalld_ports.hosts import as_it_was, echo, keeps_answering
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_peers_hear_of_each_other(client: Any, protocol: str, number: int) -> None:
+def test_peers_reach_each_other(client: Any, protocol: str, number: int) -> None:
     assert echo(client, protocol, f"192.168.10.{number}") == "hello"
 
 
 @pytest.mark.parametrize("command", ["firewall-offline-cmd", "firewall-cmd"])
-def test_the_zones_hold_what_is_declared(command: str) -> None:
+def test_zones_hold_the_declared_entries(command: str) -> None:
     node = Node("running")
     for zone in ("public", "internal"):
         assert {"7946/tcp", "7946/udp"} <= set(node.output(f"{command} --zone={zone} --list-ports").split())
@@ -34,11 +34,11 @@ def test_the_zones_hold_what_is_declared(command: str) -> None:
     assert node.output(f"{command} --zone=work --list-rich-rules") == rule
 
 
-def test_the_pod_has_answered_all_the_time(client: Any) -> None:
-    assert keeps_asking(client)
+def test_pod_answered_without_interruption(client: Any) -> None:
+    assert keeps_answering(client)
 
 
-def test_what_others_added_to_the_running_firewall_is_there() -> None:
+def test_foreign_runtime_entries_kept() -> None:
     node = Node("running")
     assert "9000-9010/tcp" in node.output("firewall-cmd --zone=public --list-ports").split()
     assert node.output("firewall-cmd --zone=internal --list-sources") == "10.99.0.0/16"
@@ -48,5 +48,5 @@ def test_what_others_added_to_the_running_firewall_is_there() -> None:
     assert {table: rules[table] for table in node.rules_before("iptables-save")} == node.rules_before("iptables-save")
 
 
-def test_a_node_without_firewalld_is_as_it_was() -> None:
+def test_node_without_firewalld_unchanged() -> None:
     assert as_it_was(Node("without"))

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What users see while the load balancer is there: after the first run and after a reboot alike."""
+"""What users see after the first run and again after a reboot."""
 
 from __future__ import annotations
 
@@ -10,48 +10,51 @@ from typing import Any
 
 import pytest
 
-VIRTUAL_ADDRESSES = ["192.168.10.100", "192.168.10.101", "fd00:10::100"]
+from ansible_collections.homelab.loadbalancer.molecule.conftest import Node
 
 
-@pytest.mark.parametrize("address", ["192.168.10.100", "[fd00:10::100]"])
-def test_both_pods_answer_through_the_virtual_address(client: Any, address: str) -> None:
+def test_both_pods_answer_through_the_virtual_addresses(client: Any, addresses: Any) -> None:
     # That 40 fair draws miss one of two pods has a probability of 2e-12.
-    assert client.pages(f"http://{address}/") == {"Hello from pod1", "Hello from pod2"}
+    for address in (addresses.vip, f"[{addresses.vip6}]"):
+        assert client.pages(f"http://{address}/") == {"Hello from pod1", "Hello from pod2"}
 
 
-@pytest.mark.parametrize("pod", ["192.168.20.20", "192.168.20.21"])
-def test_the_pods_themselves_are_out_of_reach(client: Any, pod: str) -> None:
-    client.wait_for("http://192.168.10.100/")
-    assert not client.reaches(pod)
-    assert client.curl(f"http://{pod}/").rc != 0
+@pytest.mark.parametrize(("pod", "address"), [("pod1", "192.168.20.20"), ("pod2", "192.168.20.21")])
+def test_pods_are_unreachable_directly(client: Any, addresses: Any, pod: str, address: str) -> None:
+    # Requests and replies pass this router.
+    client.output(f"ip route replace {address} via {addresses.own}")
+    Node(pod).output(f"ip route replace 192.168.10.10 via {addresses.inside}")
+    client.wait_for(f"http://{addresses.vip}/")
+    assert not client.reaches(address)
+    assert client.curl(f"http://{address}/").rc != 0
 
 
-def test_a_service_without_endpoints_refuses(client: Any) -> None:
-    asked = client.curl("http://192.168.10.101/")
-    assert asked.rc == 7, asked.stderr  # it could not connect, and did not time out, which is 28
+def test_a_service_without_endpoints_refuses(client: Any, addresses: Any) -> None:
+    asked = client.curl(f"http://{addresses.vip_without_pods}/")
+    assert asked.rc == 7, asked.stderr  # refused; a timeout is 28
 
 
-def test_the_virtual_addresses_are_on_the_link(router: Any) -> None:
+def test_the_virtual_addresses_are_on_the_link(router: Any, addresses: Any) -> None:
     link = json.loads(router.output("ip -json address show dev eth0"))[0]
-    addresses = {entry["local"]: entry["prefixlen"] for entry in link["addr_info"]}
-    for address in VIRTUAL_ADDRESSES:
-        assert addresses[address] == (128 if ":" in address else 32)
-    # And the node's own are as they were.
-    assert addresses["192.168.10.1"] == 24
-    assert addresses["fd00:10::1"] == 64
+    found = {entry["local"]: entry["prefixlen"] for entry in link["addr_info"]}
+    for address in (addresses.vip, addresses.vip_without_pods, addresses.vip6):
+        assert found[address] == (128 if ":" in address else 32)
+    # The node's own addresses are unchanged.
+    assert found[addresses.own] == 24
+    assert found[addresses.own6] == 64
 
 
 @pytest.mark.parametrize("save", ["iptables-save", "ip6tables-save"])
-def test_rules_of_others_are_as_they_were(router: Any, save: str) -> None:
+def test_foreign_rules_unchanged(router: Any, save: str) -> None:
     before, now = router.rules_before(save), router.rules(save)
-    assert before, "the scenario has prepared none"
+    assert before, "prepare-node has loaded none"
     for table, lines in before.items():
         kept = iter(now[table])
         assert all(line in kept for line in lines), f"not all, or in another order: {table} {now[table]}"
 
 
 @pytest.mark.parametrize("save", ["iptables-save", "ip6tables-save"])
-def test_new_chains_are_the_projects_own(router: Any, save: str) -> None:
+def test_new_chains_have_the_prefix(router: Any, save: str) -> None:
     before, now = router.rules_before(save), router.rules(save)
     known = {line for lines in before.values() for line in lines}
     chains = [line for lines in now.values() for line in lines if line[0] == ":" and line.endswith(" -")]
@@ -65,6 +68,6 @@ def test_forwarding_is_on(router: Any) -> None:
     assert router.output("sysctl -n net.ipv6.conf.all.forwarding") == "1"
 
 
-def test_systemd_is_content(router: Any) -> None:
+def test_no_unit_failed(router: Any) -> None:
     state = router.host.run("systemctl is-system-running").stdout.strip()
     assert state == "running", router.output("systemctl --failed --no-legend")

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The zone is asked of the cluster's server alone, and everything else of the usual one alone."""
+"""Names of the zone are resolved by the cluster's server alone, all others by the usual server alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ansible_collections.homelab.loadbalancer.molecule.split_dns.hosts import CL
 
 
 @pytest.mark.parametrize("domain", ["k8s.local", "staging.k8s.local"])
-def test_the_zone_is_asked_of_the_cluster(client: Any, domain: str) -> None:
+def test_zone_resolved_by_the_cluster(client: Any, domain: str) -> None:
     assert resolve(client, domain) == (CLUSTER, {"cluster"})
 
 
 @pytest.mark.parametrize("domain", ["example.test", "xk8s.local.test"])
-def test_other_names_are_asked_of_the_usual_server(client: Any, domain: str) -> None:
+def test_other_names_resolved_by_the_usual_server(client: Any, domain: str) -> None:
     assert resolve(client, domain) == (USUAL, {"usual"})

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the roles leave on the directors when they are taken away: nothing."""
+"""Removal of the roles restores the directors."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ansible_collections.homelab.loadbalancer.molecule.conftest import Node
 
 
 @pytest.mark.parametrize("name", ["director1", "director2"])
-def test_the_node_is_as_it_was_found(name: str) -> None:
+def test_node_unchanged(name: str) -> None:
     node = Node(name)
     before = node.output("cat /root/node-state.before").splitlines()
-    now = node.output("/root/node-state").splitlines()
+    now = node.output("/molecule/node-state").splitlines()
     changes = "\n".join(difflib.unified_diff(before, now, "before", "now", lineterm="", n=0))
     assert not changes, changes
     assert node.host.run("systemctl is-active keepalived.service").stdout.strip() == "inactive"
 
 
-def test_the_virtual_addresses_do_not_answer(client: Any) -> None:
+def test_virtual_addresses_do_not_answer(client: Any) -> None:
     assert client.reaches("192.168.10.1")
     assert client.reaches("192.168.10.2")
     assert not client.reaches("192.168.10.100")

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two directors with systemd's keepalived: one of them has the VIPs, and the other one when it is killed."""
+"""Two directors run keepalived by systemd: one has the VIPs, and the other takes over when it is killed."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def wait(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.1)
 
 
-def test_one_director_has_the_addresses(client: Any, directors: list[Any]) -> None:
+def test_one_director_has_the_vips(client: Any, directors: list[Any]) -> None:
     wait(lambda: sorted(len(held(director)) for director in directors) == [0, 2], "one has them all")
     for url in URLS:
         assert client.pages(url, times=5) == {"Hello from pod1"}
 
 
-def test_another_takes_over_when_it_is_killed(client: Any, directors: list[Any]) -> None:
+def test_backup_takes_over_from_a_killed_master(client: Any, directors: list[Any]) -> None:
     wait(lambda: sorted(len(held(director)) for director in directors) == [0, 2], "one has them all")
     master, other = sorted(directors, key=lambda director: -len(held(director)))
     master.output("systemctl kill --kill-who=main --signal=KILL keepalived.service")
@@ -48,13 +48,13 @@ def test_another_takes_over_when_it_is_killed(client: Any, directors: list[Any])
     for url in URLS:
         assert client.pages(url, times=5) == {"Hello from pod1"}
     master.output("systemctl reset-failed keepalived.service; systemctl start keepalived.service")
-    # Whoever has them keeps them.
+    # The new master keeps the VIPs.
     wait(lambda: "Entering BACKUP" in master.output("journalctl -b -u keepalived -n 30"), "it stands by")
     assert held(other) == VIPS
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_systemd_is_content(directors: list[Any], number: int) -> None:
+def test_no_unit_failed(directors: list[Any], number: int) -> None:
     state = directors[number].host.run("systemctl is-system-running").stdout.strip()
     assert state == "running", directors[number].output("systemctl --failed --no-legend")
     assert directors[number].output("systemctl is-enabled keepalived.service") == "enabled"

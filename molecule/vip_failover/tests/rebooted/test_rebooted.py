@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""It was a reboot that the tests in `present` have passed after."""
+"""The tests in `present` ran after a real reboot."""
 
 from __future__ import annotations
 
