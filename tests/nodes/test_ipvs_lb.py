@@ -18,13 +18,14 @@ from ansible_collections.homelab.loadbalancer.tests.nodes.nodes_lab import CURL,
 
 VIP = "10.254.10.128"
 STRICT = {"ipvs_lb_strict_arp": True, "ipvs_lb_sysctls": {"net.ipv4.vs.expire_nodest_conn": 0}}
-# The director has objects of others too, kube-proxy's among them.
+# The director has objects of others too, kube-proxy's among them. Their jump is appended, so that adding it again after
+# the reboot leaves the role's jump at the head of the chain.
 FOREIGN = (
     "ip address add 10.254.99.9/32 dev lo && modprobe ip_vs && ipvsadm -A -t 10.254.99.9:80 -s rr && "
     "ipvsadm -a -t 10.254.99.9:80 -r 192.168.20.22:8080 -m && "
     "ipset create KUBE-CLUSTER-IP hash:ip,port && ipset add KUBE-CLUSTER-IP 10.254.99.9,tcp:80 && "
     "iptables -t nat -N KUBE-SERVICES && iptables -t nat -A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst "
-    "-j ACCEPT && iptables -t nat -I PREROUTING -j KUBE-SERVICES && iptables -A FORWARD -s 203.0.113.0/24 -j DROP"
+    "-j ACCEPT && iptables -t nat -A PREROUTING -j KUBE-SERVICES && iptables -A FORWARD -s 203.0.113.0/24 -j DROP"
 )
 NO_FOREIGN = (
     "ip address del 10.254.99.9/32 dev lo; ipvsadm -C; iptables -t nat -F; iptables -t nat -X; iptables -F; "
