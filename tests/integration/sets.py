@@ -26,7 +26,7 @@ TYPES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     ),
     "hash:ip all": (
         {"type": "hash:ip", "timeout": 600, "comment": True, "counters": True, "skbinfo": True, "maxelem": 100},
-        ['10.0.0.1 comment "a b"', "10.0.0.2 skbprio 1:10 timeout 60 skbmark 0x1/0xff", "10.0.0.3 timeout 0"],
+        ['10.0.0.1 comment "a b"', "10.0.0.2 skbprio 1:10 timeout 6000 skbmark 0x1/0xff", "10.0.0.3 timeout 0"],
         ['10.0.0.1 comment "a b"', "10.0.0.2 skbmark 0x1/0xff skbprio 1:10", "10.0.0.3 timeout 0"],
     ),
     "hash:net": (
