@@ -102,7 +102,7 @@ options:
     default: present
   field_manager:
     description:
-      - The field manager: the name by which the API server records the fields that this module owns.
+      - The field manager, the name by which the API server records the fields that this module owns.
     type: str
     default: homelab.loadbalancer
   force_conflicts:
