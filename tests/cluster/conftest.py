@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Kubernetes cluster for all tests of this folder, and one MetalLB for those that need addresses."""
+"""One Kubernetes cluster for all tests of this folder, with one application and one MetalLB for those that need it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import NODE_PORT, PATIENCE, Cluster, web_objects
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import in_repository
 from ansible_collections.homelab.loadbalancer.tests.nodes.nodes_lab import own_network
 
@@ -30,36 +30,51 @@ def cluster(root: Path) -> Iterator[Cluster]:
             assert own_network() == before
             yield lab
         finally:
-            if not stood:
+            if stood:
+                lab.kubectl("delete", "namespace", "web", "--ignore-not-found")
+                lab.playbook("metallb", metallb_state="absent", firewalld_ports_state="absent")
+            else:
                 lab.remove()
         assert stood or lab.traces() == []
         assert own_network() == before
 
 
 @pytest.fixture(scope="session")
-def balanced(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster with MetalLB and its pool, and nothing of it afterwards."""
-    try:
-        cluster.playbook("metallb")
-        yield cluster
-    finally:
-        cluster.playbook("metallb", metallb_state="absent", firewalld_ports_state="absent")
+def web(cluster: Cluster) -> Cluster:
+    """The cluster with two pods that answer HTTP with their names, behind a Service of the type LoadBalancer."""
+    ports = [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": NODE_PORT}]
+    cluster.apply(*web_objects("web", type="LoadBalancer", ports=ports))
+    cluster.kubectl("rollout", "status", "deployment/web", "-n", "web", PATIENCE)
+    return cluster
 
 
-# Those that begin without MetalLB come first, and those that share it last.
-ORDER = ("test_metallb", "test_external_access", "test_homelab", "test_coredns_zone", "test_gateway", "test_httproute")
+@pytest.fixture(scope="session")
+def balanced(web: Cluster) -> Cluster:
+    """The same with MetalLB and its pool, which give the Service an address."""
+    web.playbook("metallb", external_access_wait=60)
+    return web
+
+
+# The whole chain comes first, from nothing; then what needs no MetalLB, and then what shares one.
+ORDER = (
+    "test_site",
+    "test_app",
+    "test_k8s_tools",
+    "test_inspect",
+    "test_endpoints",
+    "test_external_access",
+    "test_metallb",
+    "test_homelab",
+    "test_coredns_zone",
+    "test_gateway",
+    "test_httproute",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Installed once, MetalLB stays until the end. The sort is stable: the rest stays before, in its order."""
+    """Sort the files of this folder. The sort is stable: within a file the order stays."""
     here = Path(__file__).parent
     places = [place for place, item in enumerate(items) if here in item.path.parents]
-    wanted = sorted((items[place] for place in places), key=_rank)
+    wanted = sorted((items[place] for place in places), key=lambda item: ORDER.index(item.path.stem))
     for place, item in zip(places, wanted):
         items[place] = item
-
-
-def _rank(item: pytest.Item) -> int:
-    # The whole chain has a MetalLB of its own, and is run alone by `make test`.
-    name = item.path.stem
-    return ORDER.index(name) if name in ORDER else -1

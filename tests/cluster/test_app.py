@@ -1,149 +1,149 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role `app` on a real cluster: what a client outside it gets, and what the user is told when a rollout fails."""
+"""The role `app` on a real cluster: a client outside it is served, and a failed rollout is explained."""
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, changed, web_app
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import (
+    ADDRESSES,
+    Cluster,
+    Visitor,
+    changed,
+    role_task,
+    wait_for,
+    web_app,
+)
 
-NODES = ("172.16.0.11", "172.16.0.12", "172.16.0.13")
 NODE_PORT = 30810
 WEB = web_app(
     "app-test",
     app_service_type="NodePort",
     app_ports=[{"port": 80, "target_port": 8080, "node_port": NODE_PORT}],
-    app_timeout=90,
+    app_config={"greeting": "one"},
+    # Long enough for every node to know of a pod's end, on a machine whose processors are busy.
+    app_drain=20,
 )
 
 
-def app(cluster: Cluster, *options: str, rc: int = 0, **variables: Any) -> str:
+def app(cluster: Cluster, **variables: Any) -> str:
     """Run the role and return what it printed."""
-    return cluster.roles({**WEB, **variables}, options=options, rc=rc)
+    return cluster.roles({**WEB, **variables})
 
 
-def names(cluster: Cluster, kinds: str = "configmap,deployment,service") -> list[str]:
-    """The objects of the namespace, but for those that Kubernetes puts into each."""
-    listed = cluster.kubectl("get", kinds, "-n", "app-test", "-o", "name").split()
-    return sorted(name for name in listed if name != "configmap/kube-root-ca.crt")
+def names(cluster: Cluster, kinds: str) -> list[str]:
+    """The objects of the namespace."""
+    return sorted(cluster.kubectl("get", kinds, "-n", "app-test", "-o", "name").split())
 
 
 def hostname(cluster: Cluster, node: str) -> str:
-    """Which pod answers a client outside the cluster, or an empty string."""
+    """The pod that answers a client outside the cluster, or an empty string."""
     url = "http://%s:%d/hostname" % (node, NODE_PORT)
     return cluster.client("curl", "-sS", "--fail", "--max-time", "5", url, check=False)
 
 
-def test_all_nodes_serve_the_application_until_it_is_absent(cluster: Cluster) -> None:
-    assert changed(app(cluster))
-    # kube-proxy may take a second for what has just become ready.
-    wait_for(lambda: all(hostname(cluster, node).startswith("web-") for node in NODES), "the port on all nodes")
-    assert not changed(app(cluster))
-    assert changed(app(cluster, app_state="absent"))
+@pytest.fixture(scope="module")
+def web(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, in which the application runs. Nothing of it is left."""
+    try:
+        assert changed(app(cluster))
+        yield cluster
+    finally:
+        app(cluster, app_state="absent", app_delete_data=True)
     assert cluster.kubectl("get", "namespace", "app-test", "--ignore-not-found") == ""
 
 
-@pytest.fixture(scope="module")
-def namespace(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster, in which nothing of the application is left."""
-    try:
-        yield cluster
-    finally:
-        app(cluster, app_state="absent")
-        assert cluster.kubectl("get", "namespace", "app-test", "--ignore-not-found") == ""
+def test_all_nodes_serve_the_application(web: Cluster) -> None:
+    # kube-proxy may take a second for what has just become ready.
+    wait_for(lambda: all(hostname(web, node).startswith("web-") for node in ADDRESSES), "the port on all nodes")
 
 
-@pytest.fixture
-def web(namespace: Cluster) -> Cluster:
-    """The cluster, in which the application runs as it is declared, whatever a test before has made of it."""
-    app(namespace)
-    wait_for(lambda: len(names(namespace, "pod")) == WEB["app_replicas"], "the pods of before are gone")
-    return namespace
+def test_second_run_changes_nothing(web: Cluster) -> None:
+    assert not changed(app(web))
 
 
-def test_files_reach_the_program_and_their_change_replaces_the_pods(web: Cluster) -> None:
-    assert changed(app(web, app_config={"greeting": "one"}))
+def test_changed_files_replace_the_pods_and_clients_notice_no_rollout(web: Cluster) -> None:
+    """A client that asks ten times a second is always answered."""
     before = names(web, "pod")
-    assert not changed(app(web, app_config={"greeting": "one"}))
-    assert changed(app(web, app_config={"greeting": "two"}))
-    wait_for(lambda: not set(before) & set(names(web, "pod")), "the pods of before are gone")
-    # A program that prints the file and ends.
-    reader = ["mounttest", "--file_content=/etc/web/greeting"]
-    assert "three" in app(web, rc=2, app_config={"greeting": "three"}, app_args=reader, app_timeout=20)
+    url = "http://%s:%d/hostname" % (ADDRESSES[0], NODE_PORT)
+    with Visitor(["nsenter", "--net=/run/netns/cluster-client"], "--max-time", "5", url) as visits:
+        assert changed(app(web, app_config={"greeting": "two"}))
+        wait_for(lambda: not set(before) & set(names(web, "pod")), "the pods of before are gone")
+    assert set(visits.codes) == {"200"}
+    read = ("--", "/agnhost", "mounttest", "--file_content=/etc/web/greeting")
+    assert "two" in web.kubectl("exec", "-n", "app-test", "deployment/web", *read)
 
 
-def test_an_image_that_does_not_exist(web: Cluster) -> None:
+def failing(**variables: Any) -> dict[str, Any]:
+    """A task that runs the role, which fails, and a task that goes on."""
+    role = {**WEB, "app_config": {"greeting": "two"}, **variables}
+    rescue = [{"ansible.builtin.debug": {"msg": "END OF A FAILURE"}}]
+    return {"block": [role_task(role)], "rescue": rescue}
+
+
+def test_why_a_rollout_fails(web: Cluster) -> None:
+    """The pods of before go on working, and are the only ones after the next run."""
     before = names(web, "pod")
-    said = app(web, rc=2, app_image="127.0.0.1:9/team/web:9", app_timeout=20)
-    assert "the rollout is not complete after" in said
-    assert re.search(r"pod web-\S+, container web: (ErrImagePull|ImagePullBackOff)", said)
-    assert "the image cannot be pulled" in said
-    assert "(old ones among them)" in said
-    # What was there goes on working, and is all there is again after the next run.
-    assert set(before) <= set(names(web, "pod"))
-    assert {hostname(web, node) for node in NODES} <= {name.split("/")[1] for name in before}
-    assert changed(app(web))
-    wait_for(lambda: names(web, "pod") == before, "only the pods of before are there")
+    said = web.tasks(
+        failing(app_image="127.0.0.1:9/team/web:9", app_timeout=20),
+        failing(app_security_context={}),
+        # What it prints last is shown, and cannot write to the terminal.
+        failing(app_args=["entrypoint-tester", "\x1b]0;owned\x07"], app_timeout=25),
+    )
+    image, root, ended = said.split("END OF A FAILURE")[:3]
+    assert "the rollout is not complete after" in image
+    assert re.search(r"pod web-\S+, container web: (ErrImagePull|ImagePullBackOff)", image)
+    assert "the image cannot be pulled" in image
+    assert "(old ones among them)" in image
 
+    assert "no waiting will help" in root
+    assert "CreateContainerConfigError" in root
+    assert "runAsUser" in root
 
-def test_an_image_that_would_run_as_root(web: Cluster) -> None:
-    said = app(web, rc=2, app_security_context={})
-    assert "no waiting will help" in said
-    assert "CreateContainerConfigError" in said
-    assert "runAsUser" in said
-
-
-def test_a_program_that_ends(web: Cluster) -> None:
-    """What it says last is shown, and cannot write to the terminal."""
-    said = app(web, rc=2, app_args=["entrypoint-tester", "\x1b]0;owned\x07"], app_timeout=25)
-    assert "exit code 0 (Completed)" in said
-    assert "its last log lines:" in said
-    assert r"\x1b]0;owned\x07" in said
+    assert "exit code 0 (Completed)" in ended
+    assert "its last log lines:" in ended
+    assert r"\x1b]0;owned\x07" in ended
     assert "\x1b]0;" not in said
+
+    assert set(before) <= set(names(web, "pod"))
+    assert {hostname(web, node) for node in ADDRESSES} <= {name.split("/")[1] for name in before}
+    assert changed(app(web, app_config={"greeting": "two"}))
+    wait_for(lambda: names(web, "pod") == before, "only the pods of before are there")
 
 
 def test_data_outlive_pods_and_the_application(web: Cluster, data: str) -> None:
     volume = {"name": "data", "path": "/uploads", "claim": {"size": "1Mi"}}
     kept: dict[str, Any] = {"app_replicas": 1, "app_volumes": [volume], "app_drain": 0}
-    said = app(web, rc=2, **kept)
-    assert "PersistentVolumeClaim app-test/web-data waits: it names no storage class, and the cluster has no" in said
-
-    web.kubectl("apply", "-f", "-", stdin=json.dumps(local_volume(data)))
     app(web, **kept)
     first = upload(web)
     assert files(web, data) == [first]
-    # The old pod goes before the new one comes: so it was declared, and both never write to the same data.
+    # Both write to the same data, so the old pod goes before the new one comes.
     assert changed(app(web, **kept, app_env={"GENERATION": 2}))
     second = upload(web)
     assert files(web, data) == sorted([first, second])
-    assert not changed(app(web, **kept, app_env={"GENERATION": 2}))
 
     said = app(web, **kept, app_state="absent")
     assert "PersistentVolumeClaim app-test/web-data" in said
     assert names(web, "deployment,persistentvolumeclaim") == ["persistentvolumeclaim/web-data"]
     assert len(files(web, data)) == 2
-    app(web, app_state="absent", app_delete_data=True)
-    assert web.kubectl("get", "namespace", "app-test", "--ignore-not-found") == ""
 
 
 @pytest.fixture
-def data(namespace: Cluster) -> Iterator[str]:
-    """A folder of a node, in which root alone may write; what is made of it goes."""
+def data(web: Cluster) -> Iterator[str]:
+    """A volume in a folder of a node, in which root alone may write. It is removed with its files."""
     folder = "/var/lib/app-test"
-    namespace.node("worker1", "mkdir", folder)
+    web.node("worker1", "mkdir", folder)
+    web.apply(local_volume(folder))
     yield folder
-    app(namespace, app_state="absent", app_delete_data=True)
-    namespace.kubectl("delete", "persistentvolume", "app-test", "--ignore-not-found")
-    namespace.node("worker1", "rm", "-r", folder)
+    web.kubectl("delete", "persistentvolume", "app-test", "--wait=false")
+    web.node("worker1", "rm", "-r", folder)
 
 
 def local_volume(folder: str) -> dict[str, Any]:
@@ -161,28 +161,12 @@ def local_volume(folder: str) -> dict[str, Any]:
 
 def upload(cluster: Cluster) -> str:
     """Have the program write a file, and return its name."""
-    url = "http://%s:%d/upload" % (NODES[0], NODE_PORT)
+    url = "http://%s:%d/upload" % (ADDRESSES[0], NODE_PORT)
     curl = ("curl", "-sS", "--fail", "--max-time", "5", "-F", "file=@/etc/hostname", url)
-    wait_for(lambda: hostname(cluster, NODES[0]), "the application answers")
+    wait_for(lambda: hostname(cluster, ADDRESSES[0]), "the application answers")
     answer = json.loads(cluster.client(*curl))
     return Path(answer["output"]).name
 
 
 def files(cluster: Cluster, folder: str) -> list[str]:
     return sorted(cluster.node("worker1", "ls", folder).split())
-
-
-def test_clients_notice_no_rollout(web: Cluster) -> None:
-    """A client that asks all the time is answered, while all pods are replaced."""
-    # Long enough for every node to know of a pod's end, on a machine whose processors are busy.
-    app(web, app_drain=20)
-    loop = "while :; do curl -sS --fail --max-time 5 -o /dev/null http://%s:%d/hostname || exit 1; done"
-    asking = subprocess.Popen(["ip", "netns", "exec", "cluster-client", "sh", "-c", loop % (NODES[0], NODE_PORT)])
-    try:
-        before = names(web, "pod")
-        assert changed(app(web, app_drain=20, app_env={"GENERATION": 2}))
-        wait_for(lambda: not set(before) & set(names(web, "pod")), "the pods of before are gone")
-        assert asking.poll() is None
-    finally:
-        asking.kill()
-        asking.wait()

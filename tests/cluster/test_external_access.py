@@ -12,10 +12,13 @@ from typing import Any, Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, recap, web_app
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
-
-NODES = ("control1", "worker1", "worker2")
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import (
+    NODES,
+    Cluster,
+    flat,
+    recap,
+    wait_for,
+)
 
 
 def service(name: str, **spec: Any) -> dict[str, Any]:
@@ -23,13 +26,13 @@ def service(name: str, **spec: Any) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": name, "namespace": "outside", "annotations": annotations},
+        "metadata": {"name": name, "namespace": "web", "annotations": annotations},
         "spec": {"type": "LoadBalancer", "selector": {"app": "none"}, "ports": [{"port": 80}], **spec},
     }
 
 
 class Outside:
-    """The verification of a cluster, in which an application runs."""
+    """The verification of a cluster from outside, and the file with its checks."""
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self.cluster = cluster
@@ -55,45 +58,13 @@ class Outside:
         print(done.out)  # shown when a test fails that has waited for another report
         assert done.rc == 0, done.out + done.err
         assert set(recap(done.out).values()) == {0}
-        return re.sub(r"\s+", " ", done.out), json.loads(self.file.read_text())
-
-    def faults(self, kind: str = "", **variables: Any) -> list[str]:
-        checks = self.look(**variables)[1]
-        return [check["sentence"] for check in checks if check["cause"] and kind in check["kind"]]
-
-    def apply(self, *objects: dict[str, Any], state: str = "present") -> None:
-        variables = {"k8s_objects_definitions": list(objects), "k8s_objects_state": state}
-        self.cluster.roles({"role": "k8s_objects", **variables})
+        return flat(done.out), json.loads(self.file.read_text())
 
 
 @pytest.fixture(scope="module")
-def outside(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
-    """Two pods that answer, behind a Service of the type LoadBalancer. No MetalLB yet."""
-    made = Outside(cluster, tmp_path_factory.mktemp("outside"))
-    app = web_app("outside")
-    try:
-        cluster.roles(app)
-        yield made
-    finally:
-        cluster.roles({**app, "app_state": "absent"})
-
-
-@pytest.fixture(scope="module")
-def metallb(outside: Outside, balanced: Cluster) -> Iterator[Outside]:
-    """The same with MetalLB and its pool. The nodes' firewalls know nothing of it."""
-    ports = {"role": "firewalld_ports"}
-    balanced.roles({**ports, "firewalld_ports_state": "absent"}, hosts="kubernetes")
-    try:
-        yield outside
-    finally:
-        balanced.roles(ports, hosts="kubernetes")
-        restart_speakers(balanced)
-
-
-def restart_speakers(cluster: Cluster) -> None:
-    """They look for each other when they start, and otherwise only within six minutes."""
-    for verb in ("restart", "status"):
-        cluster.kubectl("-n", "metallb-system", "rollout", verb, "daemonset/speaker")
+def metallb(balanced: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Outside:
+    """A cluster with MetalLB and its pool."""
+    return Outside(balanced, tmp_path_factory.mktemp("outside"))
 
 
 def found(checks: list[dict[str, str]], kind: str, subject: str = "") -> dict[str, str]:
@@ -101,32 +72,14 @@ def found(checks: list[dict[str, str]], kind: str, subject: str = "") -> dict[st
     return check
 
 
-def test_without_metallb_it_stays_pending(outside: Outside) -> None:
-    said, checks = outside.look(external_access_services=["outside/web"])
-    assert [(one["result"], one["found"]) for one in checks] == [("fault", "pending")]
-    assert "API, outside/web: pending; no pod of MetalLB is found" in said
+def test_without_metallb_it_stays_pending(web: Cluster) -> None:
     # By default it fails; a check run only says so.
     for options, rc in (((), 2), (("--check", "--diff"), 0)):
-        told = outside.cluster.roles({"role": "external_access"}, hosts="k8s_api:clients", options=options, rc=rc)
-        assert "install MetalLB with the role metallb" in re.sub(r"\s+", " ", told)
-
-
-def test_a_closed_port_is_found_and_named(metallb: Outside) -> None:
-    for node in NODES:
-        metallb.cluster.node(node, "firewall-cmd", "--add-port=7946/tcp", "--add-port=7946/udp")
-    try:
-        assert metallb.faults("memberlist") == []
-        for protocol in ("tcp", "udp"):
-            assert metallb.cluster.speakers_let_in("worker2", protocol) == 1
-            metallb.cluster.node("worker2", "firewall-cmd", "--remove-port=7946/%s" % protocol)
-            assert metallb.cluster.speakers_let_in("worker2", protocol) == 0
-            (fault,) = metallb.faults("memberlist")
-            assert fault.startswith("control1, worker1, %s 7946 of worker2: a firewall says no" % protocol)
-            assert fault.endswith("open 7946/tcp and 7946/udp on worker2, for instance with the role firewalld_ports")
-            metallb.cluster.node("worker2", "firewall-cmd", "--add-port=7946/%s" % protocol)
-    finally:
-        for node in NODES:
-            metallb.cluster.node(node, "firewall-cmd", "--remove-port=7946/tcp", "--remove-port=7946/udp")
+        role = {"role": "external_access", "external_access_services": ["web/web"]}
+        told = flat(web.roles(role, hosts="k8s_api:clients", options=options, rc=rc))
+        assert "│ fault │ pending" in told
+        assert "API, web/web: pending; no pod of MetalLB is found" in told
+        assert "install MetalLB with the role metallb" in told
 
 
 def proved(outside: Outside) -> bool:
@@ -135,7 +88,7 @@ def proved(outside: Outside) -> bool:
     While the address is handed over no node or two may announce it, and after it MetalLB may name the one of before.
     """
     said, checks = outside.look()
-    announced = re.fullmatch(r"(\S+), announced by (\S+)", found(checks, "address", "outside/web")["found"])
+    announced = re.fullmatch(r"(\S+), announced by (\S+)", found(checks, "address", "web/web")["found"])
     if not announced or [one for one in checks if one["result"] == "fault"]:
         return False
     vip, named = announced.groups()
@@ -151,65 +104,69 @@ def proved(outside: Outside) -> bool:
 
 
 def test_with_metallb_and_open_ports_all_is_proved(metallb: Outside) -> None:
-    metallb.cluster.roles({"role": "firewalld_ports"}, hosts="kubernetes")
-    try:
-        restart_speakers(metallb.cluster)
-        # While they do, they may still hand the address over.
-        wait_for(lambda: proved(metallb), "all is proved", limit=240)
-    finally:
-        metallb.cluster.roles({"role": "firewalld_ports", "firewalld_ports_state": "absent"}, hosts="kubernetes")
+    # While the speakers find each other, they may hand the address over.
+    wait_for(lambda: proved(metallb), "all is proved", limit=240)
 
 
-def test_why_services_are_pending(metallb: Outside) -> None:
+@pytest.fixture
+def faulty(metallb: Outside) -> Iterator[list[str]]:
+    """Services that do not work, each for another reason. MetalLB has given addresses, or said why it gives none."""
     objects = [
         service("greedy", annotations={"metallb.io/loadBalancerIPs": "10.9.9.9"}),
         service("other-pool", annotations={"metallb.io/address-pool": "gold"}),
-    ]
-    names = ["outside/" + entry["metadata"]["name"] for entry in objects]
-    reasons = (
-        'MetalLB refuses what it asks for: ["10.9.9.9"] is not allowed in config',
-        'unknown pool "gold"',
-    )
-
-    def told() -> bool:
-        faults = [one for one in metallb.faults(external_access_services=names) if one.startswith("API, outside/")]
-        return len(faults) == 2 and all(reason in fault for reason, fault in zip(reasons, faults))
-
-    metallb.apply(*objects)
-    try:
-        wait_for(told, "the reasons, which MetalLB tells by events")
-    finally:
-        metallb.apply(*objects, state="absent")
-
-
-def test_a_service_without_endpoints(metallb: Outside) -> None:
-    metallb.apply(service("empty"))
-    address = ("get", "service", "empty", "-n", "outside", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
-    try:
-        wait_for(lambda: metallb.cluster.kubectl(*address), "an address")
-        said, checks = metallb.look(external_access_services=["outside/empty"], external_access_wait=0)
-        assert found(checks, "neighbor")["found"] == "nobody answers"
-        assert "it has no endpoint that is ready, and MetalLB announces only Services that have one" in said
-    finally:
-        metallb.apply(service("empty"), state="absent")
-
-
-def test_a_wrong_target_port_and_the_class_of_another_controller(metallb: Outside) -> None:
-    objects = [
+        service("empty"),
         service("wrong-port", selector={"app.kubernetes.io/name": "web"}, ports=[{"port": 25565, "targetPort": 9999}]),
         service("other-class", loadBalancerClass="example.org/other"),
     ]
-    names = ["outside/" + entry["metadata"]["name"] for entry in objects]
+    names = [str(entry["metadata"]["name"]) for entry in objects]
+    cluster = metallb.cluster
 
-    def told() -> list[dict[str, str]]:
-        checks = metallb.look(external_access_services=names, external_access_wait=0)[1]
-        return [check for check in checks if "no program of its pods listens on targetPort 9999" in check["cause"]]
+    def refused(name: str) -> str:
+        about = "involvedObject.name=%s,type=Warning" % name
+        return cluster.kubectl("get", "events", "-n", "web", "--field-selector", about, "-o", "name")
 
-    metallb.apply(*objects)
+    cluster.apply(*objects)
     try:
-        wait_for(told, "the reset of a pod, of which the slice and the address are not there at once")
-        checks = metallb.look(external_access_services=names, external_access_wait=0)[1]
-        other = found(checks, "address", "other-class")
-        assert (other["result"], other["found"][:8], other["cause"]) == ("unknown", "pending:", "")
+        wait_for(lambda: refused("greedy") and refused("other-pool"), "the events that say why")
+        wait_for(lambda: all(cluster.address("web", name) for name in ("empty", "wrong-port")), "addresses")
+        yield ["web/" + name for name in names]
     finally:
-        metallb.apply(*objects, state="absent")
+        cluster.kubectl("delete", "service", "-n", "web", *names)
+
+
+def test_why_services_do_not_answer(metallb: Outside, faulty: list[str]) -> None:
+    said, checks = metallb.look(external_access_services=faulty, external_access_wait=2)
+    faults = {check["sentence"] for check in checks if check["cause"]}
+
+    def told(subject: str) -> str:
+        return " ".join(fault for fault in faults if subject in fault)
+
+    refusal = 'MetalLB refuses what it asks for: ["10.9.9.9"] is not allowed in config'
+    assert refusal in told("API, web/greedy")
+    assert 'unknown pool "gold"' in told("API, web/other-pool")
+    assert "it has no endpoint that is ready, and MetalLB announces only Services that have one" in said
+    empty = metallb.cluster.address("web", "empty")
+    assert found(checks, "neighbor", empty)["found"] == "nobody answers"
+    assert [one for one in checks if "no program of its pods listens on targetPort 9999" in one["cause"]]
+    other = found(checks, "address", "other-class")
+    assert (other["result"], other["found"][:8], other["cause"]) == ("unknown", "pending:", "")
+
+
+def test_closed_ports_are_found_and_named(metallb: Outside) -> None:
+    closed = (("worker1", "udp"), ("worker2", "tcp"))
+    for node, protocol in closed:
+        assert metallb.cluster.speakers_let_in(node, protocol) == 1
+        metallb.cluster.node(node, "firewall-cmd", "--remove-port=7946/%s" % protocol)
+    try:
+        for node, protocol in closed:
+            assert metallb.cluster.speakers_let_in(node, protocol) == 0
+        faults = [check["sentence"] for check in metallb.look()[1] if check["cause"] and check["kind"] == "memberlist"]
+        for node, protocol in closed:
+            others = ", ".join(name for name in NODES if name != node)
+            (fault,) = [one for one in faults if one.startswith("%s, %s 7946 of %s: " % (others, protocol, node))]
+            assert ": a firewall says no" in fault
+            assert fault.endswith("open 7946/tcp and 7946/udp on %s, for instance with the role firewalld_ports" % node)
+    finally:
+        for node, protocol in closed:
+            metallb.cluster.node(node, "firewall-cmd", "--add-port=7946/%s" % protocol)
+        metallb.cluster.restart_speakers()

@@ -167,12 +167,12 @@ def kill_module(process: subprocess.Popen[str]) -> None:
         process.kill()
 
 
-def wait_for(condition: Callable[[], T], what: str, limit: float = 120) -> T:
+def wait_for(condition: Callable[[], T], what: str, limit: float = 120, every: float = 0.02) -> T:
     """Until a condition holds; returns what it said. A machine under load may take long: no test is about how long."""
     end = time.monotonic() + limit
     while not (said := condition()):
         assert time.monotonic() < end, "in vain: " + what
-        time.sleep(0.02)
+        time.sleep(every)
     return said
 
 

@@ -1,21 +1,25 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role `coredns_zone` on a real cluster: what a client outside it and pods resolve, and what a removal leaves."""
+"""The role `coredns_zone` on a real cluster: clients outside it and pods resolve names, until it is removed."""
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import Any, Iterator, NamedTuple
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import Cluster, changed, recap
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
+from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import (
+    ADDRESSES,
+    Cluster,
+    changed,
+    flat,
+    role_task,
+    wait_for,
+)
 
-NODES = ("172.16.0.11", "172.16.0.12", "172.16.0.13")
 NODE_PORT = 30053
 WEB, STAGING, VIP = "172.16.0.140", "172.16.0.141", "172.16.0.149"
 RECORDS = [
@@ -66,7 +70,7 @@ REFUSED, NXDOMAIN = 5, 3
 
 
 class Said(NamedTuple):
-    """What a server says: the code, and records as name, type, TTL and data."""
+    """The answer of a server: the code, and records as name, type, TTL and data."""
 
     rcode: int
     answers: list[list[Any]]
@@ -77,21 +81,26 @@ def ask(
     cluster: Cluster,
     name: str,
     kind: str = "A",
-    server: str = NODES[0],
+    server: str = ADDRESSES[0],
     port: int = NODE_PORT,
     protocol: str = "udp",
     host: str = "client",
 ) -> Said:
-    """What a host of the lab is told; the code is -1 when nobody answers. Asks again, as resolvers do."""
+    """The answer that a host of the lab gets; the code is -1 without one. Asks again, as resolvers do."""
     argv = [sys.executable, "-c", RESOLVER, server, str(port), protocol, name, kind]
     answers = (cluster.inside(host, *argv, check=False) for dummy in range(3))
     return Said(*json.loads(next(filter(None, answers), "[-1, [], []]")))
 
 
-def zone(cluster: Cluster, *options: str, rc: int = 0, **variables: Any) -> str:
-    """Run the role and return what it printed."""
+def role(**variables: Any) -> dict[str, Any]:
+    """The role with the records."""
     more = {"coredns_zone_records": RECORDS, "coredns_zone_from_routes": False, "coredns_zone_timeout": 120}
-    return cluster.roles({"role": "coredns_zone", **more, **variables}, options=options, rc=rc)
+    return {"role": "coredns_zone", **more, **variables}
+
+
+def zone(cluster: Cluster, rc: int = 0, **variables: Any) -> str:
+    """Run the role and return what it printed."""
+    return cluster.roles(role(**variables), rc=rc)
 
 
 def corefile(cluster: Cluster) -> str:
@@ -108,20 +117,35 @@ def ours(cluster: Cluster) -> list[str]:
     return sorted(found.split())
 
 
+def kube_dns(cluster: Cluster) -> dict[str, Any]:
+    """The cluster's own DNS, as pods ask it."""
+    path = "jsonpath={.spec.clusterIP}"
+    server = cluster.kubectl("get", "service", "kube-dns", "-n", "kube-system", "-o", path)
+    return {"server": server, "host": "worker1", "port": 53}
+
+
 @pytest.fixture(scope="module")
 def lab(balanced: Cluster) -> Iterator[Cluster]:
-    """The cluster without the zone, which it has neither afterwards."""
-    before = corefile(balanced)
+    """The cluster, whose own CoreDNS serves the zone. All is as before when the zone is absent again."""
+    before, name, own = corefile(balanced), "kubernetes.default.svc.cluster.local", kube_dns(balanced)
     assert ours(balanced) == []
+    api = ask(balanced, name, **own).answers
+    assert api[0][1] == "A"
     try:
+        assert changed(zone(balanced))
+        assert corefile(balanced).endswith("\n" + before)
+        assert ask(balanced, name, **own).answers == api
         yield balanced
     finally:
         zone(balanced, coredns_zone_state="absent")
-        assert (corefile(balanced), ours(balanced)) == (before, [])
+    assert (corefile(balanced), ours(balanced)) == (before, [])
+    wait_for(lambda: ask(balanced, "web.k8s.local").rcode == -1, "the port is closed")
+    wait_for(lambda: ask(balanced, "web.k8s.local", **own).rcode != 0, "the zone is gone")
+    assert ask(balanced, name, **own).answers == api
 
 
 def resolves(cluster: Cluster, protocol: str, **where: Any) -> None:
-    """All that the zone promises, to a client."""
+    """A client gets all answers that the zone promises."""
     where["protocol"] = protocol
     assert ask(cluster, "web.k8s.local", **where) == (0, [["web.k8s.local", "A", 60, WEB]], [])
     assert ask(cluster, "web.k8s.local", "AAAA", **where).answers == [["web.k8s.local", "AAAA", 60, "fd00:16::140"]]
@@ -135,70 +159,44 @@ def resolves(cluster: Cluster, protocol: str, **where: Any) -> None:
         assert ask(cluster, name, **where).rcode == REFUSED
 
 
-def test_in_the_clusters_own_dns_and_back(lab: Cluster) -> None:
-    before, addresses = corefile(lab), {"host": "worker1", "port": 53}
-    (kube_dns,) = lab.kubectl(
-        "get", "service", "kube-dns", "-n", "kube-system", "-o", "jsonpath={.spec.clusterIP}"
-    ).split()
-    api = ask(lab, "kubernetes.default.svc.cluster.local", server=kube_dns, **addresses).answers
-    assert api[0][1] == "A"
-
-    predicted = zone(lab, "--check", "--diff")
-    assert changed(predicted)
-    assert "k8s.local:53" in predicted
-    assert (corefile(lab), ours(lab)) == (before, [])
-
-    assert recap(zone(lab)) == recap(predicted)
+def test_in_the_clusters_own_dns(lab: Cluster) -> None:
     # Each node's kube-proxy takes a moment to follow.
-    ways = [{"server": node, "protocol": protocol} for node in NODES for protocol in ("udp", "tcp")]
+    ways: list[dict[str, Any]] = [
+        {"server": node, "protocol": protocol} for node in ADDRESSES for protocol in ("udp", "tcp")
+    ]
     wait_for(lambda: all(ask(lab, "web.k8s.local", **way).rcode == 0 for way in ways), "all nodes answer")
     for protocol in ("udp", "tcp"):
         resolves(lab, protocol)
-    # Pods resolve it, too, and all else as before.
-    assert ask(lab, "web.k8s.local", server=kube_dns, **addresses).answers[0][3] == WEB
-    assert ask(lab, "kubernetes.default.svc.cluster.local", server=kube_dns, **addresses).answers == api
-    assert corefile(lab).endswith("\n" + before)
+    # Pods resolve it as well.
+    assert ask(lab, "web.k8s.local", **kube_dns(lab)).answers[0][3] == WEB
     assert not changed(zone(lab))
-    assert not changed(zone(lab, "--check", "--diff"))
 
+
+def test_changed_records_are_served(lab: Cluster) -> None:
     assert changed(zone(lab, coredns_zone_records=[{"name": "web", "addresses": [STAGING]}]))
     wait_for(lambda: (ask(lab, "web.k8s.local").answers or [[WEB] * 4])[0][3] == STAGING, "the new record")
     wait_for(lambda: ask(lab, "url-shortener.staging.k8s.local").rcode == NXDOMAIN, "the old record is gone")
 
-    assert changed(zone(lab, coredns_zone_state="absent"))
-    assert (corefile(lab), ours(lab)) == (before, [])
-    wait_for(lambda: ask(lab, "web.k8s.local").rcode == -1, "the port is closed")
-    wait_for(lambda: ask(lab, "web.k8s.local", server=kube_dns, **addresses).rcode != 0, "the zone is gone")
-    assert ask(lab, "kubernetes.default.svc.cluster.local", server=kube_dns, **addresses).answers == api
-
 
 def test_a_corefile_that_coredns_refuses_never_reaches_it(lab: Cluster) -> None:
-    zone(lab)
     wait_for(lambda: len(pods(lab)) == 2, "the pods of before are gone")
     before = (corefile(lab), pods(lab), ours(lab))
-    for variables in (
-        {"coredns_zone_extra": "no-such-plugin"},
-        # It would be served twice.
-        {"coredns_zone_extra": "}\nk8s.local:1053 {\n    errors", "coredns_zone_mode": "deployment"},
+    twice = "}\nk8s.local:1053 {\n    errors"
+    for why, variables in (
+        ("Unknown directive", {"coredns_zone_extra": "no-such-plugin"}),
+        ("already defined", {"coredns_zone_extra": twice, "coredns_zone_mode": "deployment"}),
     ):
-        said = zone(lab, rc=2, coredns_zone_trial_timeout=20, **variables)
-        assert "CoreDNS does not start with the new Corefile, so nothing was changed" in re.sub(r"\s+", " ", said)
-        assert re.search(r"Unknown directive|already defined", said)
+        said = flat(zone(lab, rc=2, coredns_zone_trial_timeout=20, **variables))
+        assert "CoreDNS does not start with the new Corefile, so nothing was changed" in said
+        assert why in said
         assert (corefile(lab), pods(lab), ours(lab)) == before
-        assert ask(lab, "web.k8s.local").answers[0][3] == WEB
+        assert ask(lab, "web.k8s.local").answers[0][3] == STAGING
 
 
 def test_as_a_deployment_of_its_own_on_a_load_balancers_address(lab: Cluster) -> None:
-    zone(lab)
     own = {"coredns_zone_mode": "deployment", "coredns_zone_load_balancer": VIP}
-    print_them = {"hosts": "k8s_api", "gather_facts": False, "roles": [
-        {"role": "homelab.loadbalancer.coredns_zone", "vars": {
-            **own, "coredns_zone_records": RECORDS, "coredns_zone_from_routes": False}}],
-        "tasks": [{"ansible.builtin.assert": {"that": "coredns_zone_servers == %s" % (
-            [{"address": VIP, "port": 53}] + [{"address": node, "port": NODE_PORT} for node in NODES])}}],
-    }  # fmt: skip
-    done = lab.play(json.dumps([print_them]))
-    assert done.rc == 0, done.out + done.err
+    servers = [{"address": VIP, "port": 53}] + [{"address": node, "port": NODE_PORT} for node in ADDRESSES]
+    lab.tasks(role_task(role(**own)), {"ansible.builtin.assert": {"that": "coredns_zone_servers == %s" % servers}})
     assert "homelab.loadbalancer" not in corefile(lab)
     wait_for(lambda: ask(lab, "web.k8s.local", server=VIP, port=53).rcode == 0, "the load balancer's address")
     wait_for(lambda: ask(lab, "web.k8s.local").rcode == 0, "the port of the node")
@@ -209,4 +207,3 @@ def test_as_a_deployment_of_its_own_on_a_load_balancers_address(lab: Cluster) ->
     path = "jsonpath={.items[*].spec.nodeName}"
     nodes = lab.kubectl("get", "pods", "-n", "kube-system", "-l", label, "-o", path).split()
     assert len(set(nodes)) == len(nodes) == 2
-    assert not changed(zone(lab, **own))
