@@ -41,8 +41,10 @@ options:
   part:
     description:
       - With V(folder) only the folder O(path) is made, for the modules that save to it.
+      - With V(units) the rest is done, and the folder taken as made, so that a check run of both parts predicts a real
+        one.
     type: str
-    choices: [all, folder]
+    choices: [all, folder, units]
     default: all
   name:
     description: The beginning of the names of the units, and the name of the file with the kernel modules.
@@ -93,6 +95,7 @@ EXAMPLES = r"""
 
 - name: Restore them at boot
   homelab.loadbalancer.boot_units:
+    part: units
     commands: "{{ rules.boot }}"
 """
 
@@ -112,7 +115,7 @@ from ..module_utils._common.module import NodeModule
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "part": {"type": "str", "choices": ["all", "folder"], "default": "all"},
+    "part": {"type": "str", "choices": ["all", "folder", "units"], "default": "all"},
     "name": {"type": "str", "default": "homelab-loadbalancer"},
     "path": {"type": "path", "default": "/etc/homelab-loadbalancer"},
     "kernel_modules": {"type": "list", "elements": "str", "default": []},

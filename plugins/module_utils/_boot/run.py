@@ -52,9 +52,8 @@ def plan_folder(found: folder.Folder) -> Change:
     return Change([edit for edit in edits if edit.changed], [], [], not os.path.isdir(found.path))
 
 
-def plan_present(found: folder.Folder, want: Restored) -> Change:
-    """The folder, all files, and enabled units."""
-    folder_change = plan_folder(found)
+def plan_units(want: Restored) -> Change:
+    """The files but for that of the folder's owner, and enabled units."""
     edits = [edit for edit in (files.edit(path, text) for path, text in want.files().items()) if edit.changed]
     states = unit_states(want.units)
     disabled = [unit for unit in want.units if states.get(unit, ("", ""))[0] != "enabled"]
@@ -62,7 +61,14 @@ def plan_present(found: folder.Folder, want: Restored) -> Change:
     stale = any(reload == "yes" for state, reload in states.values())
     if after or stale or any(edit.path.startswith(units.UNITS) for edit in edits):
         after.append(["daemon-reload"])
-    return folder_change._replace(edits=folder_change.edits + edits, after=after)
+    return Change(edits, [], after)
+
+
+def plan_present(found: folder.Folder, want: Restored, part: str) -> Change:
+    """The wanted part of it all."""
+    made = plan_folder(found) if part != "units" else Change([], [], [])
+    kept = plan_units(want) if part != "folder" else Change([], [], [])
+    return made._replace(edits=made.edits + kept.edits, after=kept.after)
 
 
 def plan_absent(found: folder.Folder, want: Restored) -> Change:
@@ -121,7 +127,7 @@ def converge(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     else:
         refuse_no_boot(want.path)
         found.refuse_others()
-        change = plan_folder(found) if options["part"] == "folder" else plan_present(found, want)
+        change = plan_present(found, want, options["part"])
     if not check_mode:
         apply(change, found)
     return {"changed": change.changed, "units": list(want.units), "diff": change.diff()}

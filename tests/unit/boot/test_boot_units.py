@@ -91,6 +91,14 @@ def test_units_are_enabled_once(node: Node) -> None:
     assert node.systemctl.said == ["enable", "daemon-reload"]
 
 
+def test_two_parts_make_the_whole(node: Node) -> None:
+    whole = node(check_mode=True, **DECLARED)["diff"]
+    parts = [node(check_mode=True, part=part, **DECLARED)["diff"] for part in ("folder", "units")]
+    assert parts[0] + parts[1] == whole
+    assert [node(part=part, **DECLARED)["diff"] for part in ("folder", "units")] == parts
+    assert not node(**DECLARED)["changed"]
+
+
 def test_changed_units_are_loaded(node: Node) -> None:
     node(**DECLARED)
     assert node(commands=["iptables-restore y"])["changed"]
