@@ -100,6 +100,13 @@ SLOW = (
 )
 
 
+def say(text: str, output: IO[str] | None = None) -> None:
+    """Print whole lines by one call, between which no other thread writes."""
+    output = output or sys.stdout
+    output.write(text + "\n")
+    output.flush()
+
+
 def count(results: Path) -> Counts:
     """What the JUnit files in a folder say; every test framework used here writes them."""
     total = Counts()
@@ -144,7 +151,7 @@ def run(part: Part, output: IO[str] | None = None) -> Counts:
     """
     if part.needs and not shutil.which(part.needs):
         hint = "get it from https://go.dev/dl" if part.needs == "go" else "`make setup PROFILE=test` installs it"
-        print("%s is not installed: %s." % (part.needs, hint), file=output, flush=True)
+        say("%s is not installed: %s." % (part.needs, hint), output)
         return Counts(skipped=1)
     with tempfile.TemporaryDirectory(prefix="results-") as folder:
         process = subprocess.Popen(command(part, Path(folder)), cwd=ROOT, stdout=output, stderr=output, text=True)
@@ -152,7 +159,7 @@ def run(part: Part, output: IO[str] | None = None) -> Counts:
             rc = process.wait(timeout=part.limit)
         except subprocess.TimeoutExpired:
             said = "%s did not end within %g s%s." % (part.name, part.limit, running(Path(folder)))
-            print(said, file=output, flush=True)
+            say(said, output)
             rc = end(process)
         counts = count(Path(folder))
         TESTS.extend(durations(part, Path(folder)))
@@ -181,12 +188,12 @@ def end(process: subprocess.Popen[str]) -> int:
 def report(part: Part, counts: Counts, seconds: float) -> None:
     """The line that ends a part."""
     PARTS.append((seconds, part.name))
-    print("==> %-12s %6.1f s  %s" % (part.name, seconds, counts), flush=True)
+    say("==> %-12s %6.1f s  %s" % (part.name, seconds, counts))
 
 
 def run_quietly(part: Part) -> tuple[Part, Counts, float, str]:
     """Run a part with its output kept until it has ended."""
-    print("==> %s: %s" % (part.name, " ".join(part.argv)), flush=True)
+    say("==> %s: %s" % (part.name, " ".join(part.argv)))
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         start = time.monotonic()
         counts = run(part, output)
@@ -214,7 +221,7 @@ def run_at_once(parts: list[Part]) -> dict[str, Counts]:
             part, counts, seconds, text = ended.result()
             # A linter that is content has nothing to tell.
             if counts.failed or counts.skipped or part not in CHECK or part.name == "unit":
-                print(text.rstrip(), flush=True)
+                say(text.rstrip())
             report(part, counts, seconds)
             done[part.name] = counts
     finally:
