@@ -10,12 +10,12 @@ module: iptables_services
 short_description: Load-balanced services by iptables
 version_added: 0.1.0
 description:
-  - Declares every load-balanced service of a node, IPv4 and IPv6, and carries them with iptables as kube-proxy does.
-  - Connections to a service's address and port go to one of its endpoints, by chance and in proportion to the
-    endpoints' weights; from other hosts and from the node itself.
-  - All of it lands in one transaction a family or none of it does. Rules, chains and policies of others stay as they
-    are. Ten thousand services are carried as well as ten.
-  - Does not put the addresses on a link, nor make the node forward packets. The role
+  - Declares all IPv4 and IPv6 load-balanced services of a node, and implements them with iptables as kube-proxy does.
+  - A connection to a service's address and port goes to one of its endpoints, chosen at random in proportion to the
+    endpoints' weights. The client may be another host or the node itself.
+  - All changes of an address family take effect in one transaction, or none does. Other rules, chains and policies
+    stay unchanged. The module also works with ten thousand services.
+  - Does not add the addresses to a link, and does not enable forwarding. The role
     P(homelab.loadbalancer.iptables_lb#role) does both.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
@@ -31,34 +31,34 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows each chain that changes as C(iptables-save) would, before and after.
+      - Shows each changed chain in the format of C(iptables-save), before and after.
   idempotent:
     support: full
 options:
   layout:
     description:
-      - With V(kube-proxy) there are kube-proxy's chains, one a service and one an endpoint.
-      - With V(compact) many services share chains that are chosen by their addresses, so that packets meet few rules
-        and the nft backend loads them fast. Connections between the endpoints of one service are masqueraded
-        there, whatever O(masquerade) says.
-      - With V(auto) it is V(kube-proxy) for up to 100 services a family and V(compact) for more.
-      - With V(minimal) there is one DNAT and one MASQUERADE rule for each service, as one would write them by hand.
-        Services have one endpoint and no extras then.
+      - V(kube-proxy) makes the same chains as kube-proxy, one for each service and one for each endpoint.
+      - V(compact) makes chains that many services share, chosen by the services' addresses. A packet traverses few
+        rules, and the nft backend loads them fast. Connections between the endpoints of one service are always
+        masqueraded, whatever O(masquerade) says.
+      - V(auto) is V(kube-proxy) for up to 100 services of an address family, and V(compact) for more.
+      - V(minimal) makes one DNAT and one MASQUERADE rule for each service, as an administrator would write them. It
+        supports one endpoint for each service, and no other features.
     type: str
     choices: [auto, kube-proxy, compact, minimal]
     default: auto
 notes:
-  - For C(session_affinity) the kernel remembers 100 clients an endpoint unless its module xt_recent is loaded with a
-    higher C(ip_list_tot).
-  - With O(pod_cidr), or without O(masquerade), the bit below O(masquerade_mark) says that a packet is a service's and
-    may be forwarded.
+  - For C(session_affinity), the kernel remembers 100 clients of each endpoint, unless its module xt_recent is loaded
+    with a higher C(ip_list_tot).
+  - With O(pod_cidr) or O(masquerade=false), the bit below O(masquerade_mark) marks packets to services, which may be
+    forwarded.
 seealso:
   - module: homelab.loadbalancer.iptables_chains
   - module: homelab.loadbalancer.virtual_address
 """
 
 EXAMPLES = r"""
-- name: Two pods behind one address, the second with twice the connections
+- name: Balance two pods behind one address, the second with twice the connections
   homelab.loadbalancer.iptables_services:
     services:
       - name: web
@@ -70,7 +70,7 @@ EXAMPLES = r"""
     isolate:
       - {from: eth0, to: eth1}
 
-- name: A client stays with its endpoint for ten minutes, and only the office may connect
+- name: Keep each client on its endpoint for ten minutes, and admit only the office network
   homelab.loadbalancer.iptables_services:
     services:
       - name: shop
@@ -80,7 +80,7 @@ EXAMPLES = r"""
         session_affinity: {timeout: 600}
         source_ranges: [fd00:10::/64]
 
-- name: Stop carrying services
+- name: Remove all services
   homelab.loadbalancer.iptables_services:
     state: absent
 """
@@ -99,17 +99,17 @@ backend:
   sample: nft
 conntrack_deleted:
   description:
-    - How many entries of connection tracking were deleted after the rules were in, or would be in check mode. They are
-      those of UDP clients to a service's address and port, or its node port, whose packets did not go to one of its
-      endpoints of now. A client that never pauses would be stuck with them.
-    - They are no part of the declared state, so a task that only deletes some is not C(changed).
+    - Number of connection tracking entries that were deleted after the rules were in place, or would be in check mode.
+      These are entries of UDP connections to a service's address and port, or to its node port, that lead to something
+      other than a current endpoint. Without the deletion, a client that never pauses would keep such a connection.
+    - The entries are not part of the declared state, so a task that only deletes entries is not C(changed).
   returned: success
   type: int
   sample: 2
 boot:
   description:
-    - Commands by which a boot brings the state in O(save_to) back, as C(ExecStart) of a systemd unit takes them. Those
-      with a hyphen before them may fail; they take out jumps that are there already.
+    - Commands that restore the state in O(save_to) at boot, in the syntax of C(ExecStart) of a systemd unit. Commands
+      that begin with a hyphen may fail. They remove jumps that already exist.
   returned: success
   type: list
   elements: str
@@ -138,12 +138,12 @@ ARGUMENTS = {
 
 
 def declare(options: dict[str, Any]) -> list[Declaration]:
-    """The wanted state of both families."""
+    """The declared state of both families."""
     services, state = read_services(options), options["state"]
     node_sockets.refuse_taken(services, options)
     declarations = []
     for family, common in parse_options(options).items():
-        # Isolation holds for both families: a barrier with a way round it is none.
+        # Isolation applies to both families, or the other family would be a way around it.
         present = state == "present" and (common.isolate or any(s.family == family for s in services))
         folder = options["save_to"]
         declarations.append(

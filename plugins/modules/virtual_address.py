@@ -10,13 +10,13 @@ module: virtual_address
 short_description: Virtual IP addresses on a link of this node
 version_added: 0.1.0
 description:
-  - Puts virtual IP addresses (VIPs), IPv4 and IPv6, on a link, and takes them off again.
-  - The other hosts on the link are asked first whether one of them has an address (ARP probe of RFC 5227, duplicate
-    address detection of RFC 4862), and told afterwards that it is here (gratuitous ARP, unsolicited neighbour
-    advertisement), so that an address that has moved is reached at once.
-  - All addresses of a task are put in place or none. When the kernel refuses one, those before it are taken back.
-  - An IPv6 address is added without the kernel's own duplicate address detection, so that it can be used at once, and
-    with a preferred lifetime of 0, so that the node does not take it as the source of connections of its own.
+  - Adds IPv4 and IPv6 virtual addresses (VIPs) to a link, and removes them.
+  - Before adding an address, the module probes whether another host on the link uses it (ARP probe of RFC 5227,
+    duplicate address detection of RFC 4862). Afterwards it announces the address (gratuitous ARP, unsolicited
+    neighbour advertisement), so that the other hosts reach an address that has moved at once.
+  - A task changes all of its addresses or none. If the kernel refuses one, the earlier changes are undone.
+  - An IPv6 address is added without the kernel's own duplicate address detection, so that it can be used at once. Its
+    preferred lifetime is 0, so that the node does not use it as the source of its own connections.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 requirements:
@@ -28,7 +28,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - The other hosts are asked in check mode too, for a question changes nothing.
+      - Probes the other hosts in check mode too, because a probe changes nothing.
   diff_mode:
     support: full
   idempotent:
@@ -36,119 +36,121 @@ attributes:
 options:
   interface:
     description:
-      - The link that answers for the addresses. It must exist, but for O(dummy=true) and O(state=absent).
+      - The link that gets the addresses. It must exist, unless O(dummy=true) or O(state=absent).
     type: str
     required: true
   addresses:
     description:
       - The addresses, each with or without a prefix length.
-      - Without one it is C(/32) or C(/128), which is right for a VIP inside or outside the link's own network.
-        A shorter one brings no route to the network with IPv6, and with IPv4 only one that yields to all others.
-      - An address that is on O(interface) already without the mark of O(metric) was put there by somebody else.
-        It serves as it is, and is never removed by this module.
+      - The default prefix length is C(/32) or C(/128), which is right for a VIP inside or outside the link's own
+        network. With a shorter one, IPv6 gets no route to the network, and IPv4 gets a route that yields to all others.
+      - An address that is already on O(interface) without the mark of O(metric) was not added by this module. The
+        module accepts it as it is, and never removes it.
     type: list
     elements: str
     default: []
   state:
     description:
-      - With V(present) the addresses are on the link.
-      - With V(absent) those of them that this module added are not. On one that somebody else added there is a warning.
+      - V(present) adds the addresses to the link.
+      - V(absent) removes those that this module added. It warns about each address that it did not add.
     type: str
     choices: [present, absent]
     default: present
   dummy:
     description:
-      - Whether to create O(interface) as a dummy link when it does not exist, and to set it up.
-      - A link that this module created carries the alias C(homelab.loadbalancer), and is removed as soon as the module
-        takes the last address off it and it is not declared any more. A dummy link without that alias is never removed.
+      - Whether to create O(interface) as a dummy link if it does not exist, and to set it up.
+      - A link that this module created has the alias C(homelab.loadbalancer). The module removes the link when it
+        removes the last address from it and the link is no longer declared. It never removes a dummy link without that
+        alias.
       - Needs the kernel module C(dummy).
     type: bool
     default: false
   purge:
     description:
-      - Where to remove addresses that carry the mark of O(metric) and are not listed in O(addresses).
-      - With V(none) nowhere. With V(link) from O(interface). With V(node) from every link of the node, which is
-        right where one task declares all there are, and cleans up after a change of O(interface).
-      - A listed address that carries the mark on another link is moved from there in any case.
+      - Where to remove addresses that have the mark of O(metric) and are not listed in O(addresses).
+      - V(none) removes none of them. V(link) removes them from O(interface).
+      - V(node) removes them from every link of the node. Use it if one task declares all VIPs of the node. It also
+        cleans up after a change of O(interface).
+      - A listed address that has the mark on another link is moved to O(interface), whatever this option says.
     type: str
     choices: [none, link, node]
     default: none
   part:
     description:
-      - Which part of the change to make. V(removals) only takes off what O(purge) and O(state=absent) remove;
-        V(additions) makes the rest, and takes the removals for done.
-      - For a play that changes what stands behind the addresses in between, so that it is there whenever an address is.
-        A check run of both parts says what a real one says. An address that moves to another link does so with
-        V(additions).
+      - Which part of the change to make. V(removals) only removes the addresses that O(purge) and O(state=absent)
+        remove. V(additions) makes the other changes, and assumes that the removals are done.
+      - A play can use both parts and change the services between them. Then a service exists whenever its address
+        does. In check mode, the two tasks together predict the same changes as a real run makes.
+      - V(additions) also moves addresses from other links.
     type: str
     choices: [all, removals, additions]
     default: all
     version_added: 0.1.0
   metric:
     description:
-      - What marks an address as added by this module. C(ip address show) lists it as C(metric).
-      - The metric of an address is that of the route to its network, which a VIP does not bring, so the number is free
-        to be a mark. Every kernel since 4.18 keeps it for IPv4 and IPv6 alike, where labels are for IPv4 only and
-        address protocols need Linux 5.18 and a newer iproute2 than Debian 12 has. The mark lives and dies with the
-        address, which a list in a file would not.
-      - Give tasks that shall not purge each other's addresses different numbers.
+      - The number that marks an address as added by this module. C(ip address show) lists it as C(metric).
+      - The metric of an address is normally the metric of the route to its network. A VIP has no such route, so the
+        number can serve as a mark. Every kernel since 4.18 keeps it for IPv4 and IPv6. Labels exist for IPv4 only, and
+        address protocols need Linux 5.18 and a newer iproute2 than that of Debian 12. The mark disappears with the
+        address, whereas a list in a file could become outdated.
+      - Use different numbers for tasks that must not purge each other's addresses.
     type: int
     default: 27746
   probe:
     description:
       - Whether to refuse an address that another host on the link answers for.
-      - Only addresses that are to be added are asked for, all at once, in 0.6 seconds.
-      - There is nobody to ask on a link without neighbours (a dummy link, a tunnel). On one that is down or has no
-        carrier nobody can be asked, and there is a warning.
-      - A router with proxy ARP answers for addresses outside the link's network. Set V(false) there.
+      - Only new addresses are probed, all at once, in 0.6 seconds.
+      - A link without neighbours (a dummy link, a tunnel) is not probed. A link that is down or has no carrier cannot
+        be probed, and the module warns.
+      - A router with proxy ARP answers for addresses outside the link's network. Set V(false) on such a link.
     type: bool
     default: true
   announce:
     description:
-      - Whether to announce an address that was added to the other hosts on the link, three times within 0.2 seconds.
+      - Whether to announce new addresses to the other hosts on the link, three times within 0.2 seconds.
     type: bool
     default: true
   variables:
     description:
       - The names of options in error messages, a mapping of option names to variable names. Roles set it, so that
         messages name their variables.
-      - The name of O(addresses) may be a field of a list's entries, such as C(lb_services[*].address). Then several
-        entries may have the same address.
+      - The name for O(addresses) may be a field of a list's entries, such as C(lb_services[*].address). In that case,
+        several entries may have the same address.
     type: dict
     default: {}
 notes:
-  - Addresses last until the next boot. RV(batch) is what brings them back.
+  - Addresses last until the next boot. RV(batch) restores them.
 """
 
 EXAMPLES = r"""
-- name: Answer for two VIPs
+- name: Add two VIPs to a link
   homelab.loadbalancer.virtual_address:
     interface: eth0
     addresses:
       - 192.168.10.100
       - fd00:10::100
 
-- name: Answer for exactly these VIPs, on no other link of this node
+- name: Declare all VIPs of the node, and remove undeclared ones from every link
   homelab.loadbalancer.virtual_address:
     interface: eth0
     addresses: "{{ lb_services | map(attribute='address') | unique }}"
     purge: node
 
-- name: Hold VIPs on a dummy link
+- name: Put a VIP on a dummy link
   homelab.loadbalancer.virtual_address:
     interface: lb0
     dummy: true
     addresses:
       - 10.254.10.128
 
-- name: Take over an address from a host that is to lose it
+- name: Take over an address from another host
   homelab.loadbalancer.virtual_address:
     interface: eth0
     addresses:
       - 192.168.10.101
     probe: false
 
-- name: Remove every VIP from this node, and the dummy link made for them
+- name: Remove every VIP of this node, and the dummy link that the module made for them
   homelab.loadbalancer.virtual_address:
     interface: lb0
     purge: node
@@ -168,15 +170,15 @@ added:
   elements: str
   sample: [192.168.10.100/32, 'fd00:10::100/128']
 removed:
-  description: The addresses that were removed, or would be in check mode. One that moved is in RV(added) too.
+  description: The addresses that were removed, or would be in check mode. A moved address is in RV(added) too.
   returned: success
   type: list
   elements: str
   sample: [192.168.10.99/32]
 batch:
   description:
-    - Lines that bring this task's addresses back after a boot, and the dummy link made for them, by
-      C(ip -force -batch FILE). They do no harm where all is in place.
+    - Lines for C(ip -force -batch FILE) that restore this task's addresses after a boot, and the dummy link made for
+      them. They change nothing if everything is in place.
     - Empty with O(state=absent).
   returned: success
   type: list
