@@ -10,14 +10,14 @@ module: ipset
 short_description: Own ipsets with their whole membership
 version_added: 0.1.0
 description:
-  - Declares sets of every type that C(ipset) knows, with their options and all their entries.
-  - All of it lands or none of it does. What a rule looks at is never empty or missing for a moment. Small changes are
-    added and removed. Where much changes, or an option of the set, another set is filled and swapped with the one that
-    is there.
-  - Entries are written as for C(ipset add), and compared in the kernel's own spelling, which C(ipset) itself gives.
-    Entries and options that it refuses are refused before the node is touched, in check mode too.
-  - The time that is left for an entry, and what was counted, are no part of the declared state. They are kept for
-    entries that stay. An entry whose time is over is added again by the next run.
+  - Declares sets of every type that C(ipset) supports, with their options and all their entries.
+  - All changes take effect, or none does. A set in use by a rule is never empty or missing, not even for a moment. For
+    a small change, the module adds and removes single entries. For a large change or a changed option, it fills a new
+    set and swaps it with the existing one.
+  - Entries are written as for C(ipset add). The module compares them in the kernel's own spelling, which it gets from
+    C(ipset). It fails on an invalid entry or option before it changes the node, in check mode too.
+  - The remaining time and the counters of an entry are not part of the declared state. They are kept for entries that
+    stay. The next run adds an expired entry again.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 requirements:
@@ -31,8 +31,8 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows each set that changes as C(ipset save) would, sorted, before and after, without what moves by itself, and
-        without C(hashsize) and C(initval) that are not declared.
+      - Shows each changed set in the format of C(ipset save), sorted, before and after. It omits values that change by
+        themselves, and C(hashsize) and C(initval) unless they are declared.
   idempotent:
     support: full
 options:
@@ -40,47 +40,48 @@ options:
     description:
       - The sets. Each has a C(name) of at most 31 characters and a C(type), such as V(hash:ip,port), V(bitmap:port) or
         V(list:set).
-      - C(entries) is a list of texts as C(ipset add) takes them, with their own options if need be, as in
-        V(192.0.2.0/24 nomatch comment "the office"). Host names are refused, for they mean other addresses tomorrow.
-      - C(entries_file) names a file on the node with further entries, one a line; lines that begin with C(#) do not
-        count. Where entries come by the thousand this saves Ansible's work on a long list.
-      - Of a V(list:set), the order of the entries counts.
-      - C(append=true) is for those who share a set. With O(state=present) the declared entries are there, with
-        O(state=absent) they are not. Entries of others stay, and so do the options of a set that is there already.
+      - C(entries) is a list of entries in the syntax of C(ipset add), with options if needed, such as
+        V(192.0.2.0/24 nomatch comment "the office"). Host names are refused, because their addresses can change.
+      - C(entries_file) is a file on the node with more entries, one in each line. Lines that begin with C(#) are
+        ignored. For thousands of entries, a file avoids the time that Ansible takes for a long list.
+      - In a V(list:set), the order of the entries matters.
+      - C(append=true) is for a set that other tasks or programs fill too. O(state=present) adds the declared entries,
+        O(state=absent) removes them. Other entries stay, and so do the options of an existing set.
       - Create options are C(family) (V(ipv4) or V(ipv6)), C(timeout) in seconds, C(comment), C(counters), C(skbinfo),
         C(forceadd) (V(true) or V(false) each), C(hashsize), C(maxelem), C(size), C(range), C(netmask), C(bitmask),
-        C(markmask), C(bucketsize) and C(initval), each for the types that C(ipset) has them for.
-      - A change of an option is made by swap too. Only another type or family cannot be swapped; it is refused while a
+        C(markmask), C(bucketsize) and C(initval), each for the types for which C(ipset) supports it.
+      - A changed option is also applied with a swap. A changed type or family cannot be swapped. It is refused while a
         rule or a list uses the set.
     type: list
     elements: dict
     default: []
   prefix:
     description:
-      - Sets whose names begin with it and that are not listed in O(sets) are destroyed.
-      - Without it, only listed sets are touched.
+      - Prefix of the names of owned sets. Sets with this prefix that are not listed in O(sets) are destroyed.
+      - If empty, only listed sets are changed.
     type: str
     default: ''
   state:
     description:
-      - With V(absent), the listed sets and those with the O(prefix) are destroyed; a C(name) is enough there.
-      - A set that a rule or a list uses cannot go. The task fails then, and says which one.
-      - It is one state for the whole task, so that what a task declares can be taken away by this word alone. To take
-        one of several sets away, remove it from O(sets) under a O(prefix).
+      - V(absent) destroys the listed sets and those with the O(prefix). Entries of O(sets) then need only a C(name).
+      - A set cannot be destroyed while a rule or a list uses it. The task then fails and names the set.
+      - The state applies to the whole task, so that changing this option alone removes everything that the task
+        declares. To remove one of several sets, remove it from O(sets) and use a O(prefix).
     type: str
     choices: [present, absent]
     default: present
   save_to:
     description:
-      - A file on the node that keeps the declared sets for C(ipset restore) at boot. Its folder must exist. Written
-        when it differs, removed where there is nothing to keep. RV(boot) is how a boot loads it.
+      - A file on the node that stores the declared sets for C(ipset restore) at boot. Its folder must exist. The module
+        writes the file if it differs, and removes it if there is nothing to store. RV(boot) is the command that loads
+        it.
     type: path
 seealso:
   - module: homelab.loadbalancer.iptables_chains
 """
 
 EXAMPLES = r"""
-- name: Declare two sets, and remove others that begin with LB-
+- name: Declare two sets, and destroy other sets with the prefix LB-
   homelab.loadbalancer.ipset:
     prefix: LB-
     sets:
@@ -106,12 +107,12 @@ EXAMPLES = r"""
         entries_file: /var/lib/blocklist.txt
     save_to: /etc/blocklist.ipset
 
-- name: See that an address is in a set that others fill
+- name: Ensure that an address is in a shared set
   homelab.loadbalancer.ipset:
     sets:
       - {name: monitoring, type: "hash:ip", append: true, entries: [192.0.2.7]}
 
-- name: Leave nothing of it
+- name: Destroy all sets with the prefix LB-
   homelab.loadbalancer.ipset:
     prefix: LB-
     state: absent
@@ -120,8 +121,8 @@ EXAMPLES = r"""
 RETURN = r"""
 boot:
   description:
-    - The command that brings the sets in O(save_to) back, at boot or now, as C(ExecStart) of a systemd unit takes it.
-      Empty where there is none.
+    - The command that restores the sets in O(save_to), at boot or now, in the syntax of C(ExecStart) of a systemd unit.
+      Empty if there is no such file.
   returned: success
   type: list
   elements: str
@@ -152,7 +153,7 @@ def main() -> None:
     except NotInstalledError as error:
         if not module.check_mode:
             module.fail_json(msg=str(error))
-        # Something else is going to install it: all that can be known now is that the options are in order.
+        # In check mode, ipset may be installed by an earlier task of a real run. Only the options can be checked now.
         module.warn("%s. Nothing more can be predicted" % error)
         module.exit_json(changed=options["state"] == "present", boot=[])
     except (InputError, NodeError, CommandError, OSError) as error:

@@ -10,18 +10,18 @@ module: iptables_chains
 short_description: Own iptables chains with their whole, ordered content
 version_added: 0.1.0
 description:
-  - Declares every chain whose name begins with O(prefix), rule by rule, and the jumps that lead into them from
-    chains of others, over all tables of one family.
-  - All of it lands in one transaction or none of it does. Rules, chains and policies of others stay as they are.
-  - Rules are written as for the command line, and compared in the kernel's own spelling, which iptables itself
-    gives; rules that it refuses are refused before the node is touched, in check mode too.
-  - Works with the nft and the legacy backend. RV(iptables) says which one was used, and there is a warning when the
-    other one holds rules too.
+  - Declares all chains with names that begin with O(prefix), with their rules, and the jumps to them from other
+    chains. One task covers all tables of one address family.
+  - All changes take effect in one transaction, or none does. Other rules, chains and policies stay unchanged.
+  - Rules are written as on the command line. The module compares them in the kernel's own spelling, which it gets from
+    iptables. It fails on an invalid rule before it changes the node, in check mode too.
+  - Works with the nft and the legacy backend. RV(iptables) says which one was used. The module warns if the other
+    backend holds rules too.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 requirements:
   - iptables 1.8.0 or newer on the node
-  - ipset on the node, for rules that match a set
+  - ipset on the node, if a rule matches a set
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
   - homelab.loadbalancer.iptables
@@ -31,55 +31,56 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows each chain that changes as C(iptables-save) would, before and after.
+      - Shows each changed chain in the format of C(iptables-save), before and after.
   idempotent:
     support: full
 options:
   family:
     description:
-      - The family of the rules, so that V(ipv4) means C(iptables) and V(ipv6) means C(ip6tables).
+      - The address family of the rules. V(ipv4) uses C(iptables), V(ipv6) uses C(ip6tables).
     type: str
     choices: [ipv4, ipv6]
     default: ipv4
   prefix:
     description:
-      - What the names of all owned chains begin with, in every table. Owned chains that are not declared are removed.
-      - A chain that a rule of somebody else jumps to is not removed, and the task fails and names that rule.
+      - Prefix of the names of all owned chains, in every table. Undeclared owned chains are removed.
+      - If a rule outside the owned chains jumps to a chain to be removed, the task fails and names that rule.
     type: str
     required: true
   tables:
     description:
-      - What to own, by the name of the table (V(raw), V(mangle), V(nat), V(filter), V(security)).
+      - The declared chains and jumps of each table, a mapping with the name of the table as the key (V(raw),
+        V(mangle), V(nat), V(filter) or V(security)). Each value is a mapping of C(chains) and C(jumps).
       - C(chains) maps the name of a chain to its rules, in order, without C(-A) and the chain's name. An empty list
-        is an empty chain. Quotes and backslashes mean in a rule what they mean to a shell; V($) and V(*) stand for
-        themselves.
-      - C(jumps) maps the name of a chain of somebody else, most often a built-in one, to a list of rules that jump
-        from there to a chain under C(chains). A jump stands C(position=first) (the default) or C(position=last), or
-        C(before) or C(after) the rule that jumps to the chain or target named there.
-      - In the built-in chains, and in those named under C(jumps), jumps to owned chains that are not declared are
-        removed.
+        declares an empty chain. Quotes and backslashes have the same meaning as in a shell. V($) and V(*) have no
+        special meaning.
+      - C(jumps) maps the name of another chain, usually a built-in one, to a list of rules that jump from it to a chain
+        under C(chains). The place of a jump is C(position=first) (the default) or C(position=last), or C(before) or
+        C(after) the rule that jumps to the given chain or target.
+      - Undeclared jumps to owned chains are removed from the built-in chains and from the chains named under C(jumps).
     type: dict
     default: {}
   state:
     description:
-      - With V(absent), no owned chain is left, nor a jump to one, whatever O(tables) declares. Name the chains of
-        others that are not built in under C(jumps) all the same, for jumps are looked for there only.
+      - V(absent) removes all owned chains and all jumps to them, whatever O(tables) declares. Jumps are found only in
+        the built-in chains and in the chains named under C(jumps), so keep naming the latter.
     type: str
     choices: [present, absent]
     default: present
   save_to:
     description:
-      - A file on the node that keeps the declared state for C(iptables-restore --noflush) at boot. Its folder must
-        exist. Written when it differs, removed with O(state=absent). Ansible alone does not make a boot use it.
-      - It holds the rules as the kernel gave them back when they were tried, so that a boot needs no resolver; a host
-        name is kept as the addresses it had.
+      - A file on the node that stores the declared state for C(iptables-restore --noflush) at boot. Its folder must
+        exist. The module writes the file if it differs, and removes it with O(state=absent). It does not configure the
+        boot to load the file; use RV(boot) for that.
+      - The rules in the file are in the kernel's own spelling, with addresses in place of host names. So a boot needs
+        no name resolution.
     type: path
 seealso:
   - module: homelab.loadbalancer.iptables_services
 """
 
 EXAMPLES = r"""
-- name: Block a network, before Docker's own rules
+- name: Block a network before Docker's rules
   homelab.loadbalancer.iptables_chains:
     prefix: SITE-
     tables:
@@ -93,7 +94,7 @@ EXAMPLES = r"""
             - rule: -j SITE-FORWARD
               before: DOCKER-USER
 
-- name: Forward a port, by hand
+- name: Forward a port
   homelab.loadbalancer.iptables_chains:
     prefix: WEB-
     tables:
@@ -107,7 +108,7 @@ EXAMPLES = r"""
           PREROUTING: [{rule: -j WEB-IN}]
           POSTROUTING: [{rule: -j WEB-OUT, position: last}]
 
-- name: Leave nothing of it
+- name: Remove all chains with this prefix, and the jumps to them
   homelab.loadbalancer.iptables_chains:
     prefix: WEB-
     state: absent
@@ -127,9 +128,9 @@ backend:
   sample: nft
 boot:
   description:
-    - Commands by which a boot brings the state in O(save_to) back, as C(ExecStart) of a systemd unit takes them. Those
-      with a hyphen before them may fail; they take out jumps that are there already, and make chains of others
-      that hold jumps, if they are not there yet.
+    - Commands that restore the state in O(save_to) at boot, in the syntax of C(ExecStart) of a systemd unit. Commands
+      that begin with a hyphen may fail. They remove jumps that already exist, and create chains outside O(prefix) that
+      hold jumps, if they do not exist yet.
   returned: success
   type: list
   elements: str
@@ -156,7 +157,7 @@ ARGUMENTS = {
 
 
 def declare(options: dict[str, Any]) -> list[Declaration]:
-    """The wanted state of one family."""
+    """The declared state of one family."""
     prefix = parse_prefix(options["prefix"])
     wanted = parse_tables(options["tables"], prefix)
     present = options["state"] == "present"
@@ -165,7 +166,7 @@ def declare(options: dict[str, Any]) -> list[Declaration]:
 
 
 def _without(wanted: Wanted) -> Wanted:
-    """Nothing of ours, and no jump in the chains of others that are named."""
+    """No owned chain, and no jump to one in the other chains that `wanted` names."""
     return {name: WantedTable({}, {chain: [] for chain in content.jumps}) for name, content in wanted.items()}
 
 
