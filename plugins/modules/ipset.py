@@ -64,7 +64,7 @@ options:
   state:
     description:
       - V(absent) destroys the listed sets and those with the O(prefix). Entries of O(sets) then need only a C(name).
-      - A set cannot be destroyed while a rule or a list uses it. The task then fails and names the set.
+      - A set cannot be destroyed while a rule or a list uses it. The task then fails and names both.
       - The state applies to the whole task, so that changing this option alone removes everything that the task
         declares. To remove one of several sets, remove it from O(sets) and use a O(prefix).
     type: str

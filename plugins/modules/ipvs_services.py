@@ -10,13 +10,13 @@ module: ipvs_services
 short_description: Load-balanced services by IPVS
 version_added: 0.1.0
 description:
-  - Declares every load-balanced service of a node, IPv4 and IPv6, and carries them with IPVS as kube-proxy does in its
-    ipvs mode. There is a virtual server for each service, and the services' addresses and ports stand in ipsets that a
-    handful of iptables rules look at.
-  - Sets, rules and virtual servers land together or not at all. What others have of them stays as it is; a virtual
-    server is this module's when its address and port stand in the set C(LB-CLUSTER-IP).
-  - Does not put the addresses on a link, nor set kernel parameters. The role P(homelab.loadbalancer.ipvs_lb#role) does
-    both.
+  - Declares all IPv4 and IPv6 load-balanced services of a node, and implements them with IPVS as kube-proxy does in its
+    ipvs mode. Each service has a virtual server. A few iptables rules match the services' addresses and ports with
+    ipsets.
+  - Either all changes to sets, rules and virtual servers take effect, or none does. Other sets, rules and virtual
+    servers stay unchanged. The module owns a virtual server if its address and port are in the set C(LB-CLUSTER-IP).
+  - Does not add the addresses to a link, and does not set kernel parameters. The role
+    P(homelab.loadbalancer.ipvs_lb#role) does both.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 requirements:
@@ -32,47 +32,47 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows what changes as C(ipset save), C(iptables-save) and C(ipvsadm -Sn) would, before and after.
+      - Shows the changes in the formats of C(ipset save), C(iptables-save) and C(ipvsadm -Sn), before and after.
   idempotent:
     support: full
 options:
   layout:
     description:
-      - With V(full) endpoints can reach themselves by way of the service, source ranges hold, and packets to a service
-        pass the rules of the node's INPUT chain.
-      - With V(minimal) there is one set, and the rules without which IPVS cannot masquerade, as one would write them by
-        hand. Services have no node port and no source ranges then.
+      - With V(full), an endpoint can reach itself through the service, source ranges are enforced, and packets to a
+        service pass the rules of the node's INPUT chain.
+      - V(minimal) makes one set, and only the rules that IPVS needs to masquerade, as an administrator would write
+        them. It does not support node ports and source ranges.
     type: str
     choices: [full, minimal]
     default: full
   scheduler:
-    description: The scheduler of all services, as ipvsadm(8) lists them.
+    description: The scheduler of all services, by its name in ipvsadm(8).
     type: str
     default: wrr
   schedulers:
-    description: Other schedulers for some services, by their names.
+    description: Different schedulers for some services, a mapping of service names to schedulers.
     type: dict
     default: {}
   drain:
     description:
-      - How many seconds the connections of an endpoint that is not declared any more may go on. It gets no new ones,
-        and goes when it has none left, or when the time is over. The module waits for that.
-      - Endpoints of UDP services go at once.
+      - How many seconds the connections of an undeclared endpoint may continue. The endpoint gets no new connections.
+        The module waits, and removes it when it has no connections left or the time is over.
+      - Endpoints of UDP services are removed at once.
     type: int
     default: 0
   preserve_weights:
-    description: Whether endpoints that are there already keep their weights.
+    description: Whether existing endpoints keep their weights.
     type: bool
     default: false
   virtual_servers:
     description:
-      - Whether to make the virtual servers too. Without it none is touched, and somebody else makes them, such as
-        keepalived.
+      - Whether to manage the virtual servers too. With V(false), the module changes none of them, and another program
+        must create them, such as keepalived.
     type: bool
     default: true
 notes:
   - IPVS calls C(session_affinity) persistence.
-  - A C(node_port) is one of the addresses that the node has during the run.
+  - A C(node_port) is only available on the addresses that the node has during the run.
 seealso:
   - module: homelab.loadbalancer.ipset
   - module: homelab.loadbalancer.ipvs
@@ -80,7 +80,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Two pods behind one address, the second with twice the connections
+- name: Balance two pods behind one address, the second with twice the connections
   homelab.loadbalancer.ipvs_services:
     services:
       - name: web
@@ -90,7 +90,7 @@ EXAMPLES = r"""
           - {address: 10.244.2.2, port: 8080}
           - {address: 10.244.1.3, port: 8080, weight: 2}
 
-- name: Take a pod away without cutting a connection, for five minutes at most
+- name: Remove a pod, and give its connections up to five minutes to end
   homelab.loadbalancer.ipvs_services:
     services:
       - name: web
@@ -99,14 +99,14 @@ EXAMPLES = r"""
         endpoints: [{address: 10.244.2.2, port: 8080}]
     drain: 300
 
-- name: Stop carrying services
+- name: Remove all services
   homelab.loadbalancer.ipvs_services:
     state: absent
 """
 
 RETURN = r"""
 missing:
-  description: Packages that the node lacks. Only in check mode, where something else may be going to install them.
+  description: Packages that are missing on the node. In check mode, an earlier task of a real run may install them.
   returned: success
   type: list
   elements: str
@@ -123,16 +123,17 @@ backend:
   sample: nft
 conntrack_deleted:
   description:
-    - How many entries of connection tracking were deleted after the services were in, or would be in check mode. They
-      are those of UDP clients that sent to a service before it was there, and whose packets would not be masqueraded.
-    - They are no part of the declared state, so a task that only deletes some is not C(changed).
+    - Number of connection tracking entries that were deleted after the services were in place, or would be in check
+      mode. These are entries of UDP clients that sent packets to a service before it existed. Without the deletion,
+      their packets would not be masqueraded.
+    - The entries are not part of the declared state, so a task that only deletes entries is not C(changed).
   returned: when the packages are installed
   type: int
   sample: 2
 boot:
   description:
-    - Commands by which a boot brings the state in O(save_to) back, as C(ExecStart) of a systemd unit takes them. Those
-      with a hyphen before them may fail; they take out jumps that are there already.
+    - Commands that restore the state in O(save_to) at boot, in the syntax of C(ExecStart) of a systemd unit. Commands
+      that begin with a hyphen may fail. They remove jumps that already exist.
   returned: success
   type: list
   elements: str
@@ -168,7 +169,7 @@ ARGUMENTS = {
 
 
 def parse(params: dict[str, Any]) -> tuple[list[Service], dict[str, Options], Settings]:
-    """What is declared, checked as far as it can be without the node's tools."""
+    """The declared services, the options of each family and the settings, validated without the node's tools."""
     if params["drain"] < 0:
         raise InputError("drain %d is not a number of seconds" % params["drain"])
     services, options = read_services(params), parse_options(params)
@@ -186,7 +187,7 @@ def main() -> None:
         declared = parse(params)
         node_sockets.refuse_taken(declared[0], params)
         if missing and (params["state"] == "absent" or module.check_mode):
-            # Something else is going to install them: all that can be known now is that the options are in order.
+            # In check mode, an earlier task of a real run may install them. Only the options can be checked now.
             if params["state"] == "absent":
                 refuse_left(missing, params["prefix"], declared[2])
             else:
