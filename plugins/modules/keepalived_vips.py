@@ -10,13 +10,14 @@ module: keepalived_vips
 short_description: Have keepalived move the addresses of services between directors
 version_added: 0.1.0
 description:
-  - Writes keepalived's configuration for the virtual addresses (VIPs) of load-balanced services. By VRRP version 3 one
-    of several directors holds them all, and another one takes them over when it fails.
-  - With O(health_check) keepalived carries the services by IPVS as well, and takes out the real servers that fail.
-  - Our part is a file of its own, beside O(config), which gets one marked block that includes it and stays as it is
-    otherwise.
-  - The configuration as a whole is tried by C(keepalived --config-test) first. What it refuses is not written.
-  - Does not start or reload keepalived. The role P(homelab.loadbalancer.vip_failover#role) does, by RV(unread).
+  - Writes keepalived's configuration for the virtual addresses (VIPs) of load-balanced services. One of several
+    directors holds all VIPs. If it fails, another one takes them over, with VRRP version 3.
+  - With O(health_check), keepalived also balances the services with IPVS, and removes failing real servers.
+  - The module writes its own file next to O(config). It adds one marked block to O(config) that includes this file,
+    and changes nothing else in it.
+  - Before it writes anything, the module tests the whole configuration with C(keepalived --config-test). It does not
+    write a configuration that fails the test.
+  - Does not start or reload keepalived. The role P(homelab.loadbalancer.vip_failover#role) does, based on RV(unread).
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 requirements:
@@ -28,7 +29,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Where keepalived is not installed yet, it cannot be asked about its configuration, and there is a warning.
+      - If keepalived is not installed yet, its configuration cannot be tested, and the module warns.
   diff_mode:
     support: full
   idempotent:
@@ -36,67 +37,67 @@ attributes:
 options:
   interface:
     description:
-      - The link to the clients. It gets the VIPs, and the directors hear of each other on it. Needed with
+      - The link to the clients. It gets the VIPs, and the directors exchange advertisements on it. Required for
         O(state=present).
     type: str
   services:
     description:
-      - The services, as the option O(homelab.loadbalancer.iptables_services#module:services) describes them. Their
-        addresses are the VIPs. Without services there is nothing to configure.
+      - The services, in the format of the option O(homelab.loadbalancer.iptables_services#module:services). Their
+        addresses are the VIPs. Without services, there is nothing to configure.
     type: list
     elements: dict
     default: []
   router_id:
     description:
-      - The number of this virtual router (VRID), 1 to 255. The same on all directors of these VIPs, and no one else's
-        on the link.
+      - The number of this virtual router (VRID), 1 to 255. It must be the same on all directors of these VIPs, and no
+        other virtual router on the link may use it.
     type: int
     default: 51
   priority:
     description:
-      - Who is the master, 1 to 254. The highest wins. Different on each director.
+      - The priority of this director, 1 to 254. The director with the highest priority becomes the master. Use a
+        different value on each director.
     type: int
     default: 100
   advert_interval:
     description:
-      - Seconds between advertisements, 0.01 to 40. The same on all directors. A director that is gone is missed after
-        three to four intervals.
+      - Seconds between advertisements, 0.01 to 40. It must be the same on all directors. The others detect a failed
+        director after three to four intervals.
     type: float
     default: 1.0
   preempt:
     description:
-      - Whether a director with a higher priority takes the VIPs from one that has them. Each move breaks connections,
-        so by default whoever has them keeps them.
+      - Whether a director with a higher priority takes the VIPs over from the current master. Each move breaks
+        connections, so by default the current master keeps them.
     type: bool
     default: false
   preempt_delay:
     description:
-      - With O(preempt), how many seconds a director that has come up waits before it does.
+      - With O(preempt), how many seconds a director waits after its start before it takes the VIPs over.
     type: int
     default: 0
   unicast_peers:
     description:
-      - Addresses of the directors, for networks without multicast. Advertisements go to each of them. This
-        node's own may be among them.
+      - Addresses of the directors, for networks without multicast. This director sends advertisements to each of them.
+        The list may contain this node's own address.
     type: list
     elements: str
     default: []
   track_interfaces:
     description:
-      - More links that must be up. A director gives the VIPs away when one of them goes down, as it does for
-        O(interface).
+      - Additional links that must be up. If one of them or O(interface) goes down, the director releases the VIPs.
     type: list
     elements: str
     default: []
   health_check:
     description:
-      - Have keepalived carry the services by IPVS, and check each endpoint of tcp services in this way. For udp it
-        finds out whether the port refuses. Those of sctp are not checked.
+      - Have keepalived balance the services with IPVS, and check the endpoints. These options apply to tcp services.
+        For udp, keepalived checks whether the port refuses packets. Endpoints of sctp services are not checked.
     type: dict
     suboptions:
       type:
         description:
-          - What an endpoint has to answer, a connection or a request for O(health_check.path).
+          - The check. V(tcp) connects to the endpoint. V(http) and V(https) request O(health_check.path).
         type: str
         choices: [tcp, http, https]
         default: tcp
@@ -107,65 +108,66 @@ options:
         default: /
       status:
         description:
-          - The HTTP codes that mean alive, single ones and ranges, separated by spaces.
+          - The HTTP status codes of a healthy endpoint, single codes and ranges, separated by spaces.
         type: str
         default: 200-299
       interval:
         description:
-          - Seconds between two checks.
+          - Seconds between checks.
         type: float
         default: 5
       timeout:
         description:
-          - Seconds to wait for an answer, and between a failed check and its repetition.
+          - Seconds to wait for an answer, and to wait before repeating a failed check.
         type: float
         default: 2
       retries:
         description:
-          - How often to repeat a failed check before the endpoint is taken out.
+          - How often to repeat a failed check before the endpoint is removed from the service.
         type: int
         default: 1
   scheduler:
     description:
-      - How IPVS chooses a real server, with O(health_check).
+      - With O(health_check), the scheduler by which IPVS chooses a real server.
     type: str
     choices: [rr, wrr, lc, wlc, sh, mh, dh, fo, ovf, lblc, lblcr, sed, nq]
     default: wrr
   forward:
     description:
-      - How IPVS forwards to a real server, with O(health_check). With V(direct) the real servers hold the VIPs on a
-        link of their own that does not answer for them, and listen on the services' ports.
+      - With O(health_check), the method by which IPVS forwards packets to a real server. For V(direct), each real
+        server must have the VIPs on a link that does not answer ARP or neighbour discovery for them, and must listen on
+        the services' ports.
     type: str
     choices: [masquerade, direct]
     default: masquerade
   config:
     description:
-      - keepalived's main configuration. It is made where there is none, and removed with O(state=absent) when nothing
-        else is left in it.
+      - keepalived's main configuration file. The module creates it if it does not exist. With O(state=absent), the
+        module removes it if nothing else is left in it.
     type: path
     default: /etc/keepalived/keepalived.conf
   prefix:
     description:
-      - What the names of the variables that these options come from begin with, for error messages.
+      - Prefix of option names in error messages. A role sets it to the prefix of its variables.
     type: str
     default: ''
   state:
     description:
-      - With V(absent) our file and the block that includes it are not there.
+      - V(absent) removes the module's file and the block that includes it.
     type: str
     choices: [present, absent]
     default: present
 """
 
 EXAMPLES = r"""
-- name: Share the VIPs between the directors
+- name: Share the VIPs between directors
   homelab.loadbalancer.keepalived_vips:
     interface: eth0
     services: "{{ lb_services }}"
     router_id: 51
     priority: "{{ 150 if inventory_hostname == 'director1' else 100 }}"
 
-- name: Leave the balancing to keepalived, too
+- name: Have keepalived also balance and check the services
   homelab.loadbalancer.keepalived_vips:
     interface: eth0
     services: "{{ lb_services }}"
@@ -181,21 +183,21 @@ files:
   sample: [/etc/keepalived/keepalived.conf, /etc/keepalived/homelab-loadbalancer.conf]
 unread:
   description:
-    - A file that is there as long as keepalived has not read a change, of this run or of an earlier one that was cut
-      short. To be removed when keepalived has been reloaded or stopped. Empty where there is none.
+    - A marker file that exists while keepalived has not read a change, made by this run or by an earlier interrupted
+      run. Remove it after keepalived has been reloaded or stopped. Empty if there is no such file.
   returned: success
   type: str
   sample: /etc/keepalived/homelab-loadbalancer.unread
 installed:
-  description: Whether the node has keepalived.
+  description: Whether keepalived is installed on the node.
   returned: success
   type: bool
 configured:
-  description: Whether keepalived has a configuration now, of ours or of others.
+  description: Whether keepalived has a configuration now, from this module or another source.
   returned: success
   type: bool
 vips:
-  description: The addresses that move.
+  description: The virtual addresses that keepalived moves between the directors.
   returned: success
   type: list
   elements: str

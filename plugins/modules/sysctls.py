@@ -10,13 +10,12 @@ module: sysctls
 short_description: Kernel parameters of the running node
 version_added: 0.1.0
 description:
-  - Sets kernel parameters at once, in the network namespace the task runs in, and keeps them in a file only if asked.
-    The module M(ansible.posix.sysctl) always writes a file, which is the machine's own even where the task runs in a
-    network namespace.
-  - All values are set or none. When the kernel refuses one, those before it are put back.
-  - Some parameters set others, such as C(net.ipv4.ip_forward) the forwarding of every link. What has moved is written
-    again until all of O(values) stands. Where that cannot be, nothing stays changed.
-  - Values are compared as the kernel reads them, so that C(0x40) is C(64), and C(9000,8080) is C(8080,9000).
+  - Sets kernel parameters in the network namespace of the task, and stores them in a file only with O(save_to). The
+    module M(ansible.posix.sysctl) always writes a file of the machine, even if the task runs in a network namespace.
+  - Sets all values or none. If the kernel refuses one, the earlier ones are restored.
+  - Some parameters change others. For example, C(net.ipv4.ip_forward) sets the forwarding of every link. The module
+    writes changed values again until all of O(values) are in effect. If that is impossible, it restores all values.
+  - Values are compared in the kernel's spelling. C(0x40) equals C(64), and C(9000,8080) equals C(8080,9000).
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -31,13 +30,13 @@ attributes:
 options:
   values:
     description:
-      - The value of each parameter, named as for C(sysctl(8\)).
+      - The value of each parameter, with names as in C(sysctl(8\)).
     type: dict
     required: true
   save_to:
     description:
-      - A file on the node that keeps the values for C(sysctl -p) or systemd-sysctl. Its folder must exist. Written when
-        it differs. Parameters that set others come first in it.
+      - A file on the node that stores the values for C(sysctl -p) or systemd-sysctl. Its folder must exist. The module
+        writes the file if it differs. Parameters that change others come first.
     type: path
   variables:
     description:
@@ -59,7 +58,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: The values that the parameters had.
+  description: The values of the parameters before the task.
   returned: success
   type: dict
   sample: {net.ipv4.ip_forward: '0'}
