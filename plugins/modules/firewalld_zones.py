@@ -10,16 +10,17 @@ module: firewalld_zones
 short_description: Ports, services, rich rules and sources of firewalld's zones
 version_added: 0.1.0
 description:
-  - Adds any number of values to any number of firewalld's zones, or removes them, in its permanent configuration and in
-    the running one. Other values stay.
-  - Never reloads firewalld, for a reload loses running rules of others, those of kube-proxy among them.
-  - Everything is tried by firewalld's own tool on a copy of its configuration first. What it refuses there is refused
-    before anything changes, in check mode too. When a change fails after that, those before it are taken back.
-  - With firewalld stopped, only the permanent configuration is changed, which holds from its next start. So it works
-    where an image is built. Without firewalld there is nothing to do.
-  - Uses C(firewall-cmd) and C(firewall-offline-cmd). Compared with M(ansible.posix.firewalld) it takes all values at
-    once, shows a diff, knows a port within a range that is open, and offline it keeps the settings of a zone that it
-    does not know.
+  - Adds values to any number of firewalld's zones, or removes them, in the permanent and the running configuration.
+    Other values stay unchanged.
+  - Never reloads firewalld, because a reload removes running rules of other programs such as kube-proxy.
+  - Before changing anything, the module tries the new values with firewalld's own tool on a copy of its configuration.
+    If the tool rejects a value, the task fails, in check mode too. If a change fails later, the earlier changes are
+    undone.
+  - If firewalld is stopped, the module changes only the permanent configuration, which takes effect when firewalld
+    starts. So the module also works while an image is built. Without firewalld, it does nothing.
+  - Uses C(firewall-cmd) and C(firewall-offline-cmd). In contrast to M(ansible.posix.firewalld), it takes all values at
+    once, shows a diff, recognises a port within an open range, and, if firewalld is stopped, keeps settings of a zone
+    that it does not know.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -34,14 +35,14 @@ attributes:
 options:
   zones:
     description:
-      - The zones, with what is to be in them.
+      - The zones, with their values.
     type: list
     elements: dict
     required: true
     suboptions:
       zone:
         description:
-          - The name of a zone that firewalld has.
+          - The name of an existing zone.
         type: str
         required: true
       ports:
@@ -64,20 +65,20 @@ options:
         default: []
       sources:
         description:
-          - Where packets come from that belong to this zone, whatever the interface. An address, a network, a hardware
-            address, or V(ipset:NAME). No other zone may have it.
+          - Sources of packets that belong to this zone, whatever their interface. A source is an address, a network, a
+            hardware address, or V(ipset:NAME). It can belong to one zone only.
         type: list
         elements: str
         default: []
   prefix:
     description:
-      - What the name of the variable that O(zones) comes from begins with, for error messages.
+      - Prefix of O(zones) in error messages. A role sets it to the prefix of its variables.
     type: str
     default: ''
   state:
     description:
-      - Whether the values are there.
-      - With V(absent) exactly these values go. A port within a wider range that is open stays so. Zones stay.
+      - V(present) adds the values to the zones.
+      - V(absent) removes exactly these values. A port within a wider open range stays open. Zones are never removed.
     type: str
     choices: [present, absent]
     default: present
@@ -86,7 +87,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Let MetalLB's speakers hear of each other
+- name: Open the ports that MetalLB's speakers use among each other
   homelab.loadbalancer.firewalld_zones:
     zones:
       - zone: public
@@ -94,7 +95,7 @@ EXAMPLES = r"""
       - zone: internal
         ports: [7946/tcp, 7946/udp]
 
-- name: Trust the pods
+- name: Accept all packets from pods
   homelab.loadbalancer.firewalld_zones:
     zones:
       - zone: trusted
@@ -103,7 +104,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 firewalld:
-  description: V(running), V(stopped), when only the permanent configuration was looked at, or V(missing) on this node.
+  description: V(running), V(stopped) (only the permanent configuration was managed), or V(missing) on this node.
   returned: success
   type: str
   sample: running

@@ -16,12 +16,13 @@ description:
   - Declares a whole network on one Linux machine in one task. Each host is a network namespace. Each VLAN is a bridge
     in a namespace of its own, the switch, so that the machine's own links, addresses, routes, firewall rules and
     sysctls stay as they are.
-  - The namespace of a host is called NAME-HOST, that of the switch NAME-switch, NAME being O(name).
-  - Everything that is not as declared is repaired. Undeclared hosts, links, static routes, servers and addresses of the
-    lab are removed.
-  - Left alone are addresses with the prefix length 32 (IPv4) or 128 (IPv6) that are not declared, for they are virtual
-    addresses of somebody else, links and routes that others made inside the hosts, and packet filter rules.
-  - IPv6 addresses are usable at once, for duplicate address detection is off in the lab.
+  - The namespace of a host is called NAME-HOST and that of the switch NAME-switch, where NAME is O(name).
+  - Repairs everything that differs from the declaration. Undeclared hosts, links, static routes, servers and addresses
+    of the lab are removed.
+  - Keeps undeclared addresses with the prefix length 32 (IPv4) or 128 (IPv6), because they are virtual addresses that
+    something else added. It also keeps links and routes that something else made inside the hosts, and packet filter
+    rules.
+  - IPv6 addresses are usable at once, because duplicate address detection is off in the lab.
 requirements:
   - iproute2
   - root

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: split_dns
-short_description: One DNS zone of a client is asked of servers of its own
+short_description: Sends a client's queries for one DNS zone to the zone's own servers
 version_added: 0.1.0
 description:
-  - Has this host ask certain servers for the names of one zone, such as C(k8s.local) of a cluster's CoreDNS. All other
-    names stay with the servers that it has.
-  - Works by the resolver that is there, systemd-resolved, dnsmasq, NetworkManager or macOS's own, and installs none.
-  - Where something would not work on this host, nothing is changed, and the message says why. When a resolver does not
-    take the new files, the old ones are put back.
-  - The role P(homelab.loadbalancer.split_dns#role) does the same by variables.
+  - Configures this host to send queries for one DNS zone to the given servers, such as C(k8s.local) to a cluster's
+    CoreDNS. Queries for all other names still go to the host's existing servers.
+  - Configures the existing resolver, which is systemd-resolved, dnsmasq, NetworkManager or that of macOS. It installs
+    no resolver.
+  - If the configuration cannot work on this host, the module changes nothing, and the message says why. If a resolver
+    rejects the new files, the module restores the old ones.
+  - The role P(homelab.loadbalancer.split_dns#role) does the same with variables.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -24,7 +25,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - O(verify_name) is not asked for.
+      - Does not look up O(verify_name).
   diff_mode:
     support: full
   idempotent:
@@ -32,19 +33,18 @@ attributes:
 options:
   state:
     description:
-      - Whether the zone has servers of its own. With V(absent) the files of this zone go, whichever resolver they are
-        for.
+      - V(present) configures the servers of the zone. V(absent) removes the files of this zone for all resolvers.
     type: str
     choices: [present, absent]
     default: present
   zone:
     description:
-      - The zone, a domain. Names below it and the domain itself are asked of O(servers).
+      - The zone, a domain. Queries for the domain and all names below it go to O(servers).
     type: str
     required: true
   servers:
     description:
-      - The servers of the zone. At least one is needed with O(state=present).
+      - The servers of the zone. O(state=present) requires at least one.
     type: list
     elements: dict
     default: []
@@ -61,27 +61,27 @@ options:
         default: 53
   resolver:
     description:
-      - What resolves names on the host. V(NetworkManager) stands for its own dnsmasq, which is switched on.
-      - With V(auto) it is V(macos) on macOS; elsewhere NetworkManager where its dnsmasq is switched on already; or else
+      - The resolver to configure. V(NetworkManager) enables and configures NetworkManager's own dnsmasq.
+      - V(auto) is V(macos) on macOS. On Linux, it is V(NetworkManager) if its dnsmasq is already enabled, and otherwise
         the first of V(systemd-resolved), V(dnsmasq) and V(NetworkManager) that runs.
     type: str
     choices: [auto, systemd-resolved, dnsmasq, NetworkManager, macos]
     default: auto
   verify_name:
     description:
-      - A name of the zone that the host must be able to resolve in the end, by C(getent), which asks as all programs
-        do; on macOS by C(dscacheutil). Empty is not to ask.
+      - A name of the zone to look up at the end. The task fails if it is not found. The module uses C(getent), which
+        resolves names as other programs do, and C(dscacheutil) on macOS. If empty, no name is looked up.
     type: str
     default: ''
   prefix:
     description:
-      - What the names of the variables that the options come from begin with, for error messages.
+      - Prefix of option names in error messages. A role sets it to the prefix of its variables.
     type: str
     default: ''
 """
 
 EXAMPLES = r"""
-- name: Ask a node of the cluster for k8s.local
+- name: Send queries for k8s.local to a node of the cluster
   homelab.loadbalancer.split_dns:
     zone: k8s.local
     servers: [{address: 172.16.0.11, port: 30053}]
@@ -91,17 +91,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 resolver:
-  description: What resolves names on this host. Empty with O(state=absent).
+  description: The resolver that was configured. Empty with O(state=absent).
   returned: success
   type: str
   sample: systemd-resolved
 notes:
-  description: What is not wrong, and may keep this host from asking as it should; a sentence each.
+  description: Settings of the host that may prevent correct lookups in the zone although they are not errors.
   returned: success
   type: list
   elements: str
 answer:
-  description: The lines that were found for O(verify_name); none where it was not asked for.
+  description: The lines that the lookup of O(verify_name) printed. Empty if there was no lookup.
   returned: success
   type: list
   elements: str
