@@ -10,15 +10,16 @@ module: node_inspect
 short_description: The network namespaces, packet filters and containers of a node
 version_added: 0.1.0
 description:
-  - Looks at everything that carries a packet on a node, and returns it as one report. That is each network namespace
-    with its links, addresses, routes and neighbours, which pod it belongs to and where its veth pairs end; iptables,
-    nftables, ipset and IPVS, by whose they are; containers and images.
-  - Changes nothing, and makes the kernel load no module. What the kernel has not loaded is not asked for.
-  - Needs root on the node, and no tool. What could not be learnt because a tool is missing, fails or does not answer is
-    said in RV(report.notes).
+  - Returns one report about everything on a node that handles packets. It covers each network namespace with its links,
+    addresses, routes and neighbours, its pod, and the other ends of its veth pairs. It also covers iptables, nftables,
+    ipset and IPVS with their owners, and containers and images.
+  - Changes nothing, and causes the kernel to load no module. It does not query a part of the kernel that is not loaded.
+  - Needs root on the node, but no tools. If information is missing because a tool is not installed, fails or does not
+    answer, RV(report.notes) says so.
 notes:
-  - Text in the report comes from the node and from what runs there, and is not made safe for a terminal or a browser.
-  - A namespace that no process is in and that is mounted nowhere is not found.
+  - Text in the report comes from the node and from programs that run there. It is not escaped for a terminal or a
+    browser.
+  - A namespace without a process and without a mount is not found.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -27,7 +28,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Looks in check mode too.
+      - Reads the node in check mode too.
   diff_mode:
     support: none
   idempotent:
@@ -35,19 +36,19 @@ attributes:
 options:
   timeout:
     description:
-      - How many seconds each tool may take. One that does not answer in time is not asked again.
+      - How many seconds each tool may take. A tool that does not answer in time is not used again.
     type: int
     default: 10
   namespaces:
     description:
-      - Enter the other network namespaces too. Without it they are listed with their owners only, and where a veth pair
-        ends is known only within the initial namespace.
+      - Whether to enter the other network namespaces. With V(false), they are listed with their owners only, and the
+        other end of a veth pair is known only within the initial namespace.
     type: bool
     default: true
 """
 
 EXAMPLES = r"""
-- name: Look at the node
+- name: Inspect the node
   homelab.loadbalancer.node_inspect:
   become: true
   register: looked
@@ -64,7 +65,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 report:
-  description: What was seen.
+  description: The report.
   returned: success
   type: dict
   contains:
@@ -75,58 +76,58 @@ report:
       description: The name of the node.
       type: str
     notes:
-      description: Sentences on what is not in the report, and why.
+      description: Sentences that say which information is missing from the report, and why.
       type: list
       elements: str
     namespaces:
       description:
-        - The network namespaces. The initial one, of process 1, is the first; those with a name follow by name, those
-          without by their owner.
+        - The network namespaces. The initial namespace (that of process 1) comes first. Namespaces with a name follow,
+          sorted by name, and then those without a name, sorted by owner.
       type: list
       elements: dict
       contains:
         id:
-          description: The number of its inode.
+          description: Its inode number.
           type: int
         name:
-          description: The name of the file that it is mounted on, or empty.
+          description: The name of the file on which it is mounted. Empty if it is not mounted.
           type: str
         host:
-          description: Whether it is the initial one.
+          description: Whether it is the initial namespace.
           type: bool
         owner:
           description:
-            - Whose it is. C(kind) is V(host), V(pod), V(container) for one that is in no pod, V(process) for the
+            - Its owner. C(kind) is V(host), V(pod), V(container) for a container outside a pod, V(process) for the
               oldest process in it, or V(none).
-            - C(namespace) is that of a pod.
+            - C(namespace) is the Kubernetes namespace of a pod.
           type: dict
         links:
           description:
-            - Its links. C(kind) is as in C(ip link), V(loopback) for C(lo), and empty for a device of hardware.
-            - C(peer) is the other end of a veth pair. It is null when that is not known for certain.
-            - C(details) holds some settings of the kind by iproute2's names, the C(link) that this one lies upon
-              and, when that is in another namespace, its C(link_namespace).
+            - Its links. C(kind) is as in C(ip link), V(loopback) for C(lo), and empty for a hardware device.
+            - C(peer) is the other end of a veth pair. It is null if the other end is not known for certain.
+            - C(details) holds some settings of this kind of link under iproute2's names. C(link) is the lower link,
+              and C(link_namespace) its namespace if it is in another one.
           type: list
           elements: dict
         routes:
-          description: Its routes, IPv4 and IPv6, but those of the table C(local). Each next hop is a route of its own.
+          description: Its IPv4 and IPv6 routes, except those of the table C(local). Each next hop is a separate route.
           type: list
           elements: dict
         neighbors:
-          description: Its neighbours, IPv4 and IPv6.
+          description: Its IPv4 and IPv6 neighbours.
           type: list
           elements: dict
     firewall:
       description:
-        - The packet filters of the initial namespace, by whose they are. Their rules are counted, not returned.
+        - The packet filters of the initial namespace, with their owners. Their rules are counted, not returned.
       type: dict
       contains:
         iptables:
-          description: The tables of iptables, of both of its variants. C(owners) counts rules.
+          description: The tables of both variants of iptables. C(owners) is the number of rules of each owner.
           type: list
           elements: dict
         nftables:
-          description: The tables of nftables. C(owner) is V(iptables) for those that iptables-nft made.
+          description: The tables of nftables. C(owner) is V(iptables) for the tables of iptables-nft.
           type: list
           elements: dict
         ipset:
@@ -134,17 +135,18 @@ report:
           type: list
           elements: dict
         ipvs:
-          description: The virtual servers of IPVS. The address of one by firewall mark, protocol V(fwm), is the mark.
+          description: The virtual servers of IPVS. With the protocol V(fwm), the address is a firewall mark.
           type: list
           elements: dict
     containers:
       description:
-        - The containers that the CRI knows, by crictl or else containerd's ctr, without the sandboxes of pods.
-        - C(state) is as C(crictl ps) shows it. C(pid) is 0 for one that does not run.
+        - The containers of the container runtime, read with crictl, or with containerd's ctr if crictl does not work.
+          The sandboxes of pods are omitted.
+        - C(state) is as in C(crictl ps). C(pid) is 0 for a container that does not run.
       type: list
       elements: dict
     images:
-      description: The images that the CRI knows. C(size) is in bytes, and rounded when ctr was asked.
+      description: The images of the container runtime. C(size) is in bytes, and rounded if ctr was used.
       type: list
       elements: dict
   sample:

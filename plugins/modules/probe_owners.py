@@ -10,10 +10,10 @@ module: probe_owners
 short_description: Which hosts on the link answer for IP addresses
 version_added: 0.1.0
 description:
-  - Asks by ARP and IPv6 neighbour discovery, as a client does, who has an address, and returns the MAC address of
-    everyone who answers. A virtual IP address has to be answered for by one host, no more and no less.
-  - Where an address is reached through a router, or nobody can be asked for another reason, says so.
-  - Changes nothing. Needs root and iproute2 on the host; without root it says of each address that it could not ask.
+  - Sends ARP requests and IPv6 neighbour solicitations for the addresses, as a client does, and returns the MAC address
+    of each host that answers. Exactly one host should answer for a virtual IP address.
+  - If an address cannot be probed, for example because it is behind a router, RV(owners[].reason) says why.
+  - Changes nothing. Needs root and iproute2 on the host. Without root, no address can be probed.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -22,7 +22,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Asks in check mode too.
+      - Probes in check mode too.
   diff_mode:
     support: none
   idempotent:
@@ -30,7 +30,7 @@ attributes:
 options:
   addresses:
     description:
-      - The addresses to ask for. None returns only RV(links).
+      - The addresses to probe. With an empty list, only RV(links) and RV(networks) have content.
     type: list
     elements: str
     default: []
@@ -42,7 +42,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Ask who has the VIP
+- name: Probe which host answers for the VIP
   homelab.loadbalancer.probe_owners:
     addresses: [172.16.0.100]
   become: true
@@ -52,7 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 owners:
-  description: Who answers for each address, in their order.
+  description: The hosts that answer for each address, in the order of O(addresses).
   returned: success
   type: list
   elements: dict
@@ -61,20 +61,20 @@ owners:
       description: The address.
       type: str
     interface:
-      description: The link on which this host reaches it.
+      description: The link through which this host reaches the address.
       type: str
     source:
-      description: The address that this host asks from.
+      description: The source address of this host's probes.
       type: str
     gateway:
-      description: The router that this host sends to; empty when the address is on the link.
+      description: The router through which this host reaches the address. Empty if the address is on the link.
       type: str
     macs:
-      description: Everyone who answers. Null when nobody could be asked.
+      description: The MAC addresses of all hosts that answer. Null if the address could not be probed.
       type: list
       elements: str
     reason:
-      description: Why nobody could be asked.
+      description: Why the address could not be probed. Empty if it was.
       type: str
   sample:
     - address: 172.16.0.100
@@ -90,7 +90,7 @@ links:
   sample:
     eth0: 02:00:00:00:00:15
 networks:
-  description: The networks of those links, for which neighbours can be asked.
+  description: The networks of this host's links in which it can probe addresses.
   returned: success
   type: list
   elements: str
