@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What it does is in the action plugin of the same name.
+# The action plugin of the same name implements it.
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ module: check_variables
 short_description: Refuse misspelt variables of a role
 version_added: 0.1.0
 description:
-  - Fails when a variable of the host begins as the variables of a role of this collection do, and is none of them. The
-    message names the closest one that is. Every role of this collection does so first, before it changes anything.
-  - So C(lb_service) for C(lb_services) is an error, and not a declaration without services.
-  - Fails also for what Ansible takes as a value of an option, and what would mean something else to a role, such as an
-    empty text for a list, C(y) for a boolean, or a negative number of seconds.
-  - Variables of your own that begin so go into the list C(homelab_loadbalancer_own_variables), by name or by a pattern
-    such as C(app_version_*).
+  - Fails if the name of a variable of the host begins like the variables of the role, but no role of this collection
+    has such a variable. The message suggests the most similar name. Every role of this collection runs this check
+    before it changes anything.
+  - For example, C(lb_service) instead of C(lb_services) is an error, and not a declaration without services.
+  - Also fails on values that Ansible accepts for an option but that have another meaning for a role, such as an empty
+    string for a list, C(y) for a boolean, or a negative number of seconds.
+  - If your own variables have such a prefix, list them in C(homelab_loadbalancer_own_variables), by name or with a
+    pattern such as C(app_version_*).
   - It runs on the control node, and needs no connection to the host.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
@@ -33,12 +34,12 @@ attributes:
     support: full
 options:
   role:
-    description: The role whose variables are looked at. In a role, it is that role.
+    description: The role whose variables are checked. Inside a role, the default is that role.
     type: str
 """
 
 EXAMPLES = r"""
-- name: See early that the inventory has no misspelt variable
+- name: Check the inventory for misspelt variables
   hosts: routers
   gather_facts: false
   vars:

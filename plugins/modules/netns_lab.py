@@ -63,7 +63,7 @@ EXAMPLES = r"""
     servers:
       - {host: b, port: 80, text: Hello from Pod B}
 
-- name: Remove it
+- name: Remove the lab
   homelab.loadbalancer.netns_lab:
     name: lab
     state: absent

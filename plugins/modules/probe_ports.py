@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: probe_ports
-short_description: Whether ports of other hosts answer, and who refuses when they do not
+short_description: Whether ports of other hosts answer, and the reason if they do not
 version_added: 0.1.0
 description:
-  - Connects from this host to ports of others by TCP, asks for a page by HTTP, or sends empty datagrams by UDP. Tells a
-    firewall that says no from a port that nobody listens on, and both from silence.
-  - All targets are asked at the same time. Changes nothing. Needs neither root nor a program on the host.
+  - Connects from this host to TCP ports of other hosts, requests HTTP pages, or sends empty UDP datagrams. The result
+    distinguishes a rejection by a firewall, a port without a listener, and no answer.
+  - Probes all targets at the same time. Changes nothing. Needs neither root nor a program on the host.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -21,7 +21,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Asks in check mode too.
+      - Probes in check mode too.
   diff_mode:
     support: none
   idempotent:
@@ -29,15 +29,15 @@ attributes:
 options:
   targets:
     description:
-      - The ports to ask.
+      - The ports to probe.
     type: list
     elements: dict
     required: true
     suboptions:
       address:
         description:
-          - An IP address. Empty looks O(targets[].host) up each time it is asked, by the host's own resolver as its
-            programs do, and tries the addresses that are found in their order until one connects, eight at most.
+          - An IP address. If empty, the module looks up O(targets[].host) for each attempt, with the host's own
+            resolver. It tries the addresses in the order of the resolver until one connects, eight at most.
         type: str
         default: ''
       port:
@@ -46,44 +46,44 @@ options:
         required: true
       protocol:
         description:
-          - V(http) connects by TCP and asks for O(targets[].path). V(https) does so over TLS, names O(targets[].host)
-            (SNI), and verifies the certificate for it.
-          - V(udp) sends two empty datagrams, and waits a second and a half for a refusal at most. UDP does not
-            confirm, so nothing else is certain.
+          - V(http) connects over TCP and requests O(targets[].path). V(https) does so over TLS. It sends
+            O(targets[].host) as the server name (SNI), and verifies that the certificate is valid for it.
+          - V(udp) sends two empty datagrams, and waits at most 1.5 seconds for a refusal. UDP has no confirmation, so
+            nothing except a refusal is certain.
         type: str
         choices: [tcp, http, https, udp]
         default: tcp
       path:
-        description: The path to ask for by HTTP.
+        description: The path of the HTTP request.
         type: str
         default: /
       host:
         description:
-          - The name to look up where there is no O(targets[].address). Beside one it is the Host header of HTTP, and
-            empty is the address and port.
+          - Without O(targets[].address), the name to look up. With it, the Host header of the HTTP request. An empty
+            value then sends the address and port.
         type: str
         default: ''
   ca:
     description:
-      - Certificates in PEM that are trusted besides the host's own authorities, for V(https). Those of servers
-        themselves will do.
+      - For V(https), PEM certificates to trust in addition to the host's own authorities. They may be those of
+        authorities or of the servers themselves.
     type: str
     default: ''
   timeout:
     description:
-      - Seconds to wait for each answer. For names the resolver has its own limits.
+      - Seconds to wait for each answer. Lookups of names have the resolver's own timeout instead.
     type: float
     default: 3
   wait:
     description:
-      - Ask those that fail again, for so many seconds in all. A page with the status 500 or above fails; one that is
-        asked for by name, with 400 or above.
+      - For how many seconds in total to probe failed targets again. An HTTP request to an address fails with the status
+        500 or above, a request to a name with 400 or above.
     type: float
     default: 0
   owners:
     description:
-      - Addresses for which to ask, when the ports have been asked, which hosts on the link answer for them, as
-        M(homelab.loadbalancer.probe_owners) does. An empty list returns this host's links alone.
+      - Addresses to probe after the ports, as M(homelab.loadbalancer.probe_owners) does, for the hosts on the link
+        that answer for them. An empty list returns only RV(links) and RV(networks).
     type: list
     elements: str
 seealso:
@@ -91,7 +91,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Ask a VIP
+- name: Probe a VIP, a UDP port and a name
   homelab.loadbalancer.probe_ports:
     targets:
       - {address: 172.16.0.100, port: 80, protocol: http}
@@ -102,13 +102,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 answers:
-  description: What came of each target, in their order.
+  description: The result for each target, in the order of O(targets).
   returned: success
   type: list
   elements: dict
   contains:
     address:
-      description: The target's address, or that of its name that was asked. Empty when the name is not found.
+      description: The address that was probed. Empty if the name is not found.
       type: str
     host:
       description: The target's host.
@@ -117,37 +117,39 @@ answers:
       description: The target's port.
       type: int
     protocol:
-      description: How it was asked.
+      description: The target's protocol.
       type: str
     state:
       description:
-        - V(open), somebody answers. V(refused), nobody listens there, or a firewall pretends so. V(prohibited), a
-          firewall says no. V(unreachable), there is no way, or it is the address of no host. V(silent),
-          nothing came; for UDP that may be an open port. V(unresolved), the name is not found.
+        - V(open) if the port answers. V(refused) if no program listens on the port, or a firewall sends the same
+          refusal. V(prohibited) if a firewall rejects the packets. V(unreachable) if there is no route, or the address
+          is not that of a host.
+        - V(silent) if there was no answer; for UDP, the port may still be open. V(unresolved) if the name is not found.
       type: str
     detail:
-      description: What was seen, in words.
+      description: The result in words.
       type: str
     source:
-      description: The address that this host asked from.
+      description: The source address of the probe.
       type: str
     distrust:
       description:
-        - Why a certificate is not accepted. V(name), it is not for the host; V(time), it is not valid now; V(issuer),
-          its issuer is not known; V(unknown). Empty when it is accepted, or there is none. The status is that of the
-          page all the same.
+        - Why the certificate is not accepted. V(name) if it is not for the host, V(time) if it is expired or not yet
+          valid, V(issuer) if its issuer is not trusted, V(unknown) if it could not be read. Empty if it is accepted or
+          there is none.
+        - RV(answers[].status) contains the status of the page even if the certificate is not accepted.
       type: str
     certificate:
-      description: Whose certificate that is, in words.
+      description: The names, subject and issuer of a certificate that is not accepted, in words.
       type: str
     sender:
-      description: Who sent the ICMP message that refuses it. Empty when there was none.
+      description: The sender of the ICMP message that refused the packet. Empty if there was none.
       type: str
     milliseconds:
-      description: How long it took, with looking up the name.
+      description: The duration, including the lookup of the name.
       type: float
     status:
-      description: The HTTP status, where there was one.
+      description: The HTTP status, if there was one.
       type: int
   sample:
     - address: 172.16.0.100
@@ -163,7 +165,7 @@ answers:
       milliseconds: 3.1
       status: 200
 owners:
-  description: What M(homelab.loadbalancer.probe_owners) returns of that name.
+  description: The value that M(homelab.loadbalancer.probe_owners) returns under the same name.
   returned: with O(owners)
   type: list
   elements: dict
@@ -172,7 +174,7 @@ links:
   returned: with O(owners)
   type: dict
 networks:
-  description: The networks of those links.
+  description: The networks of this host's links in which it can probe addresses.
   returned: with O(owners)
   type: list
   elements: str

@@ -50,7 +50,7 @@ options:
   hosts:
     description:
       - All nodes of the lab. Each has a link called C(mgmt) with an address. C(memory) is its memory in MiB, by default
-        256. Beside V(switch), the name V(admin) is taken.
+        256. The names V(switch) and V(admin) are reserved.
   timeout:
     description:
       - Seconds in which all nodes must answer SSH.
@@ -78,7 +78,7 @@ EXAMPLES = r"""
           - {name: eth0, vlan: 10, addresses: [192.168.10.10/24]}
         gateways: [192.168.10.1]
 
-- name: Remove them
+- name: Remove the lab
   homelab.loadbalancer.uml_lab:
     name: nodes
     folder: /var/lib/homelab-loadbalancer/nodes

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vrrp_listen
-short_description: Who advertises which virtual router on a link
+short_description: The VRRP advertisements on a link
 version_added: 0.1.0
 description:
-  - Listens for VRRP advertisements (IP protocol 112, versions 2 and 3, IPv4 and IPv6) on a link, those of this node
-    among them, and returns them. Sends nothing and changes nothing.
-  - Hears what a packet filter of this node drops.
+  - Listens for VRRP advertisements (IP protocol 112, versions 2 and 3, IPv4 and IPv6) on a link, including those of
+    this node, and returns them. Sends nothing and changes nothing.
+  - Also receives advertisements that a packet filter of this node drops.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -34,7 +34,7 @@ options:
     required: true
   seconds:
     description:
-      - How long to listen. A master advertises once an interval, which is a second unless it was set otherwise.
+      - How long to listen. A master sends an advertisement in each interval, one second by default.
     type: float
     default: 4
   router_id:
@@ -43,20 +43,20 @@ options:
     type: int
   families:
     description:
-      - Listen again until each of these families has exactly one master, as it is when directors have agreed, or until
-        O(limit) is over. Needs O(router_id).
+      - Repeat listening until each of these address families has exactly one master, or until O(limit) is over. With
+        one master, the directors have agreed. Requires O(router_id).
     type: list
     elements: str
     choices: [ipv4, ipv6]
   limit:
     description:
-      - How many seconds to listen in all, with O(families).
+      - With O(families), how many seconds to listen in total.
     type: float
     default: 30
 """
 
 EXAMPLES = r"""
-- name: Look for virtual router ids that are taken
+- name: Find virtual router IDs in use
   homelab.loadbalancer.vrrp_listen:
     interface: eth0
   register: heard
@@ -70,7 +70,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 adverts:
-  description: The last advertisement of each source and router id. One with the priority 0 says that the router stops.
+  description: The last advertisement of each source and router ID. The priority 0 means that the router is stopping.
   returned: success
   type: list
   elements: dict
@@ -83,7 +83,7 @@ adverts:
       interval: 1.0
       addresses: [192.168.10.100]
 addresses:
-  description: The addresses that the link has on this node.
+  description: This node's addresses on the link.
   returned: success
   type: list
   elements: str
