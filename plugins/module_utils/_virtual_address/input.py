@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a user may declare as a virtual address, judged without the node."""
+"""Validates declared virtual addresses, without the node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 
 class Declared(NamedTuple):
-    """One valid entry of `addresses`; entry is how messages call it, prefix is None where the user gave none."""
+    """One valid entry of `addresses`.
+
+    entry -- the name of the entry in messages
+    prefix -- the prefix length; None if the user gave none
+    """
 
     entry: str
     ip: IPAddress
@@ -29,8 +33,8 @@ class Declared(NamedTuple):
 def parse_addresses(values: Sequence[str], option: str = "addresses") -> tuple[Declared, ...]:
     """The valid entries of an option. InputError names the first invalid one.
 
-    option -- the name of the list for messages, or a field of a list's entries such as `lb_services[*].address`;
-        entries of the latter may have the same address
+    option -- the name of the list for messages, or a field of a list's entries such as `lb_services[*].address`.
+        With a field, several entries may have the same address.
     """
     declared: dict[IPAddress, Declared] = {}
     field = "[*]" in option
@@ -65,7 +69,7 @@ def _parse_address(entry: str, value: str) -> Declared:
 
 
 def parse_metric(value: int) -> int:
-    """0 is what every address has that was added without a metric; the kernel keeps 32 bits."""
+    """A metric that can mark addresses. 0 cannot: addresses without a metric have it. The kernel stores 32 bits."""
     if not 1 <= value <= 0xFFFFFFFF:
         raise InputError("metric %d cannot mark an address: give 1 to 4294967295" % value)
     return value
@@ -86,7 +90,7 @@ def _unusable(ip: IPAddress) -> str:
 
 
 def refuse_ends(entry: str, ip: IPAddress, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> None:
-    """The first and the last address of an IPv4 network belong to no host (RFC 1122); /31 has none such (RFC 3021)."""
+    """Refuse the network and the broadcast address of an IPv4 network (RFC 1122). A /31 has neither (RFC 3021)."""
     if network.version == 4 and network.prefixlen <= 30 and ip in (network.network_address, network.broadcast_address):
         end = "network" if ip == network.network_address else "broadcast"
         raise InputError("%s is the %s address of %s: declare an address of a host" % (entry, end, network))

@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ask and tell the hosts on a link about addresses: ARP (RFC 826, RFC 5227) and neighbour discovery (RFC 4861, 4862).
+"""Probe and announce addresses on a link: ARP (RFC 826, RFC 5227) and neighbour discovery (RFC 4861, 4862).
 
-Frames are built and read here, for neither the kernel nor Python offers them, and a node need not have `arping`.
+This module builds and parses the frames itself: neither the kernel nor Python does, and a node may lack `arping`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _PACKET_ADD_MEMBERSHIP = 1
 _PACKET_MR_MULTICAST = 0
 _SO_ATTACH_FILTER = 26
 
-# Classic BPF: pass IPv6 frames whose next header is ICMPv6 and whose type is one of the two, drop the rest.
-# Without it the traffic of a busy router would push the answers out of the receive buffer.
+# Classic BPF: pass ICMPv6 neighbour solicitations and advertisements, drop all other frames.
+# Without the filter, the traffic of a busy router would push the answers out of the receive buffer.
 _NDP_FILTER = (
     (0x30, 0, 0, 20),
     (0x15, 0, 4, ICMPV6),
@@ -50,7 +50,7 @@ _NDP_FILTER = (
 
 
 class Claim(NamedTuple):
-    """A host's word that it has, or is about to take, an address."""
+    """A host's claim that it has, or is about to take, an address."""
 
     ip: IPAddress
     mac: str
@@ -65,13 +65,13 @@ def probe(
     rounds: int = 3,
     interval: float = 0.2,
 ) -> dict[IPAddress, str]:
-    """Ask on the link for all addresses at once; the MAC address of whoever claims one.
+    """Probe all addresses on the link at once. Returns the MAC address of the host that claims each one.
 
     mac -- the link's own MAC address
-    own -- every MAC address of this node: its answers are no conflict
-    rounds, interval -- how often to ask, and seconds to listen each time. RFC 5227 asks for three probes and for
-        waits of seconds, meant for hosts that cannot be asked to hurry; on a LAN an answer takes milliseconds.
-    Raises OSError, PermissionError among them: raw packets need CAP_NET_RAW.
+    own -- all MAC addresses of this node; its own answers are no conflict
+    rounds, interval -- number of probes, and seconds to listen after each. RFC 5227 wants three probes with waits of
+        seconds, for slow hosts. On a LAN, an answer takes milliseconds.
+    Raises OSError, including PermissionError: raw packets need CAP_NET_RAW.
     """
     asked = set(addresses)
     claimed: dict[IPAddress, str] = {}
@@ -97,9 +97,10 @@ def announce(
     rounds: int = 3,
     interval: float = 0.1,
 ) -> None:
-    """Tell the link that the addresses are here now, so that stale caches do not outlive a move.
+    """Announce the addresses on the link, so that other hosts update their caches after a move.
 
-    router -- whether this node forwards IPv6: a host drops a router whose advertisement says it is none (RFC 4861).
+    router -- whether this node forwards IPv6. If an advertisement says that it is not a router, other hosts stop using
+        it as one (RFC 4861).
     """
     if not addresses:
         return
@@ -113,7 +114,7 @@ def announce(
 
 
 def probe_frame(mac: str, ip: IPAddress) -> bytes:
-    """A question that claims nothing itself: no sender address, so that no cache learns from it."""
+    """A probe without a sender address, so that it claims nothing and changes no cache."""
     if isinstance(ip, ipaddress.IPv4Address):
         return arp(1, mac, ipaddress.IPv4Address(0), _NO_MAC, ip)
     body = struct.pack("!BBHI", NEIGHBOR_SOLICITATION, 0, 0, 0) + ip.packed
@@ -121,7 +122,7 @@ def probe_frame(mac: str, ip: IPAddress) -> bytes:
 
 
 def announcement_frames(mac: str, ip: IPAddress, router: bool = False) -> list[bytes]:
-    """Gratuitous ARP in both forms (hosts differ in which one they heed), or an unsolicited advertisement."""
+    """Gratuitous ARP in both forms (hosts differ in which one they accept), or an unsolicited advertisement."""
     if isinstance(ip, ipaddress.IPv4Address):
         return [arp(1, mac, ip, _NO_MAC, ip), arp(2, mac, ip, mac_bytes(mac), ip)]
     flags = 0x20000000 | (0x80000000 if router else 0)  # override; not solicited
@@ -130,13 +131,13 @@ def announcement_frames(mac: str, ip: IPAddress, router: bool = False) -> list[b
 
 
 def read_claim(frame: bytes) -> Claim | None:
-    """Who says that it has which address, or asks for it the way we do; None for any other frame."""
+    """The claim in a frame: a host says that it has an address, or probes it as we do. None for any other frame."""
     kind = int.from_bytes(frame[12:14], "big")
     if kind == ETH_P_ARP and len(frame) >= 42 and frame[14:20] == b"\x00\x01\x08\x00\x06\x04":
         sender = ipaddress.IPv4Address(frame[28:32])
         probed = ipaddress.IPv4Address(frame[38:42])
         return Claim(probed if sender == ipaddress.IPv4Address(0) else sender, _mac_text(frame[22:28]))
-    # Hop limit 255 shows that no router sent it on (RFC 4861, 7.1).
+    # A hop limit of 255 shows that no router has forwarded it (RFC 4861, 7.1).
     if kind != ETH_P_IPV6 or len(frame) < 78 or frame[20] != ICMPV6 or frame[21] != 255:
         return None
     source = ipaddress.IPv6Address(frame[22:38])
@@ -198,7 +199,7 @@ def open_sockets(link: str, addresses: Sequence[IPAddress]) -> Iterator[dict[int
     with contextlib.ExitStack() as stack:
         sockets: dict[int, socket.socket] = {}
         for version in sorted({ip.version for ip in addresses}):
-            # Protocol 0 receives nothing until bind, so nothing gets in before the filter does.
+            # With protocol 0, the socket receives nothing before bind, so no frame bypasses the filter.
             raw = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
             if version == 6:
                 attach_filter(raw, _NDP_FILTER)
@@ -211,7 +212,7 @@ def open_sockets(link: str, addresses: Sequence[IPAddress]) -> Iterator[dict[int
 
 
 def attach_filter(raw: socket.socket, program: Sequence[tuple[int, int, int, int]]) -> None:
-    """Have the kernel pass a socket only what a program of classic BPF accepts (code, jt, jf, k; linux/filter.h)."""
+    """Limit a socket to the frames that a classic BPF program accepts (code, jt, jf, k; linux/filter.h)."""
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code, len(code))
     pointer = struct.pack("HP", len(program), ctypes.addressof(buffer))
@@ -219,13 +220,13 @@ def attach_filter(raw: socket.socket, program: Sequence[tuple[int, int, int, int
 
 
 def _join(raw: socket.socket, link: str, group: bytes) -> None:
-    """Have the link pass frames for the group, for as long as the socket lives: another host may be asking too."""
+    """Receive frames to the group until the socket is closed, because another host may probe the same address."""
     request = struct.pack("iHH8s", socket.if_nametoindex(link), _PACKET_MR_MULTICAST, len(group), group)
     raw.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, request)
 
 
 def listen(sockets: Sequence[socket.socket], seconds: float) -> Iterator[Claim]:
-    """The claims that arrive within so many seconds."""
+    """The claims that arrive within the given number of seconds."""
     end = time.monotonic() + seconds
     while True:
         left = end - time.monotonic()
@@ -233,7 +234,7 @@ def listen(sockets: Sequence[socket.socket], seconds: float) -> Iterator[Claim]:
             return
         for raw in select.select(sockets, [], [], left)[0]:
             frame, sender = raw.recvfrom(2048)
-            # Not our own frames, and not those of other hosts, which may come from another VLAN.
+            # Skip this node's own frames, and frames to other hosts, which may come from another VLAN.
             claim = read_claim(frame) if sender[2] in _TO_US else None
             if claim is not None:
                 yield claim

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read the links of a node and change their addresses, by iproute2 (`ip -json` and `ip -batch`)."""
+"""Read the links of a node and change their addresses, with iproute2 (`ip -json` and `ip -batch`)."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _NO_DUMMY = (
 
 
 class ApplyError(Exception):
-    """The kernel refused a step; the text says what the node has after the steps before it were taken back."""
+    """The kernel refused a step. The text says what the node has after the earlier steps were undone."""
 
 
 def converge(want: Want, check_mode: bool, ask: bool, tell: bool) -> dict[str, Any]:
-    """Bring the node to the declared state, or only say how; the module's result with its warnings.
+    """Bring the node to the declared state, or only predict it. Returns the module's result with its warnings.
 
     ask -- refuse an address that another host on the link has
-    tell -- announce addresses that were added
+    tell -- announce added addresses
     """
     have = read_state(want.interface)
     todo = plan(have, want)
     warnings = list(todo.warnings)
     link = have.links.get(want.interface)
-    # A dummy link has no neighbours, nor has one that is only now created.
+    # A dummy link has no neighbours, and neither has a link that does not exist yet.
     reachable = link if link is not None and link.has_neighbours and todo.added else None
     if reachable and reachable.silent and (ask or tell):
         warnings.append(
@@ -74,7 +74,7 @@ def read_state(interface: str) -> State:
 
 
 def read_link(entry: Mapping[str, Any]) -> Link:
-    """One element of what `ip -details -json address show` prints."""
+    """One link in the output of `ip -details -json address show`."""
     info = entry.get("linkinfo") or {}
     return Link(
         name=entry["ifname"],
@@ -108,7 +108,7 @@ def _tell(link: Link, addresses: Sequence[IPAddress]) -> list[str]:
     try:
         announce(link.name, link.mac, addresses, router=_sysctl("ipv6", link.name, "forwarding") == "1")
     except OSError as error:
-        # The addresses are in place: the hosts on the link find out when their caches expire.
+        # The addresses are in place. The other hosts learn of them when their caches expire.
         return ["the addresses are on %s but could not be announced: %s" % (link.name, error)]
     return []
 
@@ -123,7 +123,7 @@ def apply(todo: Plan, have: State) -> None:
         done = run(["ip", "-batch", "-"], stdin=_lines([step.do for step in todo.steps]), check=False)
         if done.rc == 0:
             return
-        # `Command failed -:3` is how ip names the line; without it nothing was read at all.
+        # ip names the failed line as in `Command failed -:3`. Without such a line, it read nothing at all.
         found = re.search(r"^Command failed .*:(\d+)\s*$", done.err, re.MULTILINE)
         failed = int(found.group(1)) - 1 if found else 0
         undo = [line for step in reversed(todo.steps[:failed]) for line in step.undo]
@@ -136,7 +136,7 @@ def apply(todo: Plan, have: State) -> None:
 
 
 def differences(before: State, after: State) -> list[str]:
-    """What has become of the node's links and addresses, in words; link-local addresses come and go by themselves."""
+    """The changes of links and addresses, in words. Link-local addresses are left out: the kernel manages them."""
     said = []
     for name in sorted({*before.links, *after.links}):
         if name not in after.links or name not in before.links:
@@ -162,16 +162,17 @@ def _refusal(step: Step, said: str) -> str:
 
 
 def _load_dummy() -> None:
-    """Load the module ahead: loaded by the kernel itself it makes a dummy0 that nobody declared."""
+    """Load the module first. If the kernel loads it by itself, it creates an undeclared dummy0."""
     with contextlib.suppress(CommandError):
         run(["modprobe", "--quiet", "dummy", "numdummies=0"], check=False)
 
 
 @contextlib.contextmanager
 def _promoted(links: Sequence[str]) -> Iterator[None]:
-    """Removing a link's first IPv4 address of a network removes the others of it, unless this setting is on.
+    """Turn on promote_secondaries on the links while addresses are removed.
 
-    With it the others stay as they are, and the first of them takes its place.
+    Without it, removing a link's first IPv4 address of a network also removes its other addresses of that network. With
+    it, they stay, and the next one becomes the first.
     """
     off = _sysctl("ipv4", "all", "promote_secondaries") == "0"
     changed: list[str] = []
@@ -189,13 +190,13 @@ def _promoted(links: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         for link in changed:
-            # A dummy link goes with its last address.
+            # A dummy link is removed together with its last address.
             with contextlib.suppress(FileNotFoundError):
                 _set_sysctl("ipv4", link, "promote_secondaries", "0")
 
 
 def _sysctl(family: str, link: str, name: str) -> str:
-    """A link's setting, an empty string where the kernel has none such (no IPv6, a link without it)."""
+    """A link's setting. Empty if the kernel does not have it (no IPv6, or a link without the setting)."""
     try:
         with open("/proc/sys/net/%s/conf/%s/%s" % (family, link, name), encoding="ascii") as setting:
             return setting.read().strip()

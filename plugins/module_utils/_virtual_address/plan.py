@@ -1,12 +1,12 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Virtual addresses on the links of a node: what is declared, what is there, and the steps from one to the other.
+"""Virtual addresses on the links of a node: the declaration, the node's state, and the steps from one to the other.
 
-Everything here is pure: the node is read and changed by `_virtual_address_node`.
+Everything here is pure. `node.py` reads and changes the node.
 
-An address is the module's own when it carries the declared metric (IFA_RT_PRIORITY, Linux 4.18 and newer), and a link
-is when it carries LINK_ALIAS. Both marks live in the kernel beside what they mark, so no file of ours can go stale.
+The module owns an address with the declared metric (IFA_RT_PRIORITY, Linux 4.18 and newer), and a link with the alias
+LINK_ALIAS. The kernel stores both marks with the address or link, so there is no file that can become outdated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LINK_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+@-]{0,14}")
 
 
 class Address(NamedTuple):
-    """An address on a link; metric is 0 where none was given."""
+    """An address on a link. The metric is 0 if none was given."""
 
     ip: IPAddress
     prefix: int
@@ -42,7 +42,7 @@ class Placed(NamedTuple):
 
 
 class Added(NamedTuple):
-    """An address to be added, and how messages call it."""
+    """An address to be added, and its name in messages."""
 
     entry: str
     address: Address
@@ -62,7 +62,7 @@ class Link(NamedTuple):
 
     @property
     def silent(self) -> str:
-        """Why neighbours cannot be asked on this link for now, or an empty string."""
+        """Why the neighbours on this link cannot be probed at present, or an empty string."""
         if "UP" not in self.flags:
             return "is down"
         return "" if "LOWER_UP" in self.flags else "has no carrier"
@@ -74,19 +74,19 @@ class Link(NamedTuple):
 
 
 class State(NamedTuple):
-    """The node as it is."""
+    """The current state of the node."""
 
     links: Mapping[str, Link]
-    ipv6: bool = True  # whether the declared interface (a new link when there is none) may have IPv6 addresses
+    ipv6: bool = True  # whether the declared interface (or a new link if it does not exist) may have IPv6 addresses
 
 
-METRIC = 27746  # marks an address as ours, unless a task asks for another
+METRIC = 27746  # marks an address as ours, unless a task sets another number
 # The declarations that one host may have: its own services, and those of a cluster (role cluster_services).
 OWNERS = {METRIC: "the host's own services", METRIC + 1: "the Services of a cluster"}
 
 
 class Want(NamedTuple):
-    """The declaration; purge is none, link or node, and part is all, removals or additions."""
+    """The declaration. purge is none, link or node. part is all, removals or additions."""
 
     interface: str
     addresses: tuple[Declared, ...]
@@ -102,7 +102,7 @@ class Want(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A line for `ip -batch`, and the lines that take it back."""
+    """A line for `ip -batch`, and the lines that undo it."""
 
     do: str
     undo: tuple[str, ...]
@@ -110,10 +110,11 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to do, and what it means.
+    """The steps and their results.
 
-    promote -- links of which an IPv4 address goes that others of its network may go with, also those that go next
-    batch -- lines for `ip -force -batch` that bring the declared state back after a reboot
+    promote -- links that lose an IPv4 address and have other addresses of its network, even if those are to be removed
+        as well; the kernel could remove them together with it
+    batch -- lines for `ip -force -batch` that restore the declared state after a reboot
     """
 
     steps: tuple[Step, ...]
@@ -127,7 +128,7 @@ class Plan(NamedTuple):
 
 
 def plan(have: State, want: Want) -> Plan:
-    """The steps from have to want; InputError where the node rules the declaration out."""
+    """The steps from have to want. InputError if the declaration is impossible on the node."""
     if want.part == "additions":
         have = _without_undeclared(have, want)
     added: list[Added] = []
@@ -160,7 +161,7 @@ def plan(have: State, want: Want) -> Plan:
 
 
 def _without_undeclared(have: State, want: Want) -> State:
-    """The node as it is after the removals, which a check run has not made."""
+    """The state of the node after the removals, which check mode has not made."""
     first = want._replace(part="removals")
     removed = _purged(have, first) + ([] if want.present else _listed(have, want)[0])
     return have._replace(links=_changed_links(have, first, [], removed))
@@ -198,7 +199,10 @@ def _by_ip(have: State) -> dict[IPAddress, list[Placed]]:
 
 
 def _place(have: State, want: Want, declared: Declared, found: list[Placed]) -> tuple[list[Added], list[Placed]]:
-    """What to add and what to remove for one declared address; found is where the node has it now."""
+    """What to add and what to remove for one declared address.
+
+    found -- the places where the node has it now
+    """
     target = Address(declared.ip, declared.full_prefix, want.metric)
     here = [address for name, address in found if name == want.interface]
     if target in here:
@@ -216,7 +220,7 @@ def _place(have: State, want: Want, declared: Declared, found: list[Placed]) -> 
                     "%s is already on %s as %s, which this module did not add: declare it so, or remove it first"
                     % (declared.entry, want.interface, address)
                 )
-            return [], []  # somebody else put it there; it serves, and it stays theirs
+            return [], []  # not added by this module: accepted as it is, and not owned
     for name, address in found:
         if address.metric != want.metric:
             raise InputError(
@@ -236,7 +240,7 @@ def _refuse_ends_of_link(have: State, want: Want, declared: Declared) -> None:
 
 
 def _listed(have: State, want: Want) -> tuple[list[Placed], list[str]]:
-    """The declared addresses that state=absent removes, and a word on those it must leave."""
+    """The declared addresses that state=absent removes, and warnings about those that it must keep."""
     removed: list[Placed] = []
     warnings: list[str] = []
     by_ip = _by_ip(have)
@@ -255,7 +259,7 @@ def _listed(have: State, want: Want) -> tuple[list[Placed], list[str]]:
 def _purged(have: State, want: Want) -> list[Placed]:
     keep = {declared.ip for declared in want.addresses} if want.present else set()
     names = {"none": [], "link": [want.interface], "node": list(have.links)}[want.purge]
-    # An address that moves to another link is declared, and does not go ahead of what it comes with.
+    # A declared address that moves to another link is not removed early: the additions move it.
     stays = list(have.links) if want.part == "removals" else [want.interface]
     return [
         Placed(name, address)
@@ -267,7 +271,7 @@ def _purged(have: State, want: Want) -> list[Placed]:
 
 
 def _changed_links(have: State, want: Want, added: Iterable[Address], removed: Iterable[Placed]) -> dict[str, Link]:
-    """The links as they will be."""
+    """The links after the change."""
     gone = set(removed)
     links = {
         name: link._replace(addresses=tuple(a for a in link.addresses if Placed(name, a) not in gone))
@@ -316,9 +320,9 @@ def _create(name: str) -> tuple[str, str]:
 def _add(link: str, address: Address, verb: str = "add") -> str:
     line = "address %s %s dev %s metric %d" % (verb, address, link, address.metric)
     if address.ip.version == 6:
-        # nodad: usable at once, for the neighbours were asked already. noprefixroute: the kernel would leave the route
-        # to the network behind when the address goes and another of that network stays. preferred_lft 0: the node never
-        # takes the address as the source of its own connections, as the longest prefix wins otherwise (RFC 6724).
+        # nodad: usable at once, because the neighbours were already probed. noprefixroute: otherwise the kernel keeps
+        # the route to the network when the address is removed and another of that network stays. preferred_lft 0: the
+        # node never uses it as the source of its own connections; otherwise the longest prefix wins (RFC 6724).
         line += " nodad noprefixroute preferred_lft 0"
     return line
 
@@ -367,7 +371,7 @@ def _sorted(addresses: Iterable[Address]) -> list[Address]:
 
 
 def _render(links: Mapping[str, Link], names: Iterable[str]) -> str:
-    """Links in the words of `ip address show`, without what the kernel adds by itself (link-local addresses)."""
+    """Links in the format of `ip address show`, without the addresses that the kernel adds (link-local addresses)."""
     lines = []
     for link in (links[name] for name in names if name in links):
         state = "up" if "UP" in link.flags else "down"
