@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read what resolves names on a client, and have its resolver read other files."""
+"""Read how a client resolves names, write its resolver's files, and have the resolver read them."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ FOLDERS = (
     "/etc/NetworkManager/dnsmasq.d",
     "/etc/resolver",
 )
-MODE = 0o644  # resolvers read the files as users of their own
+MODE = 0o644  # resolvers read the files as their own users, not as root
 TRIES = 3
 
 
 def read_client() -> Client:
-    """What is on this client. Changes nothing."""
+    """The resolvers of this client, and its configuration. Changes nothing."""
     return parse_client(read_sections())
 
 
 def read_sections() -> dict[str, str]:
-    """The same, as programs and files say it."""
+    """The same information, as text from programs and files."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     active = [name for name in SERVICES if _said("systemctl", "is-active", name + ".service").strip() == "active"]
     resolved = SERVICES[0] in active
@@ -63,7 +63,7 @@ def read_sections() -> dict[str, str]:
 
 
 class Edit:
-    """A file of the plan with what becomes of it."""
+    """A file of the plan, with its content and mode before and after."""
 
     def __init__(self, path: str, text: str | None) -> None:
         self.file = files.edit(path, text)
@@ -85,13 +85,13 @@ class Edit:
 
 
 def edits_of(made: Plan) -> list[Edit]:
-    """The files of a plan that change."""
+    """The files of a plan that need a change."""
     edits = [Edit(path, text) for path, text in made.write.items()] + [Edit(path, None) for path in made.remove]
     return [edit for edit in edits if edit.changed]
 
 
 def apply(edits: Sequence[Edit], readers: Mapping[str, str]) -> None:
-    """Write the files and have their readers read them. When one refuses, all is put back, and CommandError raised."""
+    """Write the files and have their services read them. If one fails, restore all files and raise CommandError."""
     services = list(dict.fromkeys(readers[edit.file.path] for edit in edits if edit.file.path in readers))
     try:
         for edit in edits:
@@ -106,7 +106,7 @@ def apply(edits: Sequence[Edit], readers: Mapping[str, str]) -> None:
 
 def _reload(services: Sequence[str], check: bool = True) -> None:
     for service in services:
-        if service == "NetworkManager":  # a restart of it would take the links down
+        if service == "NetworkManager":  # a restart would take the links down
             run(["nmcli", "general", "reload", "conf"], check=check)
             run(["nmcli", "general", "reload", "dns-full"], check=check)
         else:
@@ -114,7 +114,7 @@ def _reload(services: Sequence[str], check: bool = True) -> None:
 
 
 def look_up(resolver: str, name: str) -> list[str]:
-    """What programs find for a name, as lines; asked again where they find nothing."""
+    """The lines that a lookup of the name prints. Repeats the lookup if it finds nothing."""
     for turn in range(TRIES):
         if turn:
             time.sleep(1)
@@ -125,7 +125,7 @@ def look_up(resolver: str, name: str) -> list[str]:
 
 
 def _said(*argv: str) -> str:
-    """What a program prints; nothing where it is missing."""
+    """The output of a program. Empty if the program is not installed."""
     try:
         return run(argv, check=False).out
     except CommandError:
@@ -145,5 +145,5 @@ def _content(path: str) -> str:
 
 
 def _starts(path: str) -> str:
-    """The beginnings of a file's lines that may be our mark."""
+    """The lines of a file that may be our mark."""
     return "\n".join(line for line in _content(path).splitlines() if line.startswith("# Managed by"))

@@ -1,12 +1,12 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a client is to ask certain servers for the names of one zone: for its resolver, the files that say so.
+"""The resolver files that make a client send queries for one zone to the zone's servers.
 
-Everything here is pure: what is on the client was read by `_split_dns_node`.
+Everything here is pure. `node.py` reads the client.
 
-What the resolvers do is in resolved.conf(5), systemd.dns-delegate(5), systemd-resolved.service(8) for which server is
-asked for what, dnsmasq(8), NetworkManager.conf(5), and resolver(5) of macOS.
+Sources: resolved.conf(5), systemd.dns-delegate(5), systemd-resolved.service(8) (how it chooses a server for a name),
+dnsmasq(8), NetworkManager.conf(5), and resolver(5) of macOS.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .._common.values import check_keys, parse_list, parse_number
 from .._k8s.values import SUBDOMAIN
 from .._services.model import parse_address
 
-# The services that resolve names on Linux, the one that is taken first.
+# The services that resolve names on Linux, in order of preference.
 SERVICES = ("systemd-resolved", "dnsmasq", "NetworkManager")
 RESOLVERS = (*SERVICES, "macos")
-# By it the files are known.
+# The first line of all files of the role, by which it recognises them.
 MARK = "# Managed by homelab.loadbalancer, role split_dns\n"
 
-# systemd before these has no DNS delegates, and takes no ports.
+# The first versions of systemd with DNS delegates, and with ports of servers.
 DELEGATES = 258
 PORTS = 246
 
@@ -40,7 +40,7 @@ class Server(NamedTuple):
 
 
 class Client(NamedTuple):
-    """What is on a client."""
+    """The resolvers of a client, and its configuration."""
 
     system: str
     systemd: int
@@ -57,17 +57,17 @@ class Client(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be done."""
+    """The files to write and to remove, and the services that read them."""
 
     resolver: str
     write: dict[str, str]  # contents by path
     remove: list[str]
-    restart: dict[str, str]  # by path, the service that reads it
+    restart: dict[str, str]  # for each path, the service that reads it
     notes: list[str]
 
 
 def parse_client(sections: Mapping[str, str]) -> Client:
-    """A client by what its programs and files say; a section that is left out is empty."""
+    """A client from the output of its programs and the content of its files. A missing section counts as empty."""
 
     def lines(name: str) -> list[str]:
         return [line.strip() for line in sections.get(name, "").splitlines() if line.strip()]
@@ -92,10 +92,10 @@ def parse_client(sections: Mapping[str, str]) -> Client:
 
 
 def plan(declared: Mapping[str, Any], client: Client) -> Plan:
-    """What to write and to remove on a client.
+    """The files to write and to remove on a client.
 
-    declared -- zone, servers, resolver and state; and prefix, what their names begin with in messages
-    Raises InputError for what is wrong in it, and for what would not work on this client.
+    declared -- zone, servers, resolver and state, and the prefix of their names in messages
+    Raises InputError for a wrong value, and if the result would not work on this client.
     """
     prefix = declared["prefix"]
     zone = _zone(declared["zone"], prefix)
@@ -142,7 +142,7 @@ def _servers(raw: Any, where: str) -> list[Server]:
 
 
 def _resolver(asked: str, prefix: str, client: Client) -> str:
-    """Which resolver to use: what was asked for, or else what is there."""
+    """The resolver to use: the declared one, or for `auto` one that runs on the client."""
     there = ["macos"] if client.system == "Darwin" else [name for name in SERVICES if name in client.active]
     if asked != "auto":
         if asked not in there:
@@ -165,7 +165,7 @@ def _spoken(there: Sequence[str]) -> str:
 
 
 def _paths(zone: str) -> dict[str, str]:
-    """The files that the role may make for a zone, and what reads each."""
+    """The files that the role may make for a zone, and the resolver that reads each."""
     name = "homelab-loadbalancer-" + zone
     return {
         "/etc/systemd/resolved.conf.d/%s.conf" % name: "systemd-resolved",
@@ -178,7 +178,7 @@ def _paths(zone: str) -> dict[str, str]:
 
 
 def _readers(paths: Sequence[str], zone: str, client: Client) -> dict[str, str]:
-    """By path the service that reads it and runs. macOS looks at its files by itself."""
+    """For each path, the running service that reads it. macOS notices changed files by itself."""
     readers = _paths(zone)
     return {path: readers[path] for path in paths if readers[path] in client.active}
 
@@ -203,7 +203,7 @@ def _resolved(zone: str, servers: Sequence[Server], client: Client, prefix: str)
     before = [word for line in client.drop_ins if line.startswith(path + ":") for word in line.split("=", 1)[1].split()]
     others = [server for server in _scopes(client.servers).get("Global", []) if server not in (*names, *before)]
     if others:
-        # Servers of the global scope are interchangeable to it.
+        # systemd-resolved treats all servers of the global scope as interchangeable.
         raise InputError(
             "systemd-resolved has %s as global servers, which would be asked for %s too, and this zone's servers for "
             "all other names: give them to a link instead, as DHCP does (`DNS=` of its .network file, or `nmcli "
@@ -221,7 +221,7 @@ def _resolved_name(server: Server) -> str:
 
 def _dnsmasq(zone: str, servers: Sequence[Server], client: Client, prefix: str) -> list[str]:
     lines = ["server=/%s/%s#%d" % (zone, server.address, server.port) for server in servers]
-    # Where answers with private addresses are refused (stop-dns-rebind), those of the zone are wanted.
+    # With stop-dns-rebind, dnsmasq refuses answers with private addresses. Those of the zone are allowed.
     return ["\n".join([*lines, "rebind-domain-ok=/%s/" % zone, ""])]
 
 
@@ -243,12 +243,12 @@ def _macos(zone: str, servers: Sequence[Server], client: Client, prefix: str) ->
 
 
 def _scopes(lines: Sequence[str]) -> dict[str, list[str]]:
-    """What resolvectl lists, by scope: `Global: 192.168.1.1` and `Link 2 (eth0): 192.168.1.1`."""
+    """The output of resolvectl by scope, such as `Global: 192.168.1.1` and `Link 2 (eth0): 192.168.1.1`."""
     return {scope: words.split() for scope, dummy, words in (line.partition(": ") for line in lines)}
 
 
 def _notes(resolver: str, zone: str, client: Client) -> list[str]:
-    """What is not wrong, and may keep the client from asking as it should."""
+    """Settings that may prevent correct lookups in the zone although they are not errors."""
     notes = []
     if resolver == "systemd-resolved" and client.systemd < DELEGATES:
         links = [scope for scope, domains in _scopes(client.domains).items() if "~." in domains]
@@ -264,7 +264,7 @@ def _notes(resolver: str, zone: str, client: Client) -> list[str]:
 
 
 def _switch_notes(resolver: str, zone: str, client: Client) -> list[str]:
-    """What /etc/nsswitch.conf and /etc/resolv.conf mean for programs."""
+    """Notes on /etc/nsswitch.conf and /etc/resolv.conf, which determine the resolver that programs use."""
     notes = []
     asked = [name for name in client.hosts if name == "dns" or (resolver == "systemd-resolved" and name == "resolve")]
     before = client.hosts[: client.hosts.index(asked[0])] if asked else client.hosts
@@ -276,7 +276,7 @@ def _switch_notes(resolver: str, zone: str, client: Client) -> list[str]:
             % (printable(multicast[0]), asked[0] if asked else "dns", zone)
         )
     local = any(server.startswith("127.") or server == "::1" for server in client.nameservers[:1])
-    # NetworkManager writes that file when it is told of its dnsmasq.
+    # When its dnsmasq is enabled, NetworkManager writes /etc/resolv.conf itself.
     if resolver != "NetworkManager" and "resolve" not in asked and not local:
         notes.append(
             "/etc/resolv.conf does not name %s first, so programs do not ask it: have it name 127.0.0.1 (dnsmasq) or "
@@ -286,13 +286,13 @@ def _switch_notes(resolver: str, zone: str, client: Client) -> list[str]:
 
 
 def asking(resolver: str, name: str) -> list[str]:
-    """The command by which programs of the client look a name up."""
+    """The command that looks up a name as the client's programs do."""
     ask = ["dscacheutil", "-q", "host", "-a", "name"] if resolver == "macos" else ["getent", "ahosts"]
     return [*ask, name]
 
 
 def not_found(name: str, made: Plan, servers: Sequence[Mapping[str, Any]]) -> str:
-    """What to say when a name of the zone is not found."""
+    """The error message if a name of the zone is not found."""
     return (
         "%s does not find %s by %s: see that %s can be reached from here and know the name. %s"
         % (

@@ -1,11 +1,11 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kernel parameters by way of /proc/sys, as sysctl(8) names them.
+"""Kernel parameters in /proc/sys, with the names of sysctl(8).
 
-Some write others: `ip_forward` sets the forwarding of every link, and what is written to `default` reaches links that
-have no value of their own (Documentation/networking/ip-sysctl.rst). So those that reach others are written first, and
-what has moved by the end is written again.
+Some parameters change others: `ip_forward` sets the forwarding of every link, and `default` sets the links that have no
+value of their own (Documentation/networking/ip-sysctl.rst). So parameters that change others are written first, and
+parameters that were changed in the process are written again.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any, Mapping
 from .._common.errors import InputError
 
 ROOT = "/proc/sys"
-# More rounds than parameters can move each other in good faith.
+# Maximum number of rounds. Parameters that still change each other after that are incompatible.
 ROUNDS = 5
 
 _PORTS = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*")
 
 
 def parts_of(name: str) -> list[str]:
-    """The folders and the file of a parameter. The first separator says which kind is used: net/ipv4/conf/eth0.10/…"""
+    """The folders and the file of a parameter. The first `.` or `/` is the separator: net/ipv4/conf/eth0.10/…"""
     dot, slash = name.find("."), name.find("/")
     parts = name.split("/") if slash >= 0 and (dot < 0 or slash < dot) else name.replace("/", "\0").split(".")
     return [part.replace("\0", ".") for part in parts]
@@ -41,12 +41,12 @@ def path_of(name: str) -> str:
 
 
 def normal(value: Any) -> str:
-    """One spelling: booleans as numbers, single spaces."""
+    """A uniform spelling: booleans as numbers, single spaces."""
     return " ".join(str(int(value) if isinstance(value, bool) else value).split())
 
 
 def canonical(text: str) -> str:
-    """A value as the kernel gives it back, for comparison: numbers in base 10, ports in order."""
+    """A value in the kernel's spelling, for comparison: numbers in base 10, ports in order."""
     ports = _ports(text) if _PORTS.fullmatch(text) and not text.isdigit() else []
     if ports:
         return ",".join("%d" % low if low == high else "%d-%d" % (low, high) for low, high in ports)
@@ -54,12 +54,12 @@ def canonical(text: str) -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two texts are one value to the kernel."""
+    """Whether two texts are the same value to the kernel."""
     return canonical(one) == canonical(other)
 
 
 def _ports(text: str) -> list[tuple[int, int]]:
-    """Ranges in order, and those that touch as one. Empty for what are no ports."""
+    """Port ranges in order, with adjacent ranges merged. Empty if the text does not list ports."""
     ranges = sorted((int(part.split("-")[0]), int(part.split("-")[-1])) for part in text.split(","))
     merged: list[tuple[int, int]] = []
     for low, high in ranges:
@@ -72,7 +72,7 @@ def _ports(text: str) -> list[tuple[int, int]]:
 
 
 def _number(text: str) -> str:
-    """A number is read in base 16 after 0x and in base 8 after 0. Other text stays."""
+    """A number in base 10. The prefix 0x means base 16, and 0 means base 8. Other text stays unchanged."""
     try:
         return str(int(text, 8 if re.fullmatch("-?0[0-7]+", text) else 0))
     except ValueError:
@@ -80,7 +80,7 @@ def _number(text: str) -> str:
 
 
 def rank(name: str) -> int:
-    """What reaches others comes first: ip_forward, forwarding of all links, all links, links to come."""
+    """The place in the order of writing: ip_forward, forwarding of all links, all links, future links, others."""
     parts = parts_of(name)
     if parts[-1] == "ip_forward":
         return 0
@@ -91,12 +91,12 @@ def rank(name: str) -> int:
 
 
 def ordered(values: Mapping[str, str]) -> dict[str, str]:
-    """In the order in which they are to be written, now and at boot."""
+    """The values in the order of writing, now and at boot."""
     return {name: values[name] for name in sorted(values, key=rank)}
 
 
 def read(names: list[str]) -> dict[str, str]:
-    """The parameters as they are. Raises InputError for one that this kernel does not have."""
+    """The current values of the parameters. Raises InputError for one that this kernel does not have."""
     have = {}
     for name in names:
         try:
@@ -109,18 +109,18 @@ def read(names: list[str]) -> dict[str, str]:
 
 
 def predicted(have: Mapping[str, str], want: Mapping[str, str]) -> dict[str, str]:
-    """What the kernel would have after write()."""
+    """The values that the kernel would have after write()."""
     return {name: have[name] if same(have[name], value) else canonical(value) for name, value in want.items()}
 
 
 def write(have: Mapping[str, str], want: Mapping[str, str]) -> dict[str, str]:
-    """Set what differs until all of it stands, and return what the kernel has then.
+    """Write the differing values until all are in effect, and return the kernel's values.
 
-    When it refuses a value, or some undo each other, everything that was written or reached is put back.
+    If the kernel refuses a value, or some parameters undo each other, all parameters that were changed are restored.
     """
     want, names = ordered(want), list(want)
     before = {path: _get(path) for name in want if not same(have[name], want[name]) for path in _reached(name)}
-    # What the kernel makes of a value that it has taken.
+    # The kernel's own spelling of each value that it has accepted.
     stands = {name: have[name] for name in want if same(have[name], want[name])}
     now = dict(have)
     unsteady: set[str] = set()
@@ -146,12 +146,12 @@ def write(have: Mapping[str, str], want: Mapping[str, str]) -> dict[str, str]:
 
 
 def show(values: Mapping[str, str]) -> str:
-    """As `sysctl` lists them, and reads them from a file."""
+    """The format in which `sysctl` lists values, and reads them from a file."""
     return "".join("%s = %s\n" % item for item in values.items())
 
 
 def _reached(name: str) -> list[str]:
-    """The files that writing a parameter may change, in the order in which they are put back."""
+    """The files that writing a parameter may change, in the order of restoring them."""
     path = path_of(name)
     folder, leaf = os.path.split(path)
     if rank(name) == 4:
@@ -167,7 +167,7 @@ def _reached(name: str) -> list[str]:
 def _put_back(before: Mapping[str, str]) -> None:
     for _round in range(2):
         for path, value in before.items():
-            # A link that went meanwhile.
+            # A link may have been removed in the meantime.
             with contextlib.suppress(FileNotFoundError):
                 if _get(path) != value:
                     _put(path, value)
