@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""firewalld on the node: its zones are read, the declared values tried, and changes made, by its own commands."""
+"""Read firewalld's zones, try the declared values, and make changes, with firewalld's own commands."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .._common.errors import InputError
 from . import plan as model
 
 CONFIG = "/etc/firewalld"
-# Exit codes of firewall-cmd by firewall-cmd(1), and the one for a command that is not there. Where an image is built
-# there is no D-Bus either.
+# Exit codes of firewall-cmd from firewall-cmd(1), and the one for a command that is not installed. There is no D-Bus
+# while an image is built.
 RUNNING, NO_BUS, STOPPED, MISSING = 0, 36, 252, 127
 
 OFFLINE = ("firewall-offline-cmd",)
-# The commands of each configuration. With firewalld running, its permanent one belongs to the daemon.
+# The command for each configuration. While firewalld runs, only the daemon may write the permanent configuration.
 COMMANDS: dict[int, dict[str, tuple[str, ...]]] = {
     RUNNING: {"permanent": ("firewall-cmd", "--permanent"), "running": ("firewall-cmd",)},
     STOPPED: {"permanent": OFFLINE},
@@ -34,10 +34,10 @@ def converge(
 ) -> dict[str, Any]:
     """Add the declared values to the zones, or remove them, and return the module's result.
 
-    where -- how messages call the list of zones
+    where -- the name of the list of zones in messages
 
-    Raises InputError for a declared value that firewalld does not take, before anything changes, and CommandError for
-    what failed otherwise.
+    Raises InputError for a declared value that firewalld rejects, before anything changes, and CommandError for any
+    other failure.
     """
     state, have = _read()
     if state == MISSING:
@@ -58,7 +58,7 @@ def converge(
 
 
 def _read() -> tuple[int, dict[str, model.Zones]]:
-    """Whether firewalld is running, stopped or not there, and its zones by configuration."""
+    """Whether firewalld is running, stopped or not installed, and its zones by configuration."""
     try:
         running = run(["firewall-cmd", "--list-all-zones"], check=False)
     except CommandError as error:
@@ -77,7 +77,7 @@ def _canonical(
     commands: Sequence[Sequence[str]],
     have: Mapping[str, model.Zones],
 ) -> list[model.Item]:
-    """The declared items in firewalld's own spelling. Those that it does not list in theirs are tried."""
+    """The declared items in firewalld's own spelling. Only items that it does not list literally are tried."""
     listed = [
         entry.item
         for entry in entries
@@ -90,7 +90,7 @@ def _canonical(
 
 
 def _try(entries: Sequence[model.Entry], known: set[str]) -> list[model.Item]:
-    """How a copy of the configuration, whose zones hold nothing else, lists the entries."""
+    """The entries as firewalld lists them after adding them to a copy of its configuration with empty zones."""
     with tempfile.TemporaryDirectory() as folder:
         copy = os.path.join(folder, "firewalld")
         shutil.copytree(CONFIG, copy)
@@ -106,7 +106,7 @@ def _try(entries: Sequence[model.Entry], known: set[str]) -> list[model.Item]:
 
 
 def _try_together(trial: Sequence[str], entries: Sequence[model.Entry]) -> None:
-    """Add entries of one kind to a zone of the copy at once, and one by one when firewalld has something to say."""
+    """Add entries of one kind to a zone of the copy. If that fails or prints a message, add them one by one."""
     adding = [model.Change("add", entry.item).options() for entry in entries]
     together = run([*trial, adding[0][0], *(option for dummy, option in adding)], check=False)
     if together.rc == 0 and not together.err:
@@ -119,7 +119,7 @@ def _try_together(trial: Sequence[str], entries: Sequence[model.Entry]) -> None:
 
 
 def _check_names(entries: Sequence[model.Entry], commands: Sequence[Sequence[str]]) -> None:
-    """Refuse services, ipsets and ICMP types that firewalld has not."""
+    """Refuse services, ipsets and ICMP types that firewalld does not have."""
     known: dict[str, set[str]] = {}
     for entry in entries:
         for what, name in model.names_used(entry.item):
@@ -135,7 +135,7 @@ def _check_names(entries: Sequence[model.Entry], commands: Sequence[Sequence[str
 
 
 def _apply(changes: list[tuple[Sequence[str], model.Change]]) -> None:
-    """Make the changes. When one fails, those before it are taken back."""
+    """Make the changes. If one fails, undo the earlier ones."""
     done = []
     try:
         for command, change in changes:

@@ -10,10 +10,10 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
 from .._common.errors import InputError
 
-# What a zone may hold, and how firewall-cmd calls one of them. A source comes last and goes first: from then on its
-# packets meet this zone and no other.
+# The kinds of values in a zone, and their names in firewall-cmd's options. Sources are added last and removed first,
+# because a source moves its packets to this zone at once.
 KINDS = {"services": "service", "ports": "port", "rich_rules": "rich-rule", "sources": "source"}
-# firewalld writes hardware addresses in capitals, and does not find one that it read in small letters from a file.
+# firewalld writes hardware addresses in upper case, and does not find one that a file contains in lower case.
 MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}\Z")
 
 # The values of each kind, and the content of each zone.
@@ -21,8 +21,8 @@ Content = Dict[str, List[str]]
 Zones = Dict[str, Content]
 
 PORT = re.compile(r"([0-9]+)(?:-([0-9]+))?/([a-z]+)\Z")
-# What a rich rule names, and by which option firewall-cmd lists all of it. firewalld itself takes a rule with a name
-# that it does not know, and does nothing for it.
+# The kinds of names that a rich rule uses, and firewall-cmd's option that lists the existing ones. firewalld itself
+# accepts a rule with an unknown name, but the rule has no effect.
 NAMED = {
     "service": ("--get-services", re.compile(r"\bservice\s+name=[\"']?([^\"'\s]+)")),
     "ipset": ("--get-ipsets", re.compile(r"\bipset=[\"']?([^\"'\s]+)")),
@@ -31,7 +31,7 @@ NAMED = {
 
 
 class Item(NamedTuple):
-    """Something that a zone holds or is to hold."""
+    """A value that a zone holds or is to hold."""
 
     zone: str
     kind: str
@@ -39,7 +39,7 @@ class Item(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An item as it was declared; `where` is how messages call its place."""
+    """A declared item. `where` is the name of its place in messages."""
 
     where: str
     item: Item
@@ -58,18 +58,18 @@ class Change(NamedTuple):
         """The options of firewall-cmd, or of firewall-offline-cmd, that make it."""
         zone, kind, value = self.item
         option = "--%s-%s" % (self.verb, KINDS[kind])
-        # That option of firewall-offline-cmd is taken by the one of an older tool.
+        # firewall-offline-cmd uses --remove-service for an option of an older tool.
         if offline and option == "--remove-service":
             option += "-from-zone"
         return "--zone=" + zone, "%s=%s" % (option, value)
 
     def inverse(self) -> Change:
-        """The change that takes this one back."""
+        """The change that undoes this one."""
         return self._replace(verb="remove" if self.verb == "add" else "add")
 
 
 def parse_entries(zones: Sequence[Mapping[str, Any]], where: str) -> list[Entry]:
-    """The items of the module's option; `where` is how messages call it."""
+    """The items of the module's option. `where` is its name in messages."""
     for i, zone in enumerate(zones):
         for kind in KINDS:
             if "" in (zone.get(kind) or []):
@@ -93,7 +93,7 @@ def read_zones(listing: str) -> Zones:
     label = ""
     for line in listing.splitlines():
         if line.startswith("\t"):
-            # Not forward ports, which have lines of their own as well.
+            # Skip forward ports, which also have one line each.
             if label == "rich rules":
                 zone["rich_rules"].append(line.strip())
         elif line.startswith(" "):
@@ -106,7 +106,7 @@ def read_zones(listing: str) -> Zones:
 
 
 def items_of(zones: Zones) -> list[Item]:
-    """All that the zones hold."""
+    """All items in the zones."""
     return [
         Item(zone, kind, value)
         for zone, content in zones.items()
@@ -128,7 +128,7 @@ def names_used(item: Item) -> Iterator[tuple[str, str]]:
 
 
 def check_zones(zones: Sequence[Mapping[str, Any]], known: set[str], where: str) -> None:
-    """Refuse zones that firewalld has not."""
+    """Refuse zones that firewalld does not have."""
     for i, zone in enumerate(zones):
         if zone["zone"] not in known:
             raise InputError(
@@ -139,7 +139,7 @@ def check_zones(zones: Sequence[Mapping[str, Any]], known: set[str], where: str)
 
 
 def check_sources(entries: Sequence[Entry], have: Zones) -> None:
-    """Refuse sources that another zone has, for firewalld gives a source to one zone only."""
+    """Refuse sources that another zone has, because in firewalld a source belongs to one zone only."""
     for entry in entries:
         for zone, content in have.items():
             if entry.item.kind == "sources" and zone != entry.item.zone and _listed(content, entry.item):
@@ -151,8 +151,8 @@ def check_sources(entries: Sequence[Entry], have: Zones) -> None:
 def plan(have: Zones, want: Sequence[Item], present: bool) -> list[Change]:
     """The additions that make all items present, or the removals that make them absent.
 
-    A port within a listed range needs no addition. Only items that are listed themselves are removed: a range that
-    others opened stays whole.
+    A port within a listed range needs no addition. A removal takes only items that are listed exactly: a wider port
+    range is not split.
     """
     kinds = list(KINDS)
     changes = []
@@ -177,7 +177,7 @@ def planned(have: Zones, changes: Sequence[Change]) -> Zones:
 
 
 def show(zones: Zones, names: Sequence[str]) -> str:
-    """The zones of these names in the form of `firewall-cmd --list-all`."""
+    """The named zones in the format of `firewall-cmd --list-all`."""
     lines = []
     for name in names:
         content = zones[name]
@@ -188,18 +188,18 @@ def show(zones: Zones, names: Sequence[str]) -> str:
 
 
 def _listed(content: Content, item: Item) -> list[str]:
-    """How a zone lists an item, if it does."""
+    """The spellings in which a zone lists an item. Empty if it does not list it."""
     return [other for other in content[item.kind] if _same(other, item)]
 
 
 def _same(other: str, item: Item) -> bool:
-    # Somebody else may have written an address in the other case.
+    # Another tool may have written the address in the other case.
     caseless = item.kind == "sources" and not other.startswith("ipset:")
     return other == item.value or (caseless and other.lower() == item.value.lower())
 
 
 def _holds(other: str, item: Item) -> bool:
-    """Whether a listed value makes an item needless."""
+    """Whether a listed value already covers an item."""
     wide, narrow = PORT.match(other), PORT.match(item.value)
     if item.kind != "ports" or not wide or not narrow:
         return _same(other, item)
