@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find out which hosts on the link answer for an address, as a client asks before it sends the first packet.
+"""Find the hosts on the link that answer for an address, with the query that a client sends before its first packet.
 
-Other than a probe for a free address, the question names the asker: MetalLB does not answer a neighbour solicitation
-without the sender's link-layer address (its internal/layer2/ndp.go).
+Unlike the probe before adding an address, the query contains the sender's addresses. MetalLB does not answer a
+neighbour solicitation without the sender's link-layer address (its internal/layer2/ndp.go).
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from .._virtual_address.neighbor import (
 from .._virtual_address.node import read_state
 from .._virtual_address.plan import Link
 
-ROUNDS = 2  # how often each address is asked for: a frame may be lost
+ROUNDS = 2  # queries for each address, because a frame may be lost
 
 
 class Owners(NamedTuple):
-    """Who answers for an address.
+    """The hosts that answer for an address.
 
-    macs -- everyone who answers; None when nobody could be asked, for the reason given
+    macs -- the MAC addresses of all hosts that answer; None if the address could not be probed
+    reason -- why it could not be probed
     """
 
     address: str
@@ -47,12 +48,12 @@ class Owners(NamedTuple):
 
 
 def look(addresses: Sequence[str], seconds: float, where: str) -> dict[str, Any]:
-    """What a module returns: who answers for the addresses, and this host's links and their networks.
+    """A module's result: the hosts that answer for the addresses, and this host's links and their networks.
 
     seconds -- how long to listen for answers on each link
-    where -- how messages call the list of addresses
+    where -- the name of the list of addresses in messages
 
-    Raises InputError for what is no address, and CommandError where the links cannot be read.
+    Raises InputError for an invalid address, and CommandError if the links cannot be read.
     """
     wanted = []
     for at, raw in enumerate(addresses):
@@ -69,7 +70,7 @@ def look(addresses: Sequence[str], seconds: float, where: str) -> dict[str, Any]
 
 
 def find_owners(addresses: Sequence[IPAddress], links: Mapping[str, Link], seconds: float) -> list[Owners]:
-    """Ask for all addresses on the links they are reached by, and listen there for so many seconds."""
+    """Probe each address on the link that leads to it, and listen on each link for the given number of seconds."""
     ways = {ip: find_way(ip, links) for ip in addresses}
     for name in sorted({way.interface for way in ways.values() if not way.reason}):
         asked = {ip: way.source for ip, way in ways.items() if way.interface == name and not way.reason}
@@ -84,7 +85,7 @@ def find_owners(addresses: Sequence[IPAddress], links: Mapping[str, Link], secon
 
 
 def find_way(ip: IPAddress, links: Mapping[str, Link]) -> Owners:
-    """How this host reaches an address, and why nobody can be asked there, if so."""
+    """How this host reaches an address. If the address cannot be probed, the reason is set."""
     done = run(["ip", "-json", "route", "get", str(ip)], check=False)
     if done.rc != 0:
         return Owners(str(ip), reason="no route to it (%s)" % done.err.strip())
@@ -92,7 +93,7 @@ def find_way(ip: IPAddress, links: Mapping[str, Link]) -> Owners:
 
 
 def read_way(ip: IPAddress, route: Mapping[str, Any], links: Mapping[str, Link]) -> Owners:
-    """The same, from what `ip -json route get` prints."""
+    """The same, from the output of `ip -json route get`."""
     name, source = route.get("dev", ""), route.get("prefsrc", "")
     gateway = route.get("gateway") or route.get("via", {}).get("host", "")
     link = links.get(name)
@@ -108,7 +109,7 @@ def read_way(ip: IPAddress, route: Mapping[str, Any], links: Mapping[str, Link])
 
 
 def question_frame(mac: str, source: IPAddress, ip: IPAddress) -> bytes:
-    """Who has it? Tell me: an ARP request, or a neighbour solicitation (RFC 4861, 4.3)."""
+    """A query for the owner of an address: an ARP request, or a neighbour solicitation (RFC 4861, 4.3)."""
     if isinstance(ip, ipaddress.IPv4Address):
         return arp(1, mac, ipaddress.IPv4Address(str(source)), bytes(6), ip)
     body = struct.pack("!BBHI", NEIGHBOR_SOLICITATION, 0, 0, 0) + ip.packed + b"\x01\x01" + mac_bytes(mac)
@@ -116,7 +117,10 @@ def question_frame(mac: str, source: IPAddress, ip: IPAddress) -> bytes:
 
 
 def _ask(link: Link, sources: Mapping[IPAddress, str], seconds: float) -> dict[IPAddress, set[str]]:
-    """Ask on one link, for each address from a source; listen to the end, for a second one may answer late."""
+    """Probe addresses on one link, each from its source address. Listen for the whole time: a second host may answer.
+
+    sources -- the source address for each address
+    """
     heard: dict[IPAddress, set[str]] = {ip: set() for ip in sources}
     with open_sockets(link.name, list(sources)) as sockets:
         for _turn in range(ROUNDS):
@@ -129,7 +133,7 @@ def _ask(link: Link, sources: Mapping[IPAddress, str], seconds: float) -> dict[I
 
 
 def networks_of(links: Iterable[Link]) -> list[str]:
-    """The networks in which hosts on the links ask each other for addresses."""
+    """The networks of the links, in which addresses can be probed."""
     found = {
         ipaddress.ip_network("%s/%d" % (one.ip, one.prefix), strict=False)
         for link in links
@@ -141,5 +145,5 @@ def networks_of(links: Iterable[Link]) -> list[str]:
 
 
 def report(owners: Owners) -> dict[str, Any]:
-    """What a module returns of an address."""
+    """The result for one address, as a module returns it."""
     return {**owners._asdict(), "macs": None if owners.macs is None else list(owners.macs)}

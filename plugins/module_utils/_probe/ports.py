@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find out whether ports of other hosts answer: tcp, HTTP over it or over TLS, udp; and if not, who says so and how.
+"""Probe ports of other hosts with TCP, HTTP, HTTPS or UDP. If a port does not answer, find out who refused it and why.
 
-A refusal comes as an ICMP message whose code tells a firewall from a port that nobody listens on. connect() gives the
-same error number for both, so the message itself is read from the socket's error queue (IP_RECVERR, ip(7)).
+The code of an ICMP message shows whether a firewall sent it or a host without a listener on the port. connect() returns
+the same error number for both. So this module reads the message from the socket's error queue (IP_RECVERR, ip(7)).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import Any, Mapping, NamedTuple, Sequence, Tuple
 from .._common.errors import InputError
 from .tls import distrust, trusting, unverified
 
-AT_ONCE = 32  # how many targets are asked at the same time
-# Seconds for the refusal of each datagram. Linux sends one of them a second to a host (net.ipv4.icmp_ratelimit).
+AT_ONCE = 32  # how many targets are probed at the same time
+# Seconds to wait for a refusal of each datagram. Linux sends a host one refusal per second (net.ipv4.icmp_ratelimit).
 _UDP_WAITS = (1.0, 0.5)
-_TRIED = 8  # how many addresses of one name: who answers for the name says how many there are
+_TRIED = 8  # at most so many addresses of a name, because a DNS server may return any number
 
 # Not in Python's socket module: linux/in.h, linux/in6.h, linux/errqueue.h.
 _ERROR_QUEUE = {
@@ -33,48 +33,48 @@ _ERROR_QUEUE = {
     socket.AF_INET6: (socket.IPPROTO_IPV6, 25),
 }
 _MSG_ERRQUEUE = 0x2000
-_EXTENDED_ERROR = struct.Struct("=IBBBBII")  # struct sock_extended_err; the address of who sent it follows
+_EXTENDED_ERROR = struct.Struct("=IBBBBII")  # struct sock_extended_err; the sender's address follows
 _ICMP, _ICMPV6 = 2, 3  # where the error comes from
-# The codes of `destination unreachable` that say a firewall did it (RFC 1812, 5.2.7.1; RFC 4443, 3.1).
+# The codes of `destination unreachable` that a firewall sends (RFC 1812, 5.2.7.1; RFC 4443, 3.1).
 _PROHIBITED = {_ICMP: (9, 10, 13), _ICMPV6: (1, 5)}
 
 Place = Tuple[Any, ...]  # an address with its port, as sockets take it
 
 
 class Target(NamedTuple):
-    """A port to ask."""
+    """A port to probe."""
 
-    address: str  # empty: those of `host`, looked up as the host's programs do
+    address: str  # empty: the addresses of `host`, looked up with this host's resolver
     port: int
     protocol: str  # tcp | http | https | udp
     path: str = "/"
-    host: str = ""  # the name to look up, or beside an address the Host header; empty: the address and port
-    ca: str = ""  # certificates in PEM that are trusted besides the host's own authorities
+    host: str = ""  # without an address, the name to look up; otherwise the Host header, or empty for address and port
+    ca: str = ""  # PEM certificates to trust in addition to this host's own authorities
 
 
 class Answer(NamedTuple):
-    """What came of asking.
+    """The result of a probe.
 
-    state -- open: somebody answers. refused: nobody listens, or a firewall pretends so. prohibited: a firewall says no.
-        unreachable: no way there. silent: nothing came, which for udp may well be an open port. unresolved: the name is
-        not found.
+    state -- open: the port answers. refused: no program listens, or a firewall sends the same refusal. prohibited: a
+        firewall rejects the packets. unreachable: no route, or no host with the address. silent: no answer; a UDP port
+        may still be open. unresolved: the name is not found.
     """
 
     state: str
-    detail: str  # what was seen, in words
-    source: str = ""  # the address that this host asked from
+    detail: str  # the result in words
+    source: str = ""  # the source address of the probe
     milliseconds: float = 0.0  # until the answer
     status: int | None = None  # of HTTP
-    address: str = ""  # the one that was asked
+    address: str = ""  # the probed address
     distrust: str = (
-        ""  # why the certificate is not accepted, as in _probe_tls.Distrust; the status is there all the same
+        ""  # why the certificate is not accepted, as in tls.Distrust.kind; the HTTP status is set nevertheless
     )
-    certificate: str = ""  # whose it is then, in words
-    sender: str = ""  # who sent the ICMP message by which it is refused or unreachable
+    certificate: str = ""  # the names, subject and issuer of the certificate that is not accepted
+    sender: str = ""  # the sender of the ICMP message that says refused or unreachable
 
 
 def read_target(raw: Mapping[str, Any], where: str) -> Target:
-    """A target as the module gets it; InputError for one that cannot be asked."""
+    """A target from the module's option. InputError for one that cannot be probed."""
     if not raw["address"] and not raw["host"]:
         raise InputError("%s has neither an address nor a host: give one of them" % where)
     try:
@@ -85,7 +85,7 @@ def read_target(raw: Mapping[str, Any], where: str) -> Target:
         raise InputError("%s.address %s is not the address of one host: name that of a host" % (where, address))
     if not 1 <= raw["port"] <= 65535:
         raise InputError("%s.port %d is not a port from 1 to 65535" % (where, raw["port"]))
-    # They go into the request as they are.
+    # Path and host go into the request without escaping.
     if not re.match(r"/[!-~]*\Z", raw["path"]):
         raise InputError("%s.path %r is not a path: write it as in a URL, from the first /" % (where, raw["path"]))
     if not re.match(r"[A-Za-z0-9.:\[\]_-]*\Z", raw["host"]):
@@ -99,10 +99,10 @@ def _is_nobody(address: str) -> bool:
 
 
 def ask_all(targets: Sequence[Target], timeout: float, wait: float = 0) -> list[Answer]:
-    """Ask all targets at once.
+    """Probe all targets at the same time.
 
     timeout -- seconds for each answer
-    wait -- ask those that fail again, until none is left or for so many seconds
+    wait -- seconds for which to probe failed targets again
     """
     end = time.monotonic() + wait
     answers: dict[int, Answer] = {}
@@ -118,12 +118,12 @@ def ask_all(targets: Sequence[Target], timeout: float, wait: float = 0) -> list[
 
 
 def settled(target: Target, answer: Answer) -> bool:
-    """Whether asking again would show nothing new: it answers; for udp, nobody refuses.
+    """Whether no further probe is needed: the target answers, or for UDP is not refused.
 
-    A page that is asked for by name is to be found. At an address alone, any that is no error of the server will do.
+    An HTTP request to a name must not return an error. A request to an address may return a client error (4xx).
     """
     if target.protocol in ("http", "https"):
-        # That the issuer is not known here does not change by asking again.
+        # Another probe does not make an unknown issuer known.
         if answer.distrust not in ("", "issuer"):
             return False
         return answer.status is not None and answer.status < (500 if target.address else 400)
@@ -135,11 +135,11 @@ def _connects(target: Target, answer: Answer) -> bool:
 
 
 def ask(target: Target, timeout: float) -> Answer:
-    """Ask one target: at its address, or at those of its name until one connects."""
+    """Probe one target at its address, or at the addresses of its name until one connects."""
     started = time.monotonic()
     try:
-        # The bound for a name is the resolver's own, as for all programs (resolv.conf(5): timeout, attempts).
-        # As bytes, for Python's encoding of names raises errors of its own.
+        # The resolver has its own timeout, as for all programs (resolv.conf(5): timeout, attempts).
+        # The name is passed as bytes, because Python's encoding of names raises other errors.
         found = socket.getaddrinfo((target.address or target.host).encode(), target.port, type=_kind(target))
     except socket.gaierror as error:
         answer = Answer("unresolved", "the name is not found (%s)" % _words(error))
@@ -153,7 +153,7 @@ def _kind(target: Target) -> int:
 
 
 def _ask_each(target: Target, places: Sequence[tuple[socket.AddressFamily, Place]], timeout: float) -> Answer:
-    """The answer of the first that connects; when none does, of the one that the resolver prefers."""
+    """The answer of the first address that connects. If none does, that of the first address."""
     answers = []
     for family, place in places:
         answers.append(_ask_at(target, family, place, timeout))
@@ -163,7 +163,7 @@ def _ask_each(target: Target, places: Sequence[tuple[socket.AddressFamily, Place
 
 
 def _ask_at(target: Target, family: socket.AddressFamily, place: Place, timeout: float) -> Answer:
-    """Ask at one address."""
+    """Probe one address."""
     address, end = str(place[0]), time.monotonic() + timeout
     try:
         sock = socket.socket(family, _kind(target))
@@ -175,7 +175,7 @@ def _ask_at(target: Target, family: socket.AddressFamily, place: Place, timeout:
         sock.settimeout(timeout)
         try:
             sock.connect(place)
-            # The wait for the connection also ends at a message in the error queue, before the socket itself fails.
+            # A message in the error queue makes connect() return without a connection. Then getpeername() fails.
             sock.getpeername()
             if target.protocol == "udp":
                 answer = _ask_udp(sock, timeout)
@@ -195,9 +195,9 @@ def _ask_at(target: Target, family: socket.AddressFamily, place: Place, timeout:
 
 
 def _ask_udp(sock: socket.socket, timeout: float) -> Answer:
-    """Send empty datagrams. Twice, for a kernel sends its refusals to a host only so often.
+    """Send two empty datagrams, because a kernel limits the rate of its refusals.
 
-    Silence is what an open port answers, so each question is given no more time than a refusal needs on its way.
+    An open port is often silent, so the wait is only as long as a refusal may take.
     """
     for limit in _UDP_WAITS:
         sock.settimeout(min(limit, timeout / 2))
@@ -211,7 +211,7 @@ def _ask_udp(sock: socket.socket, timeout: float) -> Answer:
 
 
 def _ask_https(sock: socket.socket, target: Target, end: float) -> Answer:
-    """The same over TLS. Where the certificate is not accepted, what would be there without it, and whose it is."""
+    """The same over TLS. If the certificate is not accepted, request the page without verifying it, and describe it."""
     source, place = _source(sock), sock.getpeername()
 
     def connect() -> socket.socket:
@@ -243,7 +243,7 @@ def _ask_https(sock: socket.socket, target: Target, end: float) -> Answer:
 
 
 def _ask_http(sock: socket.socket, target: Target, end: float) -> Answer:
-    """GET, and only the first line of the answer: a server may go on for ever."""
+    """Send a GET request, and read only the first line of the answer, because an answer may be endless."""
     request = "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: homelab.loadbalancer\r\nConnection: close\r\n\r\n"
     said = b""
     try:
@@ -265,7 +265,7 @@ def _ask_http(sock: socket.socket, target: Target, end: float) -> Answer:
 
 
 def host_header(target: Target) -> str:
-    """What a browser sends, but for an address alone, which has its port in any case."""
+    """The Host header as a browser sends it. Only an address without `host` always gets its port."""
     if target.address and target.host:
         return target.host
     name = target.address or target.host
@@ -280,7 +280,7 @@ def _words(error: OSError) -> str:
 
 
 def _refusal(sock: socket.socket, error: OSError) -> Answer:
-    """What an error means, by the ICMP message behind it where there is one."""
+    """The answer for an error, based on the ICMP message that caused it, if there is one."""
     origin, code, sender = _icmp(sock)
     if code in _PROHIBITED.get(origin, ()):
         said = "a firewall says no (ICMP, administratively prohibited, from %s)" % sender
@@ -294,9 +294,9 @@ def _refusal(sock: socket.socket, error: OSError) -> Answer:
 
 
 def _is_broadcast(family: socket.AddressFamily, place: Place) -> bool:
-    """Whether the kernel takes it for a broadcast address: it wants SO_BROADCAST first (udp(7), EACCES). Sends nothing.
+    """Whether the kernel treats the address as a broadcast address, which requires SO_BROADCAST (udp(7), EACCES).
 
-    A firewall's refusal has the same number, but does not go by that option.
+    A firewall's refusal has the same error number, but does not depend on that option. Sends nothing.
     """
     if family != socket.AF_INET:
         return False
@@ -309,12 +309,12 @@ def _is_broadcast(family: socket.AddressFamily, place: Place) -> bool:
 
 
 def _icmp(sock: socket.socket) -> tuple[int, int, str]:
-    """The origin and code of the ICMP message in the error queue, and who sent it; (0, 0, "") when there is none."""
-    # With a timeout Python would ask an empty queue over and over until it ends: poll(2) says there is an error.
+    """The origin, code and sender of the ICMP message in the error queue; (0, 0, "") if there is none."""
+    # Non-blocking: with a timeout, Python would read an empty queue in a busy loop, because poll(2) reports an error.
     sock.setblocking(False)
     try:
         control = sock.recvmsg(1, 512, _MSG_ERRQUEUE)[1]
-    except OSError:  # also a kernel that keeps no such message of a connection
+    except OSError:  # also if the kernel does not store such messages for the connection
         return 0, 0, ""
     for dummy, dummy, data in control:
         if len(data) < _EXTENDED_ERROR.size:
