@@ -1,12 +1,12 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""UDP entries of connection tracking that services have overtaken: which they are, and deleting them.
+"""Find and delete the UDP entries of connection tracking that no longer match the services.
 
-The kernel asks the rules about the first packet of a connection only, and a UDP client that never pauses has one
-connection for ever. So kube-proxy, after its rules are in, deletes the entries whose original destination is a
-service's and whose reply does not come from one of its endpoints (pkg/proxy/conntrack/cleanup.go). Unlike kube-proxy's
-this also forgets the clients of services that have no endpoints any more, or are gone.
+NAT rules apply only to the first packet of a connection, and a UDP client that never pauses keeps one connection
+forever. So after changing its rules, kube-proxy deletes the entries with a service as the original destination if their
+replies do not come from an endpoint of that service (pkg/proxy/conntrack/cleanup.go). Unlike kube-proxy, this module
+also deletes the entries of services that have no endpoints any more or were removed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .._common.netlink import DUMP, Message, Netlink, attribute, attributes
 from .model import Service
 from .sockets import local_addresses
 
-# An address and a port. A node port has no address: it stands for all that the node has.
+# An address and a port. For a node port, the address is empty, and stands for all addresses of the node.
 Socket = Tuple[str, int]
-# Where services are answered by UDP, and the endpoints behind.
+# The addresses and ports of UDP services, each with its endpoints.
 Fronts = Dict[Socket, FrozenSet[Socket]]
 
 # linux/netfilter/nfnetlink.h, linux/netfilter/nfnetlink_conntrack.h, and nf_internals.h for the bits of a filter
@@ -43,11 +43,11 @@ _BATCH = 256
 
 
 class Entry(NamedTuple):
-    """A UDP connection as the kernel tracks it.
+    """An entry of connection tracking for UDP.
 
-    target -- where the client sends to
-    answerer -- where replies come from: the target where nothing was translated
-    raw -- its attributes as they were read
+    target -- the destination of the client's packets
+    answerer -- the source of the replies; equals the target if nothing was translated
+    raw -- the attributes of the entry as they were read
     """
 
     target: Socket
@@ -56,14 +56,14 @@ class Entry(NamedTuple):
 
 
 class Forgotten(NamedTuple):
-    """How many entries were deleted, and why it was not possible; an empty string where it was."""
+    """The number of deleted entries, and a warning if deleting was not possible."""
 
     deleted: int
     warning: str = ""
 
 
 def fronts_of(services: Iterable[Service], family: str) -> Fronts:
-    """Where the services of one family are answered by UDP."""
+    """The fronts of the UDP services of one family."""
     found: Fronts = {}
     for service in services:
         if service.family == family and service.protocol == "udp":
@@ -75,11 +75,11 @@ def fronts_of(services: Iterable[Service], family: str) -> Fronts:
 
 
 def stale(entries: Iterable[Entry], have: Container[Socket], want: Fronts, local: Container[str]) -> list[Entry]:
-    """The entries to be deleted, none of which is anybody else's: they all lead to a front of ours.
+    """The entries to delete. All of them lead to a front of ours.
 
-    have -- the fronts there were
-    want -- the fronts there are
-    local -- the node's addresses, at which node ports are answered
+    have -- the fronts before the change
+    want -- the fronts after the change
+    local -- the node's addresses, which serve node ports
     """
     found = []
     for entry in entries:
@@ -95,7 +95,7 @@ def stale(entries: Iterable[Entry], have: Container[Socket], want: Fronts, local
 
 
 def forget_stale(family: str, have: set[Socket], want: Fronts, check_mode: bool) -> Forgotten:
-    """Delete stale entries after the rules are in; in check mode count them."""
+    """Delete stale entries after the rules are in place. In check mode, only count them."""
     if not (have or want):
         return Forgotten(0)
     try:
@@ -124,7 +124,7 @@ def _head(family: str) -> bytes:
 
 
 def question(family: str) -> Message:
-    """Ask for the UDP entries of a family. Kernels before 5.8 know no filter and answer with all of the family."""
+    """A request for the UDP entries of a family. Kernels before 5.8 have no filter and return the whole family."""
     udp = attribute(_TUPLE_PROTO | _NESTED, attribute(_PROTO_NUM, bytes([socket.IPPROTO_UDP])))
     by_protocol = attribute(_FILTER_ORIG_FLAGS, struct.pack("=I", _BY_PROTO_NUM))
     payload = attribute(_TUPLE_ORIG | _NESTED, udp) + attribute(_FILTER | _NESTED, by_protocol)
@@ -132,7 +132,7 @@ def question(family: str) -> Message:
 
 
 def _read(netlink: Netlink, family: str, places: set[Socket]) -> list[Entry]:
-    """The UDP entries that lead to some places. Of the thousands of others that a node may have none is taken apart."""
+    """The UDP entries that lead to the places. To be fast, it does not decode the other entries of the node."""
     number = _FAMILIES[family]
     addresses = {socket.inet_pton(number, address) for address, dummy in places}
     ports = {port.to_bytes(2, "big") for dummy, port in places}
@@ -149,13 +149,13 @@ def _read(netlink: Netlink, family: str, places: set[Socket]) -> list[Entry]:
 
 
 def _pattern(kind: int, length: int) -> Callable[[bytes, int, int], list[bytes]]:
-    """Finds the values of a kind of attribute, however deep they are nested."""
+    """A function that finds the values of one kind of attribute at any depth."""
     header = re.escape(struct.pack("=HH", 4 + length, kind))
     return re.compile(header + b"(" + b"." * length + b")", re.DOTALL).findall
 
 
 def decode(raw: bytes) -> Entry | None:
-    """An entry from its attributes; None where it is not of UDP."""
+    """An entry from its attributes. None if it is not a UDP entry."""
     found = attributes(raw, 0, len(raw))
     if _TUPLE_ORIG not in found or _TUPLE_REPLY not in found:
         return None
@@ -164,7 +164,7 @@ def decode(raw: bytes) -> Entry | None:
 
 
 def _end(raw: bytes, at: tuple[int, int], side: int) -> Socket | None:
-    """The source (0) or the destination (1) of a tuple of UDP."""
+    """The source (0) or the destination (1) of a tuple. None if it is not a UDP tuple."""
     parts = attributes(raw, *at)
     addresses, proto = attributes(raw, *parts[_TUPLE_IP]), attributes(raw, *parts[_TUPLE_PROTO])
     if raw[proto[_PROTO_NUM][0]] != socket.IPPROTO_UDP:
@@ -176,7 +176,7 @@ def _end(raw: bytes, at: tuple[int, int], side: int) -> Socket | None:
 
 
 def deletion(family: str, entry: Entry) -> Message:
-    """Delete this very entry: the kernel compares the number, too. Without a tuple it would delete them all."""
+    """A request to delete exactly this entry: the kernel also compares its ID. Without a tuple, it would delete all."""
     found = attributes(entry.raw, 0, len(entry.raw))
     payload = attribute(_TUPLE_ORIG | _NESTED, entry.raw[slice(*found[_TUPLE_ORIG])])
     for kind in (_ZONE, _ID):
@@ -186,7 +186,7 @@ def deletion(family: str, entry: Entry) -> Message:
 
 
 def _delete(netlink: Netlink, family: str, entries: list[Entry]) -> None:
-    """Those that have gone by themselves meanwhile are no concern."""
+    """Delete the entries. Entries that have disappeared in the meantime are not an error."""
     for start in range(0, len(entries), _BATCH):
         for dummy, code in netlink.tell([deletion(family, entry) for entry in entries[start : start + _BATCH]]):
             if code != errno.ENOENT:

@@ -1,13 +1,14 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The service model: what `lb_services` means, whatever carries the packets.
+"""The service model: the meaning of `lb_services`, independent of the data plane.
 
-A service is a virtual address (VIP), a protocol and a port, and the endpoints behind them. The model is checked and
-brought to one spelling here, once; data planes turn it into their own rules and never look at raw input.
+A service is a virtual address (VIP), a protocol and a port, with endpoints behind them. This module validates and
+normalises the declaration once. Data planes make their rules from the model and never read raw input.
 
-Semantics follow the Kubernetes Service API: an empty list of endpoints means that connections are refused, session
-affinity is by client address with a timeout of 1 to 86400 seconds (default 10800), source ranges say who may connect.
+Semantics follow the Kubernetes Service API. With an empty list of endpoints, connections are refused. Session affinity
+is by client address with a timeout of 1 to 86400 seconds (default 10800). Source ranges are the networks that may
+connect.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SERVICE_KEYS = (
 ENDPOINT_KEYS = ("address", "port", "weight")
 
 
-# The options that the modules of all data planes have.
+# The options that the modules of all data planes share.
 SERVICES_ARGUMENTS: dict[str, dict[str, Any]] = {
     "services": {"type": "list", "elements": "dict", "default": []},
     "services_file": {"type": "path"},
@@ -51,7 +52,7 @@ SERVICES_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class Endpoint(NamedTuple):
-    """One backend of a service; of all new connections it gets weight / (sum of the weights)."""
+    """One backend of a service. Its share of new connections is weight / (sum of the weights)."""
 
     address: str
     port: int
@@ -59,7 +60,7 @@ class Endpoint(NamedTuple):
 
 
 class Service(NamedTuple):
-    """A checked service. Addresses are in the kernel's own spelling."""
+    """A validated service. Addresses are in the kernel's spelling."""
 
     name: str
     family: str  # ipv4 | ipv6
@@ -73,17 +74,17 @@ class Service(NamedTuple):
 
 
 def read_services(options: dict[str, Any]) -> list[Service]:
-    """The services of both options, checked together."""
+    """The services of the options `services` and `services_file`, validated together."""
     return parse_services(files.read_list(options, "services"), "lb_services")
 
 
 def parse_services(raw: Any, where: str = "lb_services") -> list[Service]:
-    """Check and normalise a list of services.
+    """Validate and normalise a list of services.
 
-    raw -- the list as the user declared it
-    where -- the variable's name, for messages
+    raw -- the declared list
+    where -- the variable's name in messages
 
-    Raises InputError that names the first wrong entry.
+    Raises an InputError that names the first invalid entry.
     """
     services = [_service(entry, "%s[%d]" % (where, i)) for i, entry in enumerate(parse_list(raw, where))]
     _refuse_duplicates(services, where)
@@ -91,7 +92,7 @@ def parse_services(raw: Any, where: str = "lb_services") -> list[Service]:
 
 
 def parse_network(raw: Any, where: str) -> tuple[str, str]:
-    """Check a network in CIDR notation and return it with its family. A single address is a network of one."""
+    """Validate a network in CIDR notation and return it with its family. A single address is a network of one."""
     text, slash, length_text = str(raw).partition("/")
     family, packed = _pack(text)
     bits = len(packed) * 8
@@ -212,7 +213,7 @@ def _refuse_duplicates(services: list[Service], where: str) -> None:
 
 
 def parse_address(raw: Any, where: str) -> tuple[str, str]:
-    """Check an address that a host can have, and return it with its family."""
+    """Validate the address of a host, and return it with its family."""
     family, packed = _pack(str(raw))
     if not family:
         raise InputError("%s %s is not an IP address" % (where, raw))
@@ -258,5 +259,5 @@ def _unusable(packed: bytes) -> str:
 
 
 def spoken(family: str) -> str:
-    """A family as it is written in messages."""
+    """The spelling of a family in messages."""
     return {"ipv4": "IPv4", "ipv6": "IPv6"}[family]

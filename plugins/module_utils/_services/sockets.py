@@ -1,11 +1,11 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node answers itself: at its own addresses, by its programs, and to Ansible.
+"""The addresses and ports that a node serves itself: its own addresses, its programs, and Ansible's login.
 
-A service takes all packets to its address and port before any program of the node sees them. So a service at an address
-that the node itself uses, or at a port where a program listens, is refused unless it is asked for by name. One that
-would take the next login is refused in any case.
+A service takes all packets to its address and port before any program of the node gets them. So a service is refused if
+the node itself uses its address, or if a program listens on its port, unless an option allows that address or port.
+A service that would take Ansible's next login is always refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BITS = {"inet": 32, "inet6": 128}
 _FAMILIES = {"": socket.AF_INET, "6": socket.AF_INET6}
 _WAITS = {"tcp": "0A", "udp": "07"}  # TCP_LISTEN and TCP_CLOSE of net/tcp_states.h, the latter of unconnected sockets
 _ALL = ("0.0.0.0", "::")  # noqa: S104 - nothing is bound
-# Addresses for documentation (RFC 5737, RFC 3849). Nothing is sent there.
+# Addresses for documentation (RFC 5737, RFC 3849). No packet is sent to them.
 _ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -36,7 +36,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class Socket(NamedTuple):
-    """Where a program waits for clients."""
+    """A socket on which a program waits for clients."""
 
     protocol: str
     address: str
@@ -44,11 +44,11 @@ class Socket(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What a node answers itself.
+    """The addresses and sockets that a node serves itself.
 
-    own -- the links of the addresses that it uses itself
-    sockets -- where its programs wait
-    login -- where the connection arrived that Ansible came by
+    own -- the addresses that it uses itself, each with its link
+    sockets -- the sockets on which its programs wait
+    login -- the address and port of Ansible's connection
     """
 
     own: Mapping[str, str]
@@ -57,35 +57,36 @@ class Answers(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where a service takes packets, and how messages call it. A node port has no address: it is at all of them."""
+    """The address and port of a service, and their name in messages. The address of a node port is empty (all)."""
 
     entry: str
     family: str
     target: Socket
 
     def holds(self, bound: Socket) -> bool:
-        """Whether a program that waits there waits in vain.
+        """Whether the service takes the packets of a program that listens on `bound`.
 
-        One that waits at all addresses is beside a VIP, which it was not started for, and behind a node port.
+        If the program listens on all addresses, this is true only for a node port. A VIP does not count, because the
+        program was not started for it.
         """
         if (bound.protocol, bound.port) != (self.target.protocol, self.target.port):
             return False
         if self.target.address:
             return bound.address == self.target.address
-        # `::` may wait for IPv4, too. Node ports leave the loopback alone.
+        # A program on `::` may also serve IPv4. Node ports do not apply to loopback addresses.
         other = bound.address != "::" and (":" in bound.address) != (self.family == "ipv6")
         return not other and bound.address != "::1" and not bound.address.startswith("127.")
 
 
 def local_addresses(family: str) -> set[str]:
-    """The addresses of the node's links at which others reach it: those of the loopback are not among them."""
+    """The addresses at which other hosts reach the node, without loopback addresses."""
     addresses = {found["local"] for dummy, found in _listed()}
     outside = {address for address in addresses if address != "::1" and not address.startswith("127.")}
     return {address for address in outside if (":" in address) == (family == "ipv6")}
 
 
 def refuse_taken(services: Sequence[Service], options: Mapping[str, Any]) -> None:
-    """InputError where a service would take what the node answers itself, unless the module's options ask for it."""
+    """InputError if a service would take an address or port that the node serves itself, unless an option allows it."""
     if services and options["state"] == "present":
         own = {parse_address(each, "allow_own_addresses")[0] for each in options["allow_own_addresses"]}
         reasons = taken(services, read_answers(), own, options["allow_listening_ports"], options["variables"])
@@ -100,10 +101,10 @@ def taken(
     ports: Sequence[str],
     variables: Mapping[str, str],
 ) -> list[str]:
-    """What services would take from the node, each with the remedy.
+    """The addresses and ports that services would take from the node, as messages with the remedy.
 
-    own, ports -- the addresses, and the ports as PORT/PROTOCOL, that are asked for by name
-    variables -- how messages call options
+    own, ports -- the allowed addresses, and the allowed ports as PORT/PROTOCOL
+    variables -- the names of options in messages
     """
     found = []
     waiting: dict[tuple[str, int], list[Socket]] = {}
@@ -154,7 +155,7 @@ def _spell(bound: Socket) -> str:
 
 
 def read_answers() -> Answers:
-    """The node as it is, in this network namespace."""
+    """The current state of the node, in this network namespace."""
     own = own_addresses(list(_listed()), {source for source in map(_source, _ELSEWHERE) if source})
     return Answers(own, frozenset(_sockets()), _login())
 
@@ -169,8 +170,9 @@ def _listed() -> Iterator[tuple[str, dict[str, Any]]]:
 def own_addresses(listed: Sequence[tuple[str, Mapping[str, Any]]], sources: set[str]) -> dict[str, str]:
     """The addresses that the node itself uses, with their links.
 
-    A VIP is a single address (/32, /128), or a secondary one of its network, or a deprecated one of IPv6, whoever put
-    it there. The node's own brings a network, or is what it takes as the source of connections.
+    An address counts as a VIP if it is a single address (/32, /128), a secondary address of its network, or a
+    deprecated IPv6 address, no matter what added it. All others are the node's own. An address that the node uses as
+    the source of connections is its own as well.
     """
     found = {}
     for link, address in listed:
@@ -183,7 +185,7 @@ def own_addresses(listed: Sequence[tuple[str, Mapping[str, Any]]], sources: set[
 
 
 def _source(family: int) -> str:
-    """The address from which the node connects to the world; empty where it cannot."""
+    """The source address of the node's connections to other networks. Empty if it has no route."""
     with socket.socket(family, socket.SOCK_DGRAM) as asked:
         try:
             asked.connect((_ELSEWHERE[socket.AddressFamily(family)], 9))
@@ -200,18 +202,24 @@ def _sockets() -> Iterator[Socket]:
 
 
 def parse_sockets(protocol: str, version: str, table: str) -> Iterator[Socket]:
-    """The sockets in a table of /proc/net that wait for clients: version is 6 for tcp6 and udp6, else empty."""
+    """The sockets in a table of /proc/net that wait for clients.
+
+    version -- 6 for tcp6 and udp6, otherwise empty
+    """
     for line in table.splitlines()[1:]:
         local, state = line.split()[1:4:2]
         if state == _WAITS[protocol]:
             address, port = local.split(":")
-            # Words of 32 bits, each in the byte order of the machine.
+            # The table shows 32-bit words in the byte order of the machine.
             words = [int(address[i : i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(address), 8)]
             yield Socket(protocol, socket.inet_ntop(_FAMILIES[version], b"".join(words)), int(port, 16))
 
 
 def _login() -> Socket | None:
-    """What sshd told the first of our ancestors that has it: sudo does not hand it on."""
+    """The address and port of Ansible's SSH connection.
+
+    sudo does not pass on SSH_CONNECTION, so it is read from the nearest ancestor process that has it.
+    """
     process = os.getpid()
     while process > 1:
         try:
