@@ -14,8 +14,8 @@ author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:
   - Declares a whole network on one Linux machine in one task. Each host is a network namespace. Each VLAN is a bridge
-    in a namespace of its own, the switch, so that the machine's own links, addresses, routes, firewall rules and
-    sysctls stay as they are.
+    in a separate namespace, the switch. So the machine's own links, addresses, routes, firewall rules and sysctls stay
+    unchanged.
   - The namespace of a host is called NAME-HOST and that of the switch NAME-switch, where NAME is O(name).
   - Repairs everything that differs from the declaration. Undeclared hosts, links, static routes, servers and addresses
     of the lab are removed.
@@ -92,7 +92,7 @@ def main() -> None:
     module = Module(
         argument_spec={
             "name": {"type": "str", "required": True},
-            # Their entries are validated by the model, whose messages name them by index.
+            # The model validates the entries of both lists. Its messages name them by index.
             "hosts": {"type": "list", "elements": "dict", "default": []},
             "servers": {"type": "list", "elements": "dict", "default": []},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -16,8 +16,8 @@ description:
   - Declares a whole network of Linux nodes on one machine in one task. Each node is a user-mode Linux kernel with
     systemd and an SSH server. It has what a network namespace lacks, for instance IPVS, dummy links and reboots.
   - A node's kernel runs in the network namespace NAME-NODE, where NAME is O(name). Its links are connected to the links
-    of that namespace, and these to bridges, as M(homelab.loadbalancer.netns_lab) makes them. The machine's own links,
-    addresses, routes, firewall rules and sysctls stay as they are.
+    of that namespace, and these to the bridges that M(homelab.loadbalancer.netns_lab) makes. The machine's own links,
+    addresses, routes, firewall rules and sysctls stay unchanged.
   - SSH reaches the C(mgmt) links of the nodes from the namespace NAME-admin. Log in with the file C(ssh_config) in
     O(folder).
   - A node that is not running is started. A node with a changed declaration is shut down and started again, and keeps
@@ -38,7 +38,7 @@ attributes:
 options:
   folder:
     description:
-      - Folder of this machine for the lab's disks, keys and consoles. It belongs to the lab alone.
+      - A folder on this machine for the lab's disks, keys and consoles. Nothing else may use it.
     type: path
     required: true
   image:
@@ -114,7 +114,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "folder": {"type": "path", "required": True},
             "image": {"type": "path", "default": ""},
-            # Their entries are validated by the model, whose messages name them by index.
+            # The model validates the entries of both lists. Its messages name them by index.
             "hosts": {"type": "list", "elements": "dict", "default": []},
             "servers": {"type": "list", "elements": "dict", "default": []},
             "timeout": {"type": "int", "default": 180},
