@@ -44,7 +44,7 @@ options:
   prefix:
     description:
       - Prefix of the names of all owned chains, in every table. Undeclared owned chains are removed.
-      - If a rule outside the owned chains jumps to a chain to be removed, the task fails and names that rule.
+      - If any other rule still jumps to a chain that is to be removed, the task fails and names that rule.
     type: str
     required: true
   tables:

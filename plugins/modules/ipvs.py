@@ -20,7 +20,7 @@ description:
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 requirements:
-  - A kernel with IPVS on the node. The module loads it if necessary. Debian's cloud kernel does not have it.
+  - A kernel with IPVS on the node. If necessary, IPVS is loaded. Debian's cloud kernel does not have it.
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
 attributes:

@@ -49,7 +49,7 @@ options:
           - V(http) connects over TCP and requests O(targets[].path). V(https) does so over TLS. It sends
             O(targets[].host) as the server name (SNI), and verifies that the certificate is valid for it.
           - V(udp) sends two empty datagrams, and waits at most 1.5 seconds for a refusal. UDP has no confirmation, so
-            nothing except a refusal is certain.
+            silence proves nothing.
         type: str
         choices: [tcp, http, https, udp]
         default: tcp
