@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What it does is in the action plugin of the same name.
+# The action plugin of the same name does the work.
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ module: app
 short_description: An application in a Kubernetes cluster
 version_added: 0.1.0
 description:
-  - Runs an application in a cluster, from its name and image, or any manifests, and waits until it works. When the
-    rollout fails, it is explained with the state of the containers, the last events and the last log lines; the pods of
-    before go on working.
-  - O(name) and O(image) make a Deployment, a Service where there are O(ports) and ConfigMaps and PersistentVolumeClaims
-    where there are files and volumes, as the filter P(homelab.loadbalancer.app_manifest#filter) does.
-  - All objects are tried on the API server first, by a server-side dry run; when one is refused, nothing is changed.
-  - An object of the application that is not declared any more is removed when the others work, except the claims of
-    O(volumes), which hold data. It is known by its labels; an object of the same name without them is not removed.
+  - Runs an application in a cluster, from its name and image or from any manifests, and waits until it works. If the
+    rollout fails, the message shows the state of the containers, the last events and the last log lines. The old pods
+    keep working.
+  - O(name) and O(image) make a Deployment. O(ports) add a Service, and files and volumes add ConfigMaps and
+    PersistentVolumeClaims. The filter P(homelab.loadbalancer.app_manifest#filter) makes the same objects.
+  - All objects are first sent to the API server as a server-side dry run. If it refuses one, nothing is changed.
+  - Undeclared objects of the application are removed after the declared ones work, except the claims of O(volumes),
+    which hold data. The module recognises its objects by their labels, and does not remove an object of the same name
+    without them.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -30,7 +31,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - It waits for nothing. An object whose namespace is not there yet counts as one that would be created.
+      - Check mode does not wait. If the namespace of an object does not exist yet, the object counts as created.
   diff_mode:
     support: full
     details:
@@ -40,16 +41,17 @@ attributes:
 options:
   state:
     description:
-      - V(present) runs the application. V(absent) removes its objects, as far as they are ours by their labels, and
-        those of O(manifests) and O(manifest_files), whoever made them. A namespace in which somebody else has objects
-        stays, and so does one with a claim that is kept.
+      - V(present) runs the application.
+      - V(absent) removes the objects of the application that have this module's labels, and the objects of
+        O(manifests) and O(manifest_files) whoever made them. It keeps a namespace that holds other objects or a kept
+        claim.
     type: str
     choices: [present, absent]
     default: present
   name:
     description:
-      - The application's name, which all objects have. Lower-case letters, digits and inner hyphens.
-      - Without it, O(manifests), O(manifest_files) or O(part_of) say what the module is about.
+      - The name of the application and of its objects. Lower-case letters, digits and inner hyphens.
+      - If empty, O(manifests), O(manifest_files) or O(part_of) must be set.
     type: str
     default: ''
   image:
@@ -58,45 +60,42 @@ options:
     default: ''
   manifests:
     description:
-      - Any objects, as Kubernetes has them, in the order in which they are to be applied. They come before those of
-        O(name).
+      - Any objects, in Kubernetes's format. They are applied in this order, before the objects of O(name).
     type: list
     elements: dict
     default: []
   manifest_files:
     description:
-      - Files on the control node with more of them, each of one or several YAML documents, found as Ansible finds
-        files. Applied after O(manifests).
+      - Files with more objects, on the control node. Ansible's search path for files applies. A file holds one or
+        several YAML documents. They are applied after O(manifests).
     type: list
     elements: path
     default: []
   part_of:
     description:
-      - The name of this declaration. The objects of O(name) bear it as the label C(app.kubernetes.io/part-of). What
-        bears it among PersistentVolumeClaims, ConfigMaps, Deployments and Services of this collection and is not
-        declared any more is removed, in all namespaces.
-      - A Namespace among O(manifests) that somebody else made is left alone then. With O(state=absent) those go that
-        bear the label.
-      - Empty is to look for the objects of O(name) alone.
+      - The name of this declaration. The objects of O(name) get it as the label C(app.kubernetes.io/part-of).
+      - If set, the module removes every undeclared PersistentVolumeClaim, ConfigMap, Deployment and Service of this
+        collection that has the label, in all namespaces. O(state=absent) also removes all Namespaces with the label.
+        A Namespace in O(manifests) that others made is neither changed nor removed.
+      - If empty, the module only looks for the objects of O(name).
     type: str
     default: ''
   remove_undeclared:
     description:
-      - Whether to remove objects that are not declared any more, when those that are declared work. With V(false) they
-        stay, and RV(undeclared) names them for a task that removes them later, for instance by
-        M(homelab.loadbalancer.k8s_objects).
+      - Whether to remove undeclared objects after the declared ones work. With V(false) they stay, and RV(undeclared)
+        lists them, so that a later task can remove them, for instance with M(homelab.loadbalancer.k8s_objects).
     type: bool
     default: true
   delete_data:
     description:
-      - Whether the claims of O(volumes) are removed, too, with the data in them, when the application or their entry
-        goes. Without it those stay that do not say C(keep) V(false), and so do their namespaces.
+      - Whether to remove the claims of O(volumes) and their data together with the application or the entry. With
+        V(false), only claims with C(keep) V(false) are removed. The other claims and their namespaces stay.
     type: bool
     default: false
   force_conflicts:
     description:
-      - Take over fields that somebody else manages and that have another value. Otherwise that is an error, which names
-        the other manager.
+      - Whether to take over fields that another manager owns with a different value. Otherwise they are an error that
+        names the other manager.
     type: bool
     default: false
   wait:
@@ -104,11 +103,11 @@ options:
     type: bool
     default: true
   wait_for_address:
-    description: Whether to wait until Services of type LoadBalancer have an address, too.
+    description: Whether to wait also until Services of type LoadBalancer have an address.
     type: bool
     default: false
   timeout:
-    description: How many seconds to wait, for the whole rollout, and for each object that is removed.
+    description: How many seconds to wait for the whole rollout, and for each object that is removed.
     type: int
     default: 300
 seealso:
@@ -118,7 +117,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Run an application, and give it an address
+- name: Run an application and give it an address
   homelab.loadbalancer.app:
     name: web
     image: registry.example.org/team/web:1.2
@@ -138,7 +137,7 @@ EXAMPLES = r"""
       - {apiVersion: v1, kind: Namespace, metadata: {name: demo}}
     manifest_files: [demo.yml]
 
-- name: Remove the application, with its data
+- name: Remove the application and its data
   homelab.loadbalancer.app:
     name: web
     state: absent
@@ -153,7 +152,7 @@ changes:
   elements: str
   sample: [create Deployment default/web, create Service default/web]
 notes:
-  description: Which claims and namespaces stay, and why.
+  description: The claims and namespaces that stay, and why.
   returned: success
   type: list
   elements: str
@@ -164,7 +163,7 @@ addresses:
   type: dict
   sample: {default/web: [172.16.0.100]}
 undeclared:
-  description: The objects that are not declared any more and stay, with O(remove_undeclared=false).
+  description: The undeclared objects that stay, with O(remove_undeclared=false).
   returned: success
   type: list
   elements: dict
