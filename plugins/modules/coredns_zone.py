@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The action plugin of the same name does it.
+# The action plugin of the same name does the work.
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ module: coredns_zone
 short_description: A private DNS zone, served by CoreDNS in a Kubernetes cluster
 version_added: 0.1.0
 description:
-  - Serves a zone such as V(k8s.local) to clients outside the cluster, and to pods. The names are declared, and taken
-    from the HTTPRoutes and the addresses of their Gateways.
-  - A pod tries a new Corefile before it replaces another one. When CoreDNS does not start with it, nothing is changed,
-    and the message holds what CoreDNS said.
+  - Serves a zone such as V(k8s.local) to clients outside the cluster and to pods. Its names come from O(records), and
+    from HTTPRoutes with the addresses of their Gateways.
+  - A trial pod starts CoreDNS with the new Corefile before it replaces the old one. If CoreDNS does not start, nothing
+    is changed, and the error message contains CoreDNS's log.
   - Waits until the zone is served.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
@@ -26,7 +26,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - No pod tries the Corefile.
+      - Check mode does not start the trial pod.
   diff_mode:
     support: full
   idempotent:
@@ -34,36 +34,37 @@ attributes:
 options:
   state:
     description:
-      - Whether the zone is served. With V(absent) the Corefile of the cluster's own CoreDNS is as it was before.
+      - Whether the zone is served. V(absent) restores the previous Corefile of the cluster's own CoreDNS.
     type: str
     choices: [present, absent]
     default: present
   name:
     description:
-      - The name of the zone. It may not hide the cluster's own, such as V(cluster.local).
+      - The name of the zone. It must not hide the cluster's own zone, such as V(cluster.local).
     type: str
     default: k8s.local
   mode:
     description:
-      - With V(cluster) the cluster's own CoreDNS serves the zone, by a block in the Corefile of the ConfigMap
-        C(kube-system/coredns), and pods resolve its names, too. Its pods are replaced one by one when it changes.
-      - With V(deployment) a CoreDNS of its own does, C(kube-system/coredns-zone), and that of the cluster is left
-        alone.
-      - In both modes the outside gets answers for this zone alone.
+      - With V(cluster), the cluster's own CoreDNS serves the zone from a block in the Corefile of the ConfigMap
+        C(kube-system/coredns), and pods resolve its names too. When the block changes, CoreDNS's pods are replaced one
+        by one.
+      - With V(deployment), a separate CoreDNS, C(kube-system/coredns-zone), serves the zone, and the cluster's own is
+        not changed.
+      - In both modes, clients outside the cluster get answers only for this zone.
     type: str
     choices: [cluster, deployment]
     default: cluster
   records:
     description:
-      - The names. An address leads back to all names that have it, but for wildcards.
+      - The names and their addresses. A reverse lookup of an address returns all its names except wildcards.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
         description:
-          - The name, relative to the zone or in full, V(@) for the zone's own name, V(*.staging) for all names below it
-            that are not there.
+          - The name, relative to the zone or fully qualified. V(@) is the zone's own name. V(*.staging) is a wildcard
+            for all undeclared names below C(staging).
         type: str
         required: true
       addresses:
@@ -74,43 +75,43 @@ options:
         required: true
       ttl:
         description:
-          - How many seconds an answer may be kept. The default is O(ttl).
+          - How many seconds clients may cache the answer. The default is O(ttl).
         type: int
   from_routes:
     description:
-      - Whether to serve the host names of the cluster's HTTPRoutes that are in the zone as well, with the addresses of
-        their Gateways. A record of the same name goes first. They are read when the module runs.
+      - Whether to also serve the host names of HTTPRoutes that are in the zone, with the addresses of their Gateways.
+        They are read when the module runs. A record in O(records) with the same name takes precedence.
     type: bool
     default: true
   ttl:
     description:
-      - How many seconds an answer may be kept, and that a name does not exist.
+      - How many seconds clients may cache an answer, including the answer that a name does not exist.
     type: int
     default: 60
   node_port:
     description:
-      - The port, udp and tcp, at which each node serves the zone. V(0) is none.
+      - The UDP and TCP port on which each node serves the zone. With V(0), nodes do not serve it.
     type: int
     default: 30053
   load_balancer:
     description:
-      - Whether to serve the zone on port 53 of a load balancer's address as well, such as MetalLB's. V(true) lets it
-        choose one; an address, or a list of two, one a family, asks for it.
+      - Whether to also serve the zone on port 53 of an address from a load balancer such as MetalLB. With V(true), the
+        load balancer chooses the address. Otherwise give an address, or a list of one IPv4 and one IPv6 address.
     type: raw
     default: false
   image:
     description:
-      - The image with O(mode=deployment). Empty is that of the cluster's own CoreDNS, which nodes have.
+      - The image with O(mode=deployment). If empty, the image of the cluster's own CoreDNS, which nodes already have.
     type: str
     default: ''
   replicas:
     description:
-      - How many pods with O(mode=deployment), on different nodes where possible.
+      - Number of pods with O(mode=deployment). They run on different nodes where possible.
     type: int
     default: 2
   extra:
     description:
-      - More lines for the zone's server block in the Corefile, such as V(log).
+      - Additional lines for the zone's server block in the Corefile, such as V(log).
     type: str
     default: ''
   trial_timeout:
@@ -128,7 +129,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Serve a zone on the nodes, and on an address of MetalLB
+- name: Serve a zone on the nodes and on an address of MetalLB
   homelab.loadbalancer.coredns_zone:
     kubeconfig: /etc/kubernetes/admin.conf
     name: k8s.local
@@ -142,14 +143,14 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     var: zone.servers
 
-- name: Ask where it is served, and change nothing
+- name: Show where it is served, without changing anything
   homelab.loadbalancer.coredns_zone:
     kubeconfig: /etc/kubernetes/admin.conf
     load_balancer: true
   check_mode: true
   register: zone
 
-- name: Serve it no longer
+- name: Stop serving the zone
   homelab.loadbalancer.coredns_zone:
     kubeconfig: /etc/kubernetes/admin.conf
     state: absent
@@ -163,7 +164,7 @@ changes:
   elements: str
   sample: [update ConfigMap kube-system/coredns, create Service kube-system/coredns-zone]
 notes:
-  description: What else there is to say.
+  description: Additional remarks.
   returned: success
   type: list
   elements: str

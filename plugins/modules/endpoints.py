@@ -12,10 +12,10 @@ module: endpoints
 short_description: Endpoints of Services without a selector, from addresses or from the labels of pods
 version_added: 0.1.0
 description:
-  - Writes the EndpointSlices of Services that have no selector, so that connections to them reach what is declared,
-    hosts outside the cluster for instance. Undeclared objects that this module made before are removed.
-  - Refuses a Service whose endpoints Kubernetes or somebody else writes, and addresses that the API server would
-    refuse, before anything changes.
+  - Writes the EndpointSlices of Services that have no selector, so that connections to them reach the declared
+    endpoints, for instance hosts outside the cluster. Undeclared objects that this module made before are removed.
+  - Before anything changes, refuses a Service whose endpoints Kubernetes or another manager writes, and addresses that
+    the API server would refuse.
   - The role P(homelab.loadbalancer.endpoints#role) does the same by variables.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
@@ -26,7 +26,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - A Service that is not there yet is a note and no error.
+      - A Service that does not exist yet gives a note instead of an error.
   diff_mode:
     support: full
   idempotent:
@@ -34,24 +34,26 @@ attributes:
 options:
   state:
     description:
-      - Whether the endpoints are there, and the Services that this module made for them.
+      - Whether the endpoints exist, and the Services that this module made for them.
     type: str
     choices: [present, absent]
     default: present
   services:
     description:
-      - All Services of the cluster that get their endpoints from here. C(name); C(namespace) (V(default)).
-      - The endpoints are one of C(addresses), a list of IPv4 and IPv6 addresses, and C(selector), a mapping of labels
-        to values, for the pods of the namespace that have all of them. Pods are looked up when the module runs.
-      - C(ports), a list of C(port), that of the Service, C(target_port), where the endpoints listen (default C(port)),
-        C(protocol), V(tcp) (the default), V(udp) or V(sctp), and C(name), which the port has in the Service, and which
-        is needed when there are several.
-      - C(manage_service) (V(false)), whether the module makes the Service, too, with a cluster IP.
-      - Required with O(state=present). An empty list removes all of them.
+      - All Services of the cluster that get their endpoints from this module. Each has a C(name) and a C(namespace)
+        (default V(default)).
+      - Either C(addresses) or C(selector) gives the endpoints. C(addresses) is a list of IPv4 and IPv6 addresses.
+        C(selector) is a mapping of labels to values, and selects the pods of the namespace that have all of them. Pods
+        are looked up when the module runs.
+      - C(ports) is a list of mappings. C(port) is the port of the Service. C(target_port) is the port of the endpoints
+        (default C(port)). C(protocol) is V(tcp) (default), V(udp) or V(sctp). C(name) is the name of the port in the
+        Service, required if there are several ports.
+      - C(manage_service) (default V(false)) says whether the module also makes the Service, with a cluster IP.
+      - Required with O(state=present). An empty list removes all endpoints and Services that the module made.
     type: raw
 seealso:
   - name: Services without selectors
-    description: What Kubernetes says about them.
+    description: The Kubernetes documentation.
     link: https://kubernetes.io/docs/concepts/services-networking/service/#services-without-selectors
 """
 
