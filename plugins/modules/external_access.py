@@ -12,11 +12,12 @@ module: external_access
 short_description: What the API server knows of the external access of Services
 version_added: 0.1.0
 description:
-  - Says which Services of the type LoadBalancer have which addresses, who announces them, and why one is pending or not
-    announced; and what is to be asked from nodes and from clients outside to prove that they are reached.
-  - The filter P(homelab.loadbalancer.external_access_checks#filter) judges what they saw. The role
-    P(homelab.loadbalancer.external_access#role) does all of it.
-  - Text of the cluster is returned in one line and without control characters.
+  - Returns the addresses of Services of type LoadBalancer, which nodes announce them, and why an address is pending or
+    not announced. Also returns which addresses and ports nodes and outside clients must probe to prove that the
+    Services are reachable.
+  - The filter P(homelab.loadbalancer.external_access_checks#filter) evaluates the results of the probes. The role
+    P(homelab.loadbalancer.external_access#role) runs the module, the probes and the filter.
+  - Text from the cluster is returned on one line, without control characters.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -26,41 +27,42 @@ extends_documentation_fragment:
 options:
   services:
     description:
-      - The Services to look at, as C(NAMESPACE/NAME). None is all of the type LoadBalancer.
+      - The Services to check, as C(NAMESPACE/NAME). If empty, all of type LoadBalancer.
     type: list
     elements: str
     default: []
   http_ports:
     description:
-      - Ports to be asked by HTTP, besides those whose name or appProtocol says HTTP.
+      - Ports to probe by HTTP, in addition to ports whose name or appProtocol indicates HTTP.
     type: list
     elements: int
     default: [80, 8080]
   http_path:
     description:
-      - The path to ask for by HTTP.
+      - The path of the HTTP requests.
     type: str
     default: /
   http_host:
     description:
-      - The Host header of HTTP. Empty is the address and port.
+      - The Host header of the HTTP requests. If empty, the address and port.
     type: str
     default: ''
   urls:
     description:
-      - URLs that clients are to ask by name, C(http://NAME[:PORT][/PATH]) or with C(https).
+      - URLs that clients request by host name, such as C(http://NAME[:PORT][/PATH]), or with C(https).
     type: list
     elements: str
     default: []
   zone:
     description:
-      - The DNS zone that clients are to know, for instance of the role P(homelab.loadbalancer.coredns_zone#role). That
-        a name of another zone is not found is no fault.
+      - The DNS zone that clients must resolve, for instance the one of the role
+        P(homelab.loadbalancer.coredns_zone#role). If a client cannot resolve a name of another zone, that is no fault.
     type: str
     default: ''
   ca_files:
     description:
-      - Files on the control node with certificates in PEM that are trusted besides the clients' own authorities.
+      - Files on the control node with PEM certificates to trust in addition to the clients' own certificate
+        authorities.
     type: list
     elements: str
     default: []
@@ -71,7 +73,7 @@ options:
     default: metallb-system
   memberlist_port:
     description:
-      - The port where MetalLB's speakers hear each other.
+      - The port on which MetalLB's speakers communicate with each other (memberlist).
     type: int
     default: 7946
 seealso:
@@ -80,11 +82,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at the Services of the type LoadBalancer
+- name: Check the Services of type LoadBalancer
   homelab.loadbalancer.external_access:
   register: seen
 
-- name: Say which of them have no address, and why
+- name: Show the Services without an address, and why
   ansible.builtin.debug:
     msg: "{{ item.name }}: {{ item.pending.cause }}"
   loop: "{{ seen.cluster.services | selectattr('pending') }}"
@@ -95,11 +97,12 @@ EXAMPLES = r"""
 RETURN = r"""
 cluster:
   description:
-    - C(metallb), C(nodes), C(speakers) and C(services) as they are. C(urls), those that are asked; C(urls_aside), those
-      that are not, and why; C(served), what routes lead to for each URL; C(zone) and C(ca), the certificates of
-      O(ca_files). C(whose), what each address of a Service is, in words; and C(targets), what
-      M(homelab.loadbalancer.probe_ports) (C(node), C(client)) and M(homelab.loadbalancer.probe_owners) (C(addresses))
-      are to ask. Those of URLs are the last ones of C(client).
+    - C(metallb), C(nodes), C(speakers) and C(services) are the current state of the cluster.
+    - C(urls) are the URLs to request. C(urls_aside) are the URLs that are not requested, and why. C(served) says for
+      each URL where its route leads. C(zone) is O(zone), and C(ca) the certificates of O(ca_files).
+    - C(whose) describes in words what each address of a Service is.
+    - C(targets) are the targets of the probes, C(node) and C(client) for M(homelab.loadbalancer.probe_ports), and
+      C(addresses) for M(homelab.loadbalancer.probe_owners). The targets of URLs come last in C(client).
   returned: success
   type: dict
 """
