@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What it does is in the action plugin of the same name.
+# The action plugin of the same name does the work.
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ module: gateway
 short_description: Gateways of the Gateway API, and the controller that serves them
 version_added: 0.1.0
 description:
-  - Applies the kinds of the Gateway API, a controller, and Gateways with HTTP and HTTPS listeners, and waits until each
-    Gateway is programmed and has an address. When that fails, the message says why.
-  - Checks the declaration, manifests, certificates and keys on the control node, and tries all objects by a server-side
-    dry run. When one is refused, nothing is changed.
-  - Keeps on record, in a ConfigMap of O(namespace), what it has applied. Objects that are not declared any more are
+  - Applies the CustomResourceDefinitions (CRDs) of the Gateway API, a controller, and Gateways with HTTP and HTTPS
+    listeners. Waits until each Gateway is programmed and has an address. If that fails, the message says why.
+  - Checks the declaration, manifests, certificates and keys on the control node, and then tries all objects with a
+    server-side dry run. If one is refused, nothing is changed.
+  - Records the applied objects in a ConfigMap in O(namespace). Recorded objects that are no longer declared are
     removed.
-  - Something must give addresses to Services of type LoadBalancer, such as MetalLB.
+  - The cluster needs a load balancer such as MetalLB, which gives addresses to Services of type LoadBalancer.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -28,21 +28,21 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - Whether the cluster has the controller and the Gateways. With V(absent) routes stay, and so do the kinds of the
-        Gateway API, unless O(remove_crds) is set.
+      - Whether the cluster has the controller and the Gateways. With V(absent), routes stay, and the CRDs of the
+        Gateway API stay unless O(remove_crds) is set.
     type: str
     choices: [present, absent]
     default: present
   controller:
     description:
-      - What serves the Gateways. V(nginx) is NGINX Gateway Fabric, which serves each Gateway by pods and an address of
-        its own. V(traefik) serves all by the same pods and one address.
+      - The controller that serves the Gateways. V(nginx) is NGINX Gateway Fabric, which gives each Gateway separate
+        pods and a separate address. V(traefik) serves all Gateways from the same pods and one address.
     type: str
     choices: [nginx, traefik]
     default: nginx
   version:
     description:
-      - The release of the controller. Another number upgrades a running one.
+      - The release of the controller. A different one upgrades an installed controller.
       - The default is 2.1.4 for NGINX Gateway Fabric and 3.6.12 for Traefik.
     type: str
   class:
@@ -51,46 +51,47 @@ options:
     type: str
   namespace:
     description:
-      - The namespace of the controller, and of Gateways that name none. It is created where it is missing, and is
-        removed with the rest if it was created here.
-      - The default is C(nginx-gateway), as NGINX Gateway Fabric's manifest has it, or C(traefik).
+      - The namespace of the controller, and of Gateways without a C(namespace). If it does not exist, the module
+        creates it, and O(state=absent) removes it.
+      - The default is C(nginx-gateway), as in NGINX Gateway Fabric's manifest, or C(traefik).
     type: str
   replicas:
     description:
-      - How many pods pass requests on. NGINX Gateway Fabric has so many for each Gateway, and Traefik for all.
+      - Number of pods that forward requests, with NGINX Gateway Fabric for each Gateway, with Traefik for all Gateways
+        together.
     type: int
     default: 2
   manage_crds:
     description:
-      - Whether to apply the kinds of the Gateway API. Otherwise they must be in the cluster.
+      - Whether to apply the CRDs of the Gateway API. Otherwise they must already be in the cluster.
     type: bool
     default: true
   crds:
     description:
-      - Manifests of the kinds of the Gateway API. Without any, those of the release for which the controller is made.
+      - Manifests with the CRDs of the Gateway API. If empty, those of the release that the controller supports.
     type: list
     elements: dict
     default: []
     suboptions:
       source:
         description:
-          - A URL, or the path of a file, both as seen from the control node.
+          - A URL or the path of a file. The control node reads it.
         type: str
         required: true
       checksum:
         description:
-          - The SHA-256 of the manifest. A URL needs one.
+          - The SHA-256 of the manifest. Required for a URL.
         type: str
   manifests:
     description:
-      - Manifests of NGINX Gateway Fabric, written as O(crds). Without any, those of its release O(version), with the
-        checksums that are known. Traefik needs none.
+      - Manifests of NGINX Gateway Fabric, in the format of O(crds). If empty, those of the release O(version), whose
+        checksums this module knows. Traefik needs none.
     type: list
     elements: dict
     default: []
   gateways:
     description:
-      - The Gateways, one at least. The planner refuses what is wrong in an entry and names it.
+      - The Gateways, at least one. An error message names the entry that is wrong.
     type: list
     elements: dict
     default:
@@ -105,22 +106,24 @@ options:
         required: true
       namespace:
         description:
-          - Its namespace, which must exist. Without one, that of the controller.
+          - The namespace of the Gateway, which must exist. The default is the namespace of the controller.
         type: str
       listeners:
         description:
-          - Where it takes connections. Each has a C(name); a C(protocol), V(HTTP) (default) or V(HTTPS); a C(port); a
-            C(hostname), such as C(*.example.org), without which it is any; C(tls) for HTTPS; and C(from), whose routes
-            may attach, those of V(all) namespaces, of the V(same) one (default), or of those with the labels of
-            C(selector), written as Kubernetes has it.
-          - C(tls) has C(secret), the name of a Secret in the Gateway's namespace, or C(certificate_file) and
-            C(key_file), paths on the control node, of which a Secret is made. Ansible Vault may encrypt them.
+          - The listeners, on which the Gateway accepts connections. Each has a C(name), a C(port), a C(protocol)
+            (V(HTTP), the default, or V(HTTPS)), and for HTTPS C(tls). C(hostname), such as C(*.example.org), restricts
+            it to matching host names. By default it accepts any.
+          - C(from) says from which namespaces routes may attach, V(all), V(same) (the Gateway's, the default), or those
+            with the labels of C(selector), a label selector in Kubernetes's format.
+          - C(tls) has either C(secret), the name of a Secret in the Gateway's namespace, or C(certificate_file) and
+            C(key_file), paths on the control node from which a Secret is made. The files may be encrypted with Ansible
+            Vault.
         type: list
         elements: dict
         required: true
       address:
         description:
-          - The address that MetalLB is to give it, or a list of two, one of each family.
+          - The address that MetalLB gives the Gateway, or a list of one IPv4 and one IPv6 address.
         type: raw
       labels:
         description:
@@ -132,34 +135,34 @@ options:
         type: dict
   take_over:
     description:
-      - Take over fields that somebody else manages and that have another value. Otherwise that is an error, which names
-        the other manager.
+      - Whether to take over fields that another manager owns with a different value. Otherwise they are an error that
+        names the other manager.
     type: bool
     default: false
   remove_crds:
     description:
-      - Whether O(state=absent) removes the kinds of the Gateway API as well, as far as this module brought them. That
-        is refused while there are objects of them that this module did not make.
+      - Whether O(state=absent) also removes the CRDs of the Gateway API that this module applied. The module refuses
+        this while objects of these kinds exist that it did not make.
     type: bool
     default: false
   timeout:
     description:
-      - How many seconds to wait for the Gateways, and for each object to be gone.
+      - How many seconds to wait for the Gateways, and for each object that is removed.
     type: int
     default: 300
   validate_only:
     description:
-      - Only check the Gateways and the options of the controller, on the control node. No API server is asked, and
-        nothing is changed.
+      - Whether to only check the Gateways and the options of the controller on the control node, without a request to
+        the API server. Nothing is changed.
     type: bool
     default: false
 seealso:
   - ref: gateway role <ansible_collections.homelab.loadbalancer.gateway_role>
-    description: Declares the same by variables.
+    description: Calls this module with the variables of the role.
 """
 
 EXAMPLES = r"""
-- name: Serve HTTP and HTTPS by Traefik
+- name: Serve HTTP and HTTPS with Traefik
   homelab.loadbalancer.gateway:
     controller: traefik
     gateways:
@@ -193,19 +196,19 @@ changes:
   elements: str
   sample: [create Namespace traefik, create Gateway traefik/public]
 notes:
-  description: Sentences for the user, such as what a removal leaves in the cluster.
+  description: Remarks for the user, for instance which objects a removal leaves in the cluster.
   returned: success
   type: list
   elements: str
 addresses:
-  description: The addresses of each declared Gateway that is in the cluster, by C(namespace/name).
+  description: The addresses of each declared Gateway that exists in the cluster. The keys are C(namespace/name).
   returned: success, without O(validate_only)
   type: dict
   sample: {traefik/public: [172.16.0.100]}
 certificates:
   description:
-    - The texts of the declared C(certificate_file), by their paths. Files that cannot be read are left out. Keys are
-      not returned.
+    - The contents of each declared C(certificate_file), by path. Files that cannot be read are left out. Private keys
+      are not returned.
   returned: with O(validate_only)
   type: dict
 """
