@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The action plugin of the same name does it.
+# The action plugin of the same name does the work.
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ module: httproute
 short_description: Routes of HTTP requests from Gateways to Services
 version_added: 0.1.0
 description:
-  - Declares HTTPRoutes of the Gateway API, which lead requests to Services by host name, path, method and header, split
-    them by weights, redirect or rewrite them, and change headers; and the ReferenceGrants that a route to another
-    namespace needs. Undeclared ones of the same O(part_of) are removed.
-  - Refuses routes to Gateways, listeners, Services and ports that are not there, and host names that no listener takes,
-    before anything changes. In check mode these are notes, because another task of the play may bring them.
-  - Waits until the Gateways' controllers have accepted the routes, and says why not. Routes that are not declared are
-    removed after that.
+  - Declares HTTPRoutes of the Gateway API. They route requests to Services by host name, path, method and header, split
+    requests by weight, redirect or rewrite them, and change headers.
+  - Also declares the ReferenceGrants that a route to a Service in another namespace needs.
+  - Before anything changes, refuses routes to Gateways, listeners, Services and ports that do not exist, and host names
+    that no listener accepts. In check mode these are notes, because another task of the play may create what is
+    missing.
+  - Waits until the Gateways' controllers have accepted the routes. If they do not, the message says why. After that,
+    undeclared routes and grants of the same O(part_of) are removed.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -28,13 +29,13 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - Whether the routes, and the grants that they need, are there.
+      - Whether the routes, and the ReferenceGrants that they need, exist.
     type: str
     choices: [present, absent]
     default: present
   routes:
     description:
-      - The routes. Required with O(state=present). An empty list removes all of this declaration.
+      - The routes. Required with O(state=present). An empty list removes all routes of this declaration.
     type: list
     elements: dict
     suboptions:
@@ -50,45 +51,49 @@ options:
         default: default
       gateways:
         description:
-          - Names of Gateways, or mappings of C(name), C(namespace) (that of the route) and C(listener), without which
-            it is all listeners that take the route.
+          - The Gateways that serve the route. Each is a name, or a mapping of C(name), C(namespace) (default that of
+            the route) and C(listener) (by default all listeners that accept the route).
         type: list
         elements: raw
         required: true
       hostnames:
         description:
-          - Host names, which may begin with C(*.). Without any it is all that the listeners take.
+          - Host names, which may begin with C(*.). If empty, the route serves all host names that the listeners accept.
         type: list
         elements: str
         default: []
       rules:
         description:
-          - Which requests, and what becomes of them. The rule whose C(paths) fit best takes a request. All keys can be
-            left out, but one of C(backends) and C(redirect) must be there.
-          - C(paths) are prefixes such as C(/api), or mappings of one of C(prefix), C(exact) and C(regex); C(methods),
-            such as C([GET, HEAD]); C(headers), a mapping of names to values, or to mappings of C(regex), all of which a
-            request must have. What is left out takes all requests.
-          - C(backends) are names of Services, or mappings of C(service), C(namespace) (that of the route), C(port) (80)
-            and C(weight) (1), a share of the requests from 0 to 1000000.
-          - Instead of them C(redirect), a mapping of C(scheme) (C(http) or C(https)), C(hostname), C(port), C(path), in
-            place of the whole path, or C(prefix), in place of the rule's path, and C(status) (302) or 301.
-          - C(rewrite), a mapping of C(hostname) and C(path) or C(prefix), as the Service is to see them.
-          - C(request_headers) and C(response_headers), mappings of C(set) and C(add), each names to values, and
+          - The rules. Each says which requests it matches and how they are handled. If several rules match a request,
+            the one with the most specific path in C(paths) applies. Either C(backends) or C(redirect) is required. All
+            other keys are optional.
+          - The keys C(paths), C(methods) and C(headers) match requests. A key that is left out matches all requests.
+          - C(paths) is a list of prefixes such as C(/api), or of mappings with one of C(prefix), C(exact) and C(regex).
+          - C(methods) is a list such as C([GET, HEAD]).
+          - C(headers) is a mapping of names to values, or to mappings with C(regex). A request must have all of them.
+          - C(backends) is a list of Services. Each is a name, or a mapping of C(service), C(namespace) (default that of
+            the route), C(port) (default 80) and C(weight) (default 1), its share of the requests from 0 to 1000000.
+          - C(redirect) is a mapping of C(scheme) (C(http) or C(https)), C(hostname), C(port), C(path) or C(prefix), and
+            C(status) (302, the default, or 301). C(path) replaces the whole path, C(prefix) replaces the path that the
+            rule matched.
+          - C(rewrite) is a mapping of C(hostname) and C(path) or C(prefix). The Service receives the request with
+            these values.
+          - C(request_headers) and C(response_headers) are mappings of C(set) and C(add), which map names to values, and
             C(remove), a list of names.
-          - C(timeout), how many seconds a request may take.
+          - C(timeout) is the number of seconds that a request may take.
         type: list
         elements: dict
         required: true
   part_of:
     description:
-      - The name of this declaration, which its objects bear as the label C(app.kubernetes.io/part-of). Only objects
-        with it are removed when they are not declared any more, so give each playbook its own where several declare
-        routes in one cluster. Lower-case letters, digits and inner hyphens.
+      - The name of this declaration. Its objects get it as the label C(app.kubernetes.io/part-of), and only objects
+        with this label are removed when they are undeclared. If several playbooks declare routes in one cluster, give
+        each a different name. Lower-case letters, digits and inner hyphens.
     type: str
     default: routes
   remove_undeclared:
     description:
-      - Whether to remove undeclared routes and grants, when those that are declared work.
+      - Whether to remove undeclared routes and grants after the declared ones work.
     type: bool
     default: true
   timeout:
@@ -101,7 +106,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Lead requests for two host names to Services
+- name: Route requests for two host names to Services
   homelab.loadbalancer.httproute:
     kubeconfig: /etc/kubernetes/admin.conf
     routes:
@@ -118,7 +123,7 @@ EXAMPLES = r"""
           - {paths: [/api], backends: [{service: api, port: 8080}], timeout: 10}
   register: routed
 
-- name: Show at which addresses the host names are served
+- name: Show the addresses at which the host names are served
   ansible.builtin.debug:
     var: routed.hostnames
 
@@ -137,13 +142,14 @@ changes:
   sample: [create HTTPRoute default/web]
 notes:
   description:
-    - Parts of rules of which the GatewayClass does not say that its controller knows them, and host names that no
-      certificate of their HTTPS listener is for. In check mode also what the cluster does not have yet.
+    - Parts of rules that the controller may not support, because its GatewayClass does not list them, and host names
+      that no certificate of their HTTPS listener covers. In check mode also Gateways, Services and other objects that
+      do not exist yet.
   returned: success
   type: list
   elements: str
 hostnames:
-  description: The addresses of the Gateways by the host names that they serve.
+  description: The addresses of the Gateways for each host name that they serve.
   returned: success
   type: dict
   sample: {web.k8s.local: [172.16.0.100]}
