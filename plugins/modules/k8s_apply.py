@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What it does is in the action plugin of the same name.
+# The action plugin of the same name does the work.
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ module: k8s_apply
 short_description: Applies manifests from files, folders, URLs or text to a Kubernetes cluster
 version_added: 0.1.0
 description:
-  - Reads objects on the control node, puts them into namespaces, and applies or removes them as
+  - Reads objects on the control node, sets their namespaces, and applies or removes them as
     M(homelab.loadbalancer.k8s_objects) does, by server-side apply, after a dry run of all of them.
-  - All sources are read and checked before anything is asked of the API server. A message names the file and line, and
-    never quotes the text, in which a Secret may stand.
-  - It writes only with O(allow_write), or in check mode, in which the API server tries the changes and keeps nothing.
+  - All sources are read and checked before the first request to the API server. An error message names the file and
+    line, and never quotes the text, because it may contain a Secret.
+  - Writes are disabled unless O(allow_write) is set. Check mode works without it, because the API server only tries the
+    changes in a dry run.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -27,37 +28,39 @@ extends_documentation_fragment:
 options:
   src:
     description:
-      - Where the objects are, in the order in which they are applied. Each is a file, a folder, a URL of http or https,
-        or a mapping of C(src) and C(checksum).
-      - Of a folder the files C(*.yml), C(*.yaml) and C(*.json) are read in order of their names, and none of folders
-        in it. A path is looked for in the folder in which Ansible was started, and then where Ansible looks for files.
-      - A file may be encrypted by Ansible Vault.
+      - The sources of the objects, in the order in which they are applied. Each is a file, a folder, an HTTP or HTTPS
+        URL, or a mapping of C(src) and C(checksum).
+      - In a folder, the files C(*.yml), C(*.yaml) and C(*.json) are read in order of their names. Subfolders are
+        ignored. A path is searched in the folder in which Ansible was started, and then in Ansible's search path for
+        files.
+      - A file may be encrypted with Ansible Vault.
     type: list
     elements: raw
     default: []
   checksum:
     description:
-      - The checksum of the single file or URL in O(src), such as V(sha256:...). With another nothing is applied.
+      - The checksum of the single file or URL in O(src), such as V(sha256:...). If the content has a different
+        checksum, nothing is applied.
     type: str
     default: ''
   definitions:
     description:
-      - More objects, applied after those of O(src). A list, one object, or a text in YAML of one or several documents.
+      - More objects, applied after those of O(src). A list, one object, or a text of one or several YAML documents.
     type: raw
   default_namespace:
     description:
-      - The namespace of objects that name none, where their kind has one.
+      - The namespace of namespaced objects that do not specify one.
     type: str
     default: default
   override_namespace:
     description:
-      - The namespace of all objects whose kind has one, whatever they name. Empty is to leave them where they are.
-      - What refers to a namespace elsewhere in an object, such as the subjects of a RoleBinding, is left as it is.
+      - The namespace of all namespaced objects. It replaces the one that they specify. If empty, they keep theirs.
+      - Other references to a namespace in an object, such as the subjects of a RoleBinding, are not changed.
     type: str
     default: ''
   allow_write:
     description:
-      - Must be set outside of check mode.
+      - Whether the module may write. Required outside of check mode.
     type: bool
     default: false
 seealso:
@@ -66,7 +69,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Apply a folder, and a manifest of a project
+- name: Apply a folder and a project's manifest
   homelab.loadbalancer.k8s_apply:
     src:
       - manifests
@@ -84,7 +87,7 @@ changes:
   elements: str
   sample: [create ConfigMap default/greeting]
 rows:
-  description: What became of each object, and its name.
+  description: The result for each object, and its name.
   returned: success
   type: list
   elements: list
@@ -95,7 +98,7 @@ objects:
   type: list
   elements: dict
 unfinished:
-  description: The objects that were not complete, by kind, namespace and name, where the task fails with O(wait).
+  description: The objects whose rollout was not complete, by kind, namespace and name, if the task fails with O(wait).
   returned: failure
   type: list
   elements: str

@@ -12,11 +12,11 @@ module: k8s_objects
 short_description: Objects of a Kubernetes cluster, by server-side apply
 version_added: 0.1.0
 description:
-  - Applies a list of objects, or removes them. All of them are tried on the API server first, by a server-side dry run;
-    when one is refused, nothing is changed.
-  - Only objects that change are applied. Whether one does is read from what the API server notes about the owners of
-    fields, so that a controller's work on the same object does not count.
-  - Fields that the objects do not name are left to whoever manages them.
+  - Applies or removes a list of objects. First, all of them are sent to the API server as a server-side dry run. If it
+    refuses one, nothing is changed.
+  - Only objects that differ are applied. They are compared with the fields that this module owns according to the API
+    server (C(managedFields)), so that a controller's changes to other fields do not count.
+  - Fields that the objects do not contain are left to their managers.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -27,9 +27,11 @@ extends_documentation_fragment:
 options:
   definitions:
     description:
-      - A list of the objects, each with C(apiVersion), C(kind) and C(metadata.name). They are applied in this order,
-        but Namespaces come first, and a CustomResourceDefinition comes before objects of its kind and is awaited. They
-        are removed in the opposite order. Objects of one kind that follow each other are applied side by side.
+      - The objects, each with C(apiVersion), C(kind) and C(metadata.name).
+      - They are applied in this order, except that Namespaces come first, and a CustomResourceDefinition comes before
+        the objects of its kind. The module waits until the CustomResourceDefinition is established. Consecutive objects
+        of one kind are applied in parallel.
+      - They are removed in reverse order.
     type: raw
     required: true
 """
@@ -52,12 +54,12 @@ changes:
   elements: str
   sample: [create ConfigMap default/greeting]
 notes:
-  description: Nothing, for this module.
+  description: Always empty for this module.
   returned: success
   type: list
   elements: str
 unfinished:
-  description: The objects that were not complete, by kind, namespace and name, where the task fails with O(wait).
+  description: The objects whose rollout was not complete, by kind, namespace and name, if the task fails with O(wait).
   returned: failure
   type: list
   elements: str
