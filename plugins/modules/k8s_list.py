@@ -3,21 +3,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What it does is in the action plugin of the same name.
+# The action plugin of the same name does the work.
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: k8s_list
-short_description: Lists objects of a Kubernetes cluster as kubectl does, and keeps Secrets closed
+short_description: Lists objects of a Kubernetes cluster as kubectl does, without the values of Secrets
 version_added: 0.1.0
 description:
-  - Lists the objects of one or several kinds, with the columns that C(kubectl get) shows, those of custom resources as
-    well.
-  - The values of Secrets are left out unless asked for, wherever they are in an object, so that they reach neither the
-    terminal nor a log at any verbosity.
-  - A kind is named as for kubectl, and a selector that the API server refuses is an error. M(kubernetes.core.k8s_info)
-    needs the version, shows Secrets, and finds nothing by such a selector.
+  - Lists the objects of one or several kinds, with the columns that C(kubectl get) shows, including those of custom
+    resources.
+  - Unless O(show_secrets) is set, the values of Secrets are left out wherever they are in an object, so that they reach
+    neither the terminal nor a log at any verbosity.
+  - Kinds have the same names as in kubectl. A selector that the API server refuses is an error.
+    M(kubernetes.core.k8s_info) needs the API version, shows Secrets, and returns nothing for such a selector.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -27,36 +27,36 @@ extends_documentation_fragment:
 options:
   kinds:
     description:
-      - The kinds, each as V(Deployment), V(deployments), V(deploy) or V(deployments.apps).
+      - The kinds, each written as V(Deployment), V(deployments), V(deploy) or V(deployments.apps).
     type: list
     elements: str
     required: true
   api_version:
     description:
-      - The group and version of the kinds, such as V(apps/v1). Empty is what the cluster prefers; where several groups
-        have a kind of this name, that of Kubernetes itself.
+      - The group and version of the kinds, such as V(apps/v1). If empty, the version that the cluster prefers. If
+        several groups have a kind of this name, the one of Kubernetes itself is used.
     type: str
     default: ''
   namespace:
     description:
-      - Only objects of this namespace. Empty is all.
+      - Only objects of this namespace. If empty, all namespaces.
     type: str
     default: ''
   label_selectors:
     description:
-      - Only objects with all of these labels, each as C(kubectl get --selector) takes it.
+      - Only objects that match all of these selectors, each in the format of C(kubectl get --selector).
     type: list
     elements: str
     default: []
   field_selectors:
     description:
-      - Only objects with all of these fields, each as C(kubectl get --field-selector) takes it.
+      - Only objects that match all of these selectors, each in the format of C(kubectl get --field-selector).
     type: list
     elements: str
     default: []
   wide:
     description:
-      - Whether the rows have the columns, too, that C(kubectl get -o wide) adds.
+      - Whether to add the columns of C(kubectl get -o wide).
     type: bool
     default: false
   show_secrets:
@@ -70,7 +70,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: List what belongs to an application
+- name: List the objects of an application
   homelab.loadbalancer.k8s_list:
     kinds: [deployments, pods, services]
     namespace: default
@@ -84,13 +84,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 found:
-  description: What was found of each kind, in the same order.
+  description: The result for each kind, in the order of O(kinds).
   returned: success
   type: list
   elements: dict
   contains:
     kind:
-      description: The kind, as the cluster calls it.
+      description: The name of the kind in the cluster.
       type: str
       sample: Pod
     api_version:
@@ -102,11 +102,11 @@ found:
       type: list
       elements: str
     rows:
-      description: A list of texts for each object.
+      description: For each object a list of texts, one per column.
       type: list
       elements: list
     objects:
-      description: The objects, in the same order. Without C(metadata.managedFields).
+      description: The objects, in the order of the rows, without C(metadata.managedFields).
       type: list
       elements: dict
 """

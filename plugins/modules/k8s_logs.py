@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What it does is in the action plugin of the same name.
+# The action plugin of the same name does the work.
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ module: k8s_logs
 short_description: The logs of many containers of a Kubernetes cluster, as one text
 version_added: 0.1.0
 description:
-  - Reads the logs of all containers of pods, which are named or have labels, and sets their lines in order of time,
-    each behind the pod and container that wrote it. M(kubernetes.core.k8s_log) reads the log of one pod.
-  - Pods may be hostile. Control characters in their lines are returned as C(\\x1b) and its kind, so that no terminal
-    obeys them; tabs are returned as spaces.
-  - A container without a log, for instance one that has not started, is no error. Why it has none is told.
+  - Reads the logs of all containers of pods, and sorts their lines by time. Each line starts with the pod and container
+    that wrote it. The pods are chosen by name or by label. M(kubernetes.core.k8s_log) reads the log of one pod.
+  - Pods may be hostile. Control characters in their lines are returned in escaped form, such as C(\\x1b), so that a
+    terminal does not interpret them. Tabs are returned as spaces.
+  - A container without a log, for instance one that has not started, is no error. RV(logs[].note) says why it has
+    none.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -26,39 +27,40 @@ extends_documentation_fragment:
 options:
   names:
     description:
-      - The names of pods. Give either these or O(label_selectors).
+      - The names of the pods. Give either O(names) or O(label_selectors).
     type: list
     elements: str
     default: []
   label_selectors:
     description:
-      - The pods with all of these labels, each as C(kubectl get --selector) takes it.
+      - The pods that match all of these selectors, each in the format of C(kubectl get --selector).
     type: list
     elements: str
     default: []
   namespace:
     description:
-      - The namespace of the pods. Empty is V(default) with O(names), and all with O(label_selectors).
+      - The namespace of the pods. If empty, it is V(default) with O(names), and all namespaces with
+        O(label_selectors).
     type: str
     default: ''
   container:
     description:
-      - Only the container of this name. Empty is all of a pod, those that only prepare it as well.
+      - Only the container of this name. If empty, all containers of a pod, including init containers.
     type: str
     default: ''
   since:
     description:
-      - Only lines that are not older, such as V(90s), V(10m), V(1h30m) or V(2d). Empty is all.
+      - The maximum age of the lines, such as V(90s), V(10m), V(1h30m) or V(2d). If empty, lines of any age.
     type: str
     default: ''
   tail:
     description:
-      - How many lines of each container, the last ones. V(-1) is all, of which the first 4 MiB are read.
+      - How many of the last lines of each container to read. With V(-1), all lines are read, up to the first 4 MiB.
     type: int
     default: 100
   previous:
     description:
-      - Whether to read what the container wrote before it was restarted the last time.
+      - Whether to read the log of each container from before its last restart.
     type: bool
     default: false
 seealso:
@@ -72,7 +74,7 @@ EXAMPLES = r"""
     since: 10m
   register: logs
 
-- name: Show it
+- name: Show the log
   ansible.builtin.debug:
     msg: "{{ logs.text }}"
 """
@@ -98,10 +100,10 @@ logs:
       type: list
       elements: str
     note:
-      description: Why there are none, as far as the API server tells. Otherwise empty.
+      description: Why there are no lines, if the API server gives a reason. Otherwise empty.
       type: str
 text:
-  description: All lines in order of time, each behind its pod and container.
+  description: All lines, sorted by time. Each starts with its pod and container.
   returned: success
   type: str
   sample: |-

@@ -12,7 +12,7 @@ module: k8s_read
 short_description: Objects of several kinds of a Kubernetes cluster, read in one go
 version_added: 0.1.0
 description:
-  - Does what M(kubernetes.core.k8s_info) does in a loop, in one task, and asks all of it side by side.
+  - Does in one task, with parallel requests, what would need a loop over M(kubernetes.core.k8s_info).
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -22,15 +22,15 @@ extends_documentation_fragment:
 options:
   queries:
     description:
-      - What to read. With an empty list the API server is only asked whether it answers.
+      - The queries. With an empty list, the module only checks that the API server answers.
     type: list
     elements: dict
     required: true
     suboptions:
       kind:
         description:
-          - The kind of the objects. V(*) is all kinds of O(queries[].namespace), which it then needs, but for events;
-            of these objects it returns C(apiVersion), C(kind) and C(metadata) alone.
+          - The kind of the objects. V(*) is all kinds except events in O(queries[].namespace), which is then required.
+            With V(*), only C(apiVersion), C(kind) and C(metadata) of the objects are returned.
         type: str
         required: true
       api_version:
@@ -48,26 +48,26 @@ options:
         type: str
       label_selectors:
         description:
-          - Only objects with all of these labels, each as C(kubectl get --selector) takes it.
+          - Only objects that match all of these selectors, each in the format of C(kubectl get --selector).
         type: list
         elements: str
         default: []
       field_selectors:
         description:
-          - Only objects with all of these fields, each as C(kubectl get --field-selector) takes it.
+          - Only objects that match all of these selectors, each in the format of C(kubectl get --field-selector).
         type: list
         elements: str
         default: []
       hidden_fields:
         description:
-          - Fields that are left out, for instance C(data) of a Secret, or C(data[tls.key]) of it.
+          - Fields to leave out, such as C(data) of a Secret, or its C(data[tls.key]).
         type: list
         elements: str
         default: [metadata.managedFields]
       optional:
         description:
-          - Whether it is no failure when the API server forbids to read them. The answer then has no objects, and
-            RV(found[].forbidden).
+          - Whether the module continues if the API server forbids reading these objects. The answer then has no objects
+            and sets RV(found[].forbidden).
         type: bool
         default: false
 seealso:
@@ -76,7 +76,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at nodes, and at Services of one application
+- name: Read the nodes, and the Services of one application
   homelab.loadbalancer.k8s_read:
     queries:
       - kind: Node
@@ -90,13 +90,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 found:
-  description: An answer to each query, in the same order.
+  description: The answers, in the order of O(queries).
   returned: success
   type: list
   elements: dict
   contains:
     kind:
-      description: The kind that was asked for.
+      description: The kind in the query.
       type: str
     api_found:
       description: Whether the API server knows the kind.
@@ -106,7 +106,7 @@ found:
       type: list
       elements: dict
     forbidden:
-      description: That the API server forbids to read them.
+      description: Set if the API server forbids reading the objects.
       returned: when it does, for a query with C(optional)
       type: bool
 """
