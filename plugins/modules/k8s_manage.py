@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What it does is in the action plugin of the same name.
+# The action plugin of the same name does the work.
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ module: k8s_manage
 short_description: Creates, replaces, patches, deletes or reads one object of a Kubernetes cluster
 version_added: 0.1.0
 description:
-  - Does one thing with one object, and nothing else where that cannot be done. V(create) fails when the object is there
-    already, V(replace), V(patch) and V(read) when it is not. M(kubernetes.core.k8s) changes an object that was to be
-    created, and creates one that was to be replaced.
-  - To keep objects as they are declared, whatever is there, use M(homelab.loadbalancer.k8s_apply).
-  - The values of Secrets are neither returned nor shown in the diff nor in a message, unless asked for.
-  - It writes only with O(allow_write), or in check mode, in which the API server tries the change and keeps nothing.
+  - Does one operation on one object, and fails if it cannot be done. V(create) fails if the object already exists.
+    V(replace), V(patch) and V(read) fail if it does not exist. In contrast, M(kubernetes.core.k8s) changes an existing
+    object instead of creating it, and creates a missing object instead of replacing it.
+  - To declare objects, whether or not they exist, use M(homelab.loadbalancer.k8s_apply).
+  - Unless O(show_secrets) is set, the values of Secrets are not returned, and do not appear in the diff or in messages.
+  - Writes are disabled unless O(allow_write) is set. Check mode works without it, because the API server only tries the
+    change in a dry run.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -27,81 +28,83 @@ attributes:
   check_mode:
     support: full
     details:
-      - The API server tries the change, and keeps nothing of it.
+      - The API server tries the change in a dry run, and does not store it.
   diff_mode:
     support: full
     details:
-      - The values of Secrets are not shown unless O(show_secrets) is set; that one changes, is.
+      - Unless O(show_secrets) is set, the diff shows that the value of a Secret changes, but not the value.
   idempotent:
     support: partial
     details:
-      - V(create) fails the second time. The others change nothing then, but for a JSON patch whose operations add to
-        a list.
+      - V(create) fails the second time. The other operations change nothing the second time, except a JSON patch that
+        adds to a list.
 options:
   operation:
     description:
-      - What to do.
+      - The operation.
     type: str
     choices: [create, replace, patch, delete, read]
     required: true
   definition:
     description:
-      - The object for V(create) and V(replace), a mapping or a text in YAML. For the others it may say which object is
-        meant.
+      - The object for V(create) and V(replace), a mapping or a text in YAML. For the other operations, it may identify
+        the object instead of O(kind), O(api_version), O(name) and O(namespace).
     type: raw
   patch:
     description:
-      - What changes, for V(patch). A mapping, or for O(patch_type=json) a list of operations with C(op) and C(path); or
-        a text of it in YAML.
+      - The patch for V(patch). A mapping, or with O(patch_type=json) a list of operations with C(op) and C(path). It
+        may be a text in YAML.
     type: raw
   patch_type:
     description:
-      - How O(patch) is merged. V(strategic) knows the keys of lists, such as the names of containers, and custom
-        resources have none of it; V(merge) (RFC 7386) replaces whole lists; V(json) (RFC 6902) is a list of operations.
+      - How O(patch) is merged.
+      - V(strategic) merges lists by their keys, such as the names of containers. Custom resources do not support it.
+      - V(merge) (RFC 7386) replaces whole lists. V(json) (RFC 6902) is a list of operations.
     type: str
     choices: [strategic, merge, json]
     default: strategic
   kind:
     description:
-      - The kind, as V(Deployment), V(deployments), V(deploy) or V(deployments.apps). That of O(definition) by default.
+      - The kind, written as V(Deployment), V(deployments), V(deploy) or V(deployments.apps). The default is that of
+        O(definition).
     type: str
     default: ''
   api_version:
     description:
-      - The group and version of the kind, such as V(apps/v1). By default that of O(definition), or what the cluster
-        prefers.
+      - The group and version of the kind, such as V(apps/v1). The default is that of O(definition), or the version that
+        the cluster prefers.
     type: str
     default: ''
   name:
     description:
-      - The object's name. That in O(definition) by default.
+      - The name of the object. The default is that in O(definition).
     type: str
     default: ''
   namespace:
     description:
-      - The object's namespace, where its kind has one. By default that in O(definition), or V(default).
+      - The namespace of the object, if its kind is namespaced. The default is that in O(definition), or V(default).
     type: str
     default: ''
   propagation:
     description:
-      - What becomes of the objects that belong to one that is deleted, such as the pods of a Deployment. V(Foreground)
-        deletes them first, V(Background) later, and V(Orphan) leaves them.
+      - What happens to the dependents of a deleted object, such as the pods of a Deployment. V(Foreground) deletes them
+        before the object, V(Background) after it, and V(Orphan) keeps them.
     type: str
     choices: [Foreground, Background, Orphan]
     default: Background
   wait:
     description:
-      - Whether to wait until an object that is deleted is gone.
+      - Whether to wait until a deleted object is gone.
     type: bool
     default: true
   timeout:
     description:
-      - How many seconds to wait for that.
+      - How many seconds to wait until a deleted object is gone.
     type: int
     default: 120
   allow_write:
     description:
-      - Must be set for all operations but V(read), outside of check mode.
+      - Whether the module may write. Outside of check mode, required for all operations except V(read).
     type: bool
     default: false
   show_secrets:
@@ -132,11 +135,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 object:
-  description: The object as it is now, or as it was when it was deleted. Empty when there was nothing to delete.
+  description: The object after the operation, or a deleted object before it. Empty if there was nothing to delete.
   returned: success
   type: dict
 change:
-  description: What was done, or would be in check mode. Empty when nothing changed.
+  description: What was done, or would be in check mode. Empty if nothing changed.
   returned: success
   type: str
   sample: patch Deployment default/web

@@ -10,9 +10,9 @@ module: k8s_request
 short_description: Requests to a Kubernetes API server, from the host of the task
 version_added: 0.1.0
 description:
-  - Makes HTTP requests to an API server, side by side, and returns the answers.
-  - The other modules for Kubernetes run it where the API server is only reached from a managed host. In playbooks use
-    them, for instance M(homelab.loadbalancer.k8s_objects) and M(homelab.loadbalancer.k8s_read).
+  - Sends HTTP requests to an API server in parallel, and returns the responses.
+  - The other modules for Kubernetes run this module if only a managed host can reach the API server. In playbooks, use
+    those, for instance M(homelab.loadbalancer.k8s_objects) and M(homelab.loadbalancer.k8s_read).
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -23,32 +23,33 @@ attributes:
   check_mode:
     support: none
     details:
-      - Requests are made as they are. A request may itself ask for a dry run.
+      - Requests are sent unchanged. A request may itself ask for a dry run.
   diff_mode:
     support: none
     details:
-      - It does not know what a request changes.
+      - The module does not know what a request changes.
   idempotent:
     support: partial
     details:
-      - As far as the requests are.
+      - The module is as idempotent as its requests.
 options:
   requests:
     description:
-      - "The requests, each a list: method, path, parameters of the query (pairs), body, type of the body, accepted type
-        of the answer, whether it may be made twice when the connection breaks (true), and whether it is made after
-        those before it, when all of them have succeeded (false), in place of side by side."
+      - "The requests. Each is a list with these entries: the method; the path; the query parameters (pairs); the body;
+        the content type of the body; the accepted content type of the response; whether the request may be repeated if
+        the connection breaks (default true); whether the request is sent only after all earlier ones have succeeded,
+        instead of in parallel (default false)."
     type: list
     elements: list
     required: true
   kubeconfig:
     description:
-      - The path of a kubeconfig on the host, or the content of one. Without one it is found as kubectl does.
+      - The path of a kubeconfig on the host, or the content of one. If empty, it is searched as by kubectl.
     type: raw
     default: ''
   context:
     description:
-      - The context of the kubeconfig. Without one, its current context.
+      - The context of the kubeconfig. If empty, its current context.
     type: str
     default: ''
 """
@@ -61,8 +62,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 responses:
-  description: "Of each request a list: HTTP status, body, kind of failure, and its cause. The status is 0 without an
-    answer."
+  description: "For each request a list: HTTP status, body, kind of failure, and its cause. The status is 0 if there was
+    no response."
   returned: when a kubeconfig was found
   type: list
   elements: list
