@@ -13,15 +13,16 @@ short_description: Waits for the rollout of workloads, and explains why it fails
 version_added: 0.1.0
 description:
   - Waits until the pods of Deployments, StatefulSets and DaemonSets are as declared and available, as C(kubectl rollout
-    status) does, and on request until Services of type LoadBalancer have an address.
-  - A node that is NotReady or cordoned and hinders pods is named in a warning as soon as it is seen, and is the first
-    cause in the message. No waiting helps a workload with pods on a node that Kubernetes takes for down (its condition
-    Ready is Unknown). Run it again when the node is back or has left the cluster, or when Kubernetes has moved its
-    pods, which it does with those of Deployments after five minutes.
-  - When time is up, or before that when no waiting helps any of them, as with an image that does not exist, it fails
-    with the state of the containers, the last events and the last log lines of the pods. Control characters in them are
-    shown and not obeyed. A PersistentVolumeClaim for which nothing makes a volume ends the waiting after half a
-    minute.
+    status) does. With O(addresses), also waits until Services of type LoadBalancer have an address.
+  - Fails at the timeout, or earlier if waiting cannot help any of the objects, for instance because an image does not
+    exist. The message shows the state of the containers, the last events and the last log lines of the pods, with
+    control characters escaped. If nothing provisions a volume for a PersistentVolumeClaim, the module fails after half
+    a minute.
+  - If a NotReady or cordoned node hinders pods, a warning names the node as soon as this is seen, and the error message
+    names it as the first cause.
+  - Waiting does not help a workload with pods on a node that Kubernetes considers down (its condition Ready is
+    Unknown). Run the module again when the node is back or has left the cluster, or when Kubernetes has moved its pods,
+    which it does with those of Deployments after five minutes.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -31,23 +32,22 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - In check mode it waits for nothing.
+      - Check mode does not wait.
 options:
   definitions:
     description:
-      - The objects, as M(homelab.loadbalancer.k8s_objects) takes them. Kinds for which there is nothing to wait are
-        passed over.
+      - The objects, in the format of M(homelab.loadbalancer.k8s_objects). Kinds that need no waiting are ignored.
     type: list
     elements: dict
     required: true
   addresses:
     description:
-      - Whether to wait for the addresses of Services of type LoadBalancer as well.
+      - Whether to also wait for the addresses of Services of type LoadBalancer.
     type: bool
     default: false
   timeout:
     description:
-      - How many seconds to wait for all of them.
+      - How many seconds to wait for all objects together.
     type: int
     default: 300
 seealso:
@@ -55,7 +55,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Wait until the pods of a Deployment are new and ready
+- name: Wait until a Deployment has rolled out
   homelab.loadbalancer.k8s_rollout:
     definitions:
       - apiVersion: apps/v1
@@ -71,7 +71,7 @@ addresses:
   type: dict
   sample: {default/web: [172.16.0.100]}
 unfinished:
-  description: The objects that were not complete, by kind, namespace and name.
+  description: The objects whose rollout was not complete, by kind, namespace and name.
   returned: failure
   type: list
   elements: str
