@@ -12,11 +12,12 @@ module: metallb
 short_description: MetalLB in a Kubernetes cluster
 version_added: 0.1.0
 description:
-  - Installs MetalLB, upgrades it, or removes it, by its own manifest, and waits until its webhook accepts a pool, which
-    takes longer than its pods. M(homelab.loadbalancer.metallb_pool) declares which addresses it gives.
-  - What was applied is recorded in the ConfigMap C(homelab-loadbalancer-metallb) in MetalLB's namespace. By it an
-    upgrade removes what the new manifest does not have, and a removal needs no manifest.
-  - The role P(homelab.loadbalancer.metallb#role) calls it with its variables.
+  - Installs, upgrades or removes MetalLB, with MetalLB's own manifest. Waits until its webhook accepts a pool, which
+    takes longer than until its pods are ready. M(homelab.loadbalancer.metallb_pool) declares the addresses that MetalLB
+    gives.
+  - The applied objects are recorded in the ConfigMap C(homelab-loadbalancer-metallb) in MetalLB's namespace. With this
+    record, an upgrade removes the objects that are not in the new manifest, and a removal needs no manifest.
+  - The role P(homelab.loadbalancer.metallb#role) calls the module with its variables.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -26,80 +27,83 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - V(present) installs or upgrades it. An installed MetalLB whose fields have other values of another manager is
-        refused unless O(take_over) is set.
-      - V(absent) removes what this module installed. The pools and all other objects of MetalLB's kinds go first,
-        whoever made them. Strict ARP and the labels of nodes stay.
+      - V(present) installs or upgrades MetalLB. Unless O(take_over) is set, it refuses an installed MetalLB if another
+        manager owns fields with different values.
+      - V(absent) removes what this module installed. Before that, it removes the pools and all other objects of
+        MetalLB's kinds, whoever made them. Strict ARP and the labels of nodes stay.
     type: str
     choices: [present, absent]
     default: present
   version:
     description:
-      - The release. Another number upgrades a running one.
+      - The release of MetalLB. A different one upgrades an installed MetalLB.
     type: str
     default: 0.15.2
   mode:
     description:
-      - How BGP is spoken. V(native) is enough for layer 2 and for simple BGP; V(frr) adds IPv6 and more by FRR.
+      - The implementation of BGP. V(native) is enough for layer 2 and for simple BGP. V(frr) uses FRR, which adds IPv6
+        and other features.
     type: str
     choices: [native, frr]
     default: native
   manifest:
     description:
-      - Where the manifest is, a URL or the path of a file, both as seen from the control node. Without one, the
-        manifest of O(version) and O(mode) in MetalLB's repository.
+      - A URL or the path of a file with the manifest. The control node reads it. If empty, the manifest of O(version)
+        and O(mode) in MetalLB's repository.
     type: str
     default: ''
   manifest_checksum:
     description:
-      - The SHA-256 of the manifest. Without one, the known one of O(version) and O(mode) for a URL; a file is not
-        checked then.
+      - The SHA-256 of the manifest. If empty, a manifest from a URL is checked against the known checksum of O(version)
+        and O(mode), and a file is not checked.
     type: str
     default: ''
   load_balancer_class:
     description:
-      - Serve only Services whose C(spec.loadBalancerClass) is this one. Without one, those that have none.
+      - MetalLB serves only Services with this C(spec.loadBalancerClass). If empty, it serves Services without a class.
     type: str
     default: ''
   speaker_node_selector:
     description:
-      - Labels of the nodes that may announce addresses. Without any, all nodes.
+      - Labels of the nodes that may announce addresses. If empty, all nodes.
     type: dict
     default: {}
   speaker_tolerations:
     description:
-      - Tolerations for the pods that announce addresses, as a pod has them, besides those for control planes.
+      - Additional tolerations of the speakers, the pods that announce addresses, in Kubernetes's format. They always
+        tolerate the taints of control planes.
     type: list
     elements: dict
     default: []
   include_excluded_nodes:
     description:
-      - Whether to remove the label C(node.kubernetes.io/exclude-from-external-load-balancers) from nodes. MetalLB
-        announces nothing from those that have it, and kubeadm puts it on control planes. Otherwise they are noted.
+      - Whether to remove the label C(node.kubernetes.io/exclude-from-external-load-balancers) from nodes. kubeadm sets
+        it on control planes, and MetalLB announces nothing from a node with this label. With V(false), such nodes are
+        listed in RV(notes).
     type: bool
     default: false
   strict_arp:
     description:
-      - Whether to set C(strictARP) and restart kube-proxy where it is in ipvs mode without that, so that only one node
-        answers for an address. It is looked for where kubeadm keeps it, in the ConfigMap C(kube-proxy).
+      - Whether to set C(strictARP) and restart kube-proxy if kube-proxy runs in ipvs mode without it, so that only one
+        node answers ARP requests for an address. The setting is in the ConfigMap C(kube-proxy), where kubeadm keeps it.
     type: bool
     default: true
   take_over:
     description:
-      - Whether to take over a MetalLB that somebody else installed, for instance with C(kubectl apply). Otherwise what
-        differs is an error, which names the other manager.
+      - Whether to take over a MetalLB that was installed by other means, for instance C(kubectl apply). Otherwise
+        fields with different values are an error that names the other manager.
     type: bool
     default: false
   allow_moves:
     description:
-      - Whether O(state=absent) may take addresses from Services. Otherwise that is refused, and the message names the
-        Services.
+      - Whether O(state=absent) may proceed if Services lose their addresses. Otherwise it is refused, and the message
+        names the Services.
     type: bool
     default: false
   leaving:
     description:
-      - Labels of Services and Gateways that are removed as well. With O(state=absent) those that have all labels of an
-        entry, and Services of such Gateways, are not counted in RV(losses).
+      - Labels of Services and Gateways that are also being removed. With O(state=absent), a Service or Gateway with all
+        labels of one entry, and the Services of such a Gateway, do not count as RV(losses).
     type: list
     elements: dict
     default: []
@@ -111,17 +115,17 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Install MetalLB, or upgrade it to this version
+- name: Install MetalLB or upgrade it to this version
   homelab.loadbalancer.metallb:
     version: 0.15.2
 
-- name: Install it from a file of the control node, on nodes with a label alone
+- name: Install it from a file on the control node, and announce addresses only from nodes with a label
   homelab.loadbalancer.metallb:
     manifest: metallb-native.yaml
     manifest_checksum: a1b04c376fb39c93265f551fe23716a3ae6e09b790edb3bf257d3fc784c35a18
     speaker_node_selector: {edge: "true"}
 
-- name: See which Services would lose their address without MetalLB
+- name: Show which Services would lose their address without MetalLB
   homelab.loadbalancer.metallb:
     state: absent
     allow_moves: true
@@ -131,19 +135,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was done to which object, or would be in check mode, in this order.
+  description: The changes, in order, each with its object. In check mode, the changes that would be made.
   returned: success
   type: list
   elements: str
   sample: [create Namespace metallb-system, create ConfigMap metallb-system/homelab-loadbalancer-metallb]
 notes:
   description:
-    - Nodes that announce nothing; with O(state=absent) what stays, and the Services that still name an address.
+    - Nodes that announce nothing. With O(state=absent), also the objects and settings that stay, and the Services that
+      still request an address.
   returned: success
   type: list
   elements: str
 losses:
-  description: With O(state=absent) the Services that lose an address of MetalLB.
+  description: With O(state=absent), the Services that lose an address of MetalLB.
   returned: success
   type: list
   elements: str
