@@ -13,11 +13,12 @@ short_description: Address pools of MetalLB, and their announcement
 version_added: 0.1.0
 description:
   - Declares which addresses MetalLB gives to Services of type LoadBalancer, and how they are announced, by ARP and NDP
-    (layer 2) or by BGP. One task declares all of it. What a former task declared and this one does not is removed;
-    objects that others made stay.
-  - Refuses before anything changes pools that overlap, that hold the address of a node, a gateway or a network, and
-    those that would take the address of a Service away.
-  - The role P(homelab.loadbalancer.metallb_pool#role) calls it with its variables.
+    (layer 2) or by BGP.
+  - One task declares all of them. Undeclared objects that this module made before are removed. Objects that others made
+    stay.
+  - Before anything changes, refuses pools that overlap, pools that contain the address of a node, a gateway or a
+    network, and changes that would take an address away from a Service.
+  - The role P(homelab.loadbalancer.metallb_pool#role) calls the module with its variables.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -27,8 +28,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - A pool that takes addresses from another one cannot be tried before that one has let go. It counts as one that
-        would be created or changed.
+      - If a pool takes addresses from another one, it cannot be tried before the other pool has released them. It
+        counts as created or changed.
   diff_mode:
     support: full
     details:
@@ -38,7 +39,7 @@ attributes:
 options:
   state:
     description:
-      - With V(absent) all pools and other objects that this module made are removed, whatever is declared.
+      - V(absent) removes all pools and other objects that this module made, including declared ones.
     type: str
     choices: [present, absent]
     default: present
@@ -49,70 +50,76 @@ options:
     default: metallb-system
   pools:
     description:
-      - The pools. C(name); C(addresses), a list of ranges C(FIRST-LAST) and networks, IPv4 or IPv6.
-      - C(auto_assign) (true), whether Services get an address from it without asking for it; C(avoid_buggy_ips)
-        (false), whether to leave out addresses that end with .0 and .255, which are the network and broadcast address
-        of a network of 256 addresses.
-      - Who may have its addresses, C(priority), the lowest number first, C(namespaces), C(namespace_selectors) and
-        C(service_selectors), lists of label selectors as Kubernetes writes them.
+      - The pools. Each has a C(name), and C(addresses), a list of IPv4 or IPv6 ranges C(FIRST-LAST) and networks.
+      - C(auto_assign) (default true) says whether Services get addresses from the pool without requesting it.
+      - C(avoid_buggy_ips) (default false) says whether to leave out addresses that end with .0 and .255, the network
+        and broadcast address of a /24 network.
+      - C(namespaces), and C(namespace_selectors) and C(service_selectors), lists of label selectors in Kubernetes's
+        format, restrict which Services get its addresses. If several pools fit a Service, the pool with the lowest
+        C(priority) is used first.
     type: list
     elements: dict
     default: []
   l2_advertisements:
     description:
-      - Pools that are announced by ARP and NDP. C(name); C(pools), a list of names, without which it is all pools;
-        C(interfaces), on which links, without which it is all; C(node_selectors), from which nodes, a list of label
-        selectors as Kubernetes writes them.
+      - Announcements of pools by ARP and NDP. Each has a C(name), C(pools), a list of names (default all pools),
+        C(interfaces), the links on which to announce (default all), and C(node_selectors), a list of label selectors in
+        Kubernetes's format for the nodes that announce.
     type: list
     elements: dict
     default: []
   bgp_advertisements:
     description:
-      - Pools that are announced by BGP. C(name); C(pools), as above; C(peers), a list of names, without which it is all
-        peers; C(node_selectors); C(communities), each the name of one of O(communities) or a value; C(local_pref);
-        C(aggregation_length) (32) and C(aggregation_length_v6) (128), the prefix lengths that are announced.
+      - Announcements of pools by BGP. Each has a C(name), and C(pools) and C(node_selectors) as in
+        O(l2_advertisements).
+      - C(peers) is a list of names (default all peers). C(communities) is a list of values or names of O(communities).
+        C(local_pref) is the BGP local preference. C(aggregation_length) (default 32) and C(aggregation_length_v6)
+        (default 128) are the announced prefix lengths.
     type: list
     elements: dict
     default: []
   bgp_peers:
     description:
-      - Routers with which the nodes speak BGP. C(name); C(my_asn) and C(peer_asn), the numbers of the autonomous
-        systems; C(address); C(port) (179); C(source_address); C(router_id); C(hold_time), seconds (90);
-        C(ebgp_multi_hop) (false), for a router in another network; C(node_selectors).
-      - C(password) for TCP MD5, which goes into a Secret; or C(password_secret), the name of a Secret in O(namespace)
-        that has it, of the type C(kubernetes.io/basic-auth).
+      - Routers with which the nodes speak BGP. Each has a C(name), an C(address), C(my_asn) and C(peer_asn), the
+        numbers of the autonomous systems, and optionally C(port) (default 179), C(source_address), C(router_id),
+        C(hold_time) (in seconds, default 90), C(ebgp_multi_hop) (default false, true for a router in another network)
+        and C(node_selectors).
+      - C(password) is the password for TCP MD5. The module stores it in a Secret. Alternatively, C(password_secret) is
+        the name of a Secret of type C(kubernetes.io/basic-auth) in O(namespace).
     type: list
     elements: dict
     default: []
   communities:
     description:
-      - Names for BGP communities. C(name); C(value), such as C("65535:65281") or C("large:64512:1:2").
+      - Names for BGP communities. Each has a C(name), and a C(value) such as C("65535:65281") or
+        C("large:64512:1:2").
     type: list
     elements: dict
     default: []
   gateways:
     description:
-      - Addresses of routers and other hosts that no pool may hold. The addresses of the nodes count as well, and so do
-        the default gateways in O(facts).
+      - Addresses of routers and other hosts that no pool may contain, in addition to the addresses of the nodes and the
+        default gateways in O(facts).
     type: list
     elements: str
     default: []
   facts:
     description:
-      - C(ansible_facts) of the nodes (subset C(network)), by which their networks and default gateways are known.
-      - Without them network and broadcast addresses are guessed by the nodes' addresses, and noted instead of refused.
+      - C(ansible_facts) of the nodes (subset C(network)), which contain their networks and default gateways.
+      - Without facts, network and broadcast addresses are guessed from the nodes' addresses. Pools with such addresses
+        give a note, and are not refused.
     type: list
     elements: dict
     default: []
   allow_moves:
     description:
-      - Whether an address in use may leave its pool, or that pool be renamed. Its Service then gets another one.
-        Otherwise that is refused, and the message names the Services.
+      - Whether an address in use may leave its pool, and whether such a pool may be renamed. The Service then gets
+        another address. Otherwise the change is refused, and the message names the Services.
     type: bool
     default: false
   timeout:
     description:
-      - How many seconds MetalLB's webhook may take until it answers, and each object until it is gone.
+      - How many seconds to wait until MetalLB's webhook answers, and for each object that is removed.
     type: int
     default: 120
 """
@@ -127,7 +134,7 @@ EXAMPLES = r"""
       - name: public
         pools: [public-pool]
 
-- name: Announce a network of its own to a router by BGP, and check it against the networks of the nodes
+- name: Announce a separate network to a router by BGP, and check it against the networks of the nodes
   homelab.loadbalancer.metallb_pool:
     pools:
       - name: edge
@@ -142,15 +149,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was done to which object, or would be in check mode, in this order.
+  description: The changes, in order, each with its object. In check mode, the changes that would be made.
   returned: success
   type: list
   elements: str
   sample: [create IPAddressPool metallb-system/public-pool]
 notes:
   description:
-    - Services that lose their address with O(allow_moves), and what may be meant but most often is not, such as a pool
-      of layer 2 outside of the nodes' networks.
+    - Services that lose their address with O(allow_moves), and declarations that are probably mistakes, such as a layer
+      2 pool outside the nodes' networks.
   returned: success
   type: list
   elements: str
