@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What it does is in the action plugin of the same name.
+# The action plugin of the same name does the work.
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ module: network_policy
 short_description: Which connections pods may have, as network policies
 version_added: 0.1.0
 description:
-  - Declares NetworkPolicies, those that deny everything and those that allow what is listed. Undeclared policies that
-    this module made before are removed; policies of others stay.
-  - Says whether something in the cluster enforces them. Without a CNI that does they are kept and have no effect.
-  - The role P(homelab.loadbalancer.network_policy#role) does the same by variables.
+  - Declares NetworkPolicies that deny all connections or allow the listed ones. Undeclared policies that this module
+    made before are removed. Policies that others made stay.
+  - Reports whether something in the cluster enforces them. Without a CNI that does, the policies exist but have no
+    effect.
+  - The role P(homelab.loadbalancer.network_policy#role) calls the module with its variables.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:
@@ -25,32 +26,33 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - Whether the policies that this module declared are there.
+      - Whether the policies of this module exist.
     type: str
     choices: [present, absent]
     default: present
   policies:
     description:
-      - The policies. C(name); C(namespace), which must exist; C(pods), labels of the pods that it is for, without
-        which it is for all of the namespace.
-      - C(ingress) and C(egress), each V(deny) or a list of rules. A direction that is left out is not restricted by the
-        policy. A connection is allowed when a rule of any policy of the pod allows it.
-      - A rule has C(from), in egress C(to), and C(ports). What is left out is not restricted.
-      - An entry of C(from) and C(to) is pods, C(pods) with labels, in the same namespace, or in the one called
-        C(namespace), or in those with the labels C(namespaces), where C({}) is all; or a C(network) without the parts
-        C(except).
-      - A port is a number, or a name that the pods give one, or a mapping of C(port), C(end_port), the last one of a
-        range, and C(protocol), C(tcp), C(udp) or C(sctp).
-      - Required with O(state=present). An empty list removes all of them.
+      - The policies. Each has a C(name), a C(namespace), which must exist, and C(pods), the labels of the pods to which
+        it applies (default all pods of the namespace).
+      - C(ingress) and C(egress) are each V(deny) or a list of rules. If one is left out, the policy does not restrict
+        that direction. A connection is allowed if a rule in any policy for the pod allows it.
+      - A rule has C(from) (for ingress) or C(to) (for egress), and C(ports). If one is left out, the rule allows all
+        peers or all ports.
+      - An entry of C(from) and C(to) selects pods by their labels C(pods), or addresses by a C(network) except its
+        parts in C(except). Pods are in the policy's namespace, in the namespace with the name C(namespace), or in
+        namespaces with the labels C(namespaces), where C({}) means all namespaces.
+      - A port is a number, the name of a container port, or a mapping of C(port), C(end_port) (the last port of a
+        range) and C(protocol) (C(tcp), C(udp) or C(sctp)).
+      - Required with O(state=present). An empty list removes all policies of this module.
     type: raw
 seealso:
   - name: Network policies
-    description: What Kubernetes says about them.
+    description: The Kubernetes documentation.
     link: https://kubernetes.io/docs/concepts/services-networking/network-policies/
 """
 
 EXAMPLES = r"""
-- name: Let pods of the namespace shop be reached by its front alone
+- name: Allow connections to the pods web in the namespace shop only from the pods front
   homelab.loadbalancer.network_policy:
     policies:
       - {name: deny-all, namespace: shop, ingress: deny}
@@ -62,11 +64,11 @@ EXAMPLES = r"""
             ports: [8080]
   register: declared
 
-- name: Show who enforces them
+- name: Show whether something enforces them
   ansible.builtin.debug:
     msg: "{{ declared.enforcement }}"
 
-- name: Remove all policies that the module declared
+- name: Remove all policies that the module made
   homelab.loadbalancer.network_policy:
     state: absent
 """
@@ -79,12 +81,12 @@ changes:
   elements: str
   sample: [create NetworkPolicy shop/deny-all]
 enforcement:
-  description: What enforces the policies in this cluster, or that nothing known does.
+  description: What enforces the policies in this cluster, or a statement that nothing known does.
   returned: success
   type: str
   sample: Calico enforces them (DaemonSet kube-system/calico-node, ready on 3 of 3 nodes)
 notes:
-  description: Sentences to show; the same as RV(enforcement), where a policy is declared.
+  description: Remarks for the user. If a policy is declared, the text of RV(enforcement).
   returned: success
   type: list
   elements: str
