@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which objects of applications are to be applied, and which are ours and undeclared. Pure."""
+"""Compares an application's declared objects with the cluster, and says which to apply, remove and keep. Pure."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .volumes import is_kept
 CLAIM = "PersistentVolumeClaim"
 
 
-# What Kubernetes makes by itself in a namespace, or for other objects.
+# Objects that Kubernetes itself makes, for other objects or in each namespace.
 _INCIDENTAL = ("Endpoints", "EndpointSlice")
 _DEFAULTS = (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"))
 _OF_ACCOUNT = "kubernetes.io/service-account.name"
-MAX_NAMES = 5  # that a message has
+MAX_NAMES = 5  # in a message
 
 
 class Difference(NamedTuple):
-    """What is to be done, in this order, and what stays.
+    """What to do, in the order of the fields, and what stays.
 
-    remove_first -- undeclared Deployments that have the data which a declared one is to have
+    remove_first -- undeclared Deployments that use the same data as a declared one
     kept -- the undeclared claims that stay with their data
-    shared -- sentences about namespaces that stay, because somebody else has objects in them
-    look -- the queries for what must be known before namespaces may go
+    shared -- sentences about namespaces that stay because they hold objects of others
+    look -- the queries for the contents of namespaces, needed before these may be removed
     """
 
     remove_first: list[dict[str, Any]]
@@ -38,12 +38,12 @@ class Difference(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """What was found."""
+    """The answers of the cluster, sorted."""
 
-    ours: list[dict[str, Any]]  # the namespaces that are this declaration's
-    foreign: set[tuple[str, str, str]]  # the keys of all others
-    found: list[dict[str, Any]]  # the other objects that are ours by their labels
-    contents: list[dict[str, Any]] | None  # of namespaces that would go; None where they were not looked at
+    ours: list[dict[str, Any]]  # the namespaces with the label of this declaration
+    foreign: set[tuple[str, str, str]]  # the keys of all other namespaces
+    found: list[dict[str, Any]]  # the other objects with our labels
+    contents: list[dict[str, Any]] | None  # of the namespaces to remove; None if not read yet
 
 
 def compare(
@@ -56,16 +56,16 @@ def compare(
 ) -> Difference:
     """Compare the declared objects with those of the cluster.
 
-    looked_up -- the objects that are ours by their labels, and with `part_of` all namespaces; for those that would go,
-        all that is in them, as `look` asks for it
-    part_of -- the name of the declaration; with it a Namespace that somebody else made is left alone, which would go
-        with all that is in it
-    present -- whether the applications are to be there at all
-    delete_data -- whether claims go that would be kept
+    looked_up -- the objects with our labels; with `part_of` also all namespaces; after the queries in `look`, also the
+        contents of the namespaces to remove
+    part_of -- the name of the declaration; if set, a Namespace that others made is left alone, because removing it
+        would remove everything in it
+    present -- whether the applications should exist at all
+    delete_data -- whether to remove also claims that would otherwise be kept
     """
     cluster = _cluster(looked_up, part_of)
     wanted = [entry for entry in declared if _key(entry) not in cluster.foreign]
-    # Without a namespace it is that of the kubeconfig, which is not known here.
+    # An object without a namespace goes into the kubeconfig's one, which is not known here.
     keys = {_key(entry) for entry in wanted} if present else set()
     stale = [entry for entry in cluster.found if not {_key(entry), _key(entry, "")} & keys]
     kept = [] if delete_data else [entry for entry in stale if entry["kind"] == CLAIM and is_kept(entry)]
@@ -99,10 +99,10 @@ def _present(
 def _absent(
     wanted: Sequence[dict[str, Any]], cluster: Cluster, kept: Sequence[dict[str, Any]], part_of: str
 ) -> Difference:
-    # Each once, and in the order of applying: they are removed in the opposite one.
+    # Each object once, in the order of applying. They are removed in reverse order.
     going = {_key(entry): entry for entry in [*cluster.ours, *wanted, *cluster.found]}
     for entry in kept:
-        # A namespace goes with all that is in it.
+        # Removing the namespace would remove the claim.
         for key in (_key(entry), ("Namespace", "", entry["metadata"]["namespace"])):
             going.pop(key, None)
     spaces = [name for kind, dummy, name in going if kind == "Namespace"]
@@ -115,7 +115,7 @@ def _absent(
 
 
 def _data(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The claims and folders on nodes of a Deployment that must not run twice at once."""
+    """The claims and node folders of a Deployment with the strategy Recreate, which must not run twice at once."""
     spec = entry.get("spec") or {}
     if entry["kind"] != "Deployment" or (spec.get("strategy") or {}).get("type") != "Recreate":
         return []
@@ -131,7 +131,7 @@ def _data(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _others(
     contents: Sequence[Mapping[str, Any]], going: Collection[tuple[str, str, str]], part_of: str
 ) -> dict[str, list[str]]:
-    """By namespace the objects in it that somebody else made, or that hold data and stay."""
+    """For each namespace the objects in it that others made, or that hold data and stay."""
     found: dict[str, list[str]] = {}
     for entry in contents:
         metadata = entry["metadata"]
@@ -154,7 +154,7 @@ def _shared(space: str, names: Sequence[str]) -> str:
 
 
 def _owns_replicas(live: Mapping[str, Any]) -> bool:
-    """Whether nobody but us has set a Deployment's replicas."""
+    """Whether we are the only manager of a Deployment's replicas."""
     managers = {
         entry.get("manager")
         for entry in live["metadata"].get("managedFields") or []
@@ -164,8 +164,11 @@ def _owns_replicas(live: Mapping[str, Any]) -> bool:
 
 
 def _with_replicas(entry: dict[str, Any], replicas: int | None) -> dict[str, Any]:
-    """A Deployment that leaves its replicas to somebody else, with those that we set before, for as long as he has not
-    set any: who takes a field out of what he applies, and owns it alone, removes it, and there would be one pod."""
+    """A Deployment without declared replicas, completed with the number that we set before and still own alone.
+
+    A sole owner that stops applying a field removes it, and the Deployment would shrink to one pod. So we keep applying
+    the field until another controller sets it.
+    """
     if replicas is None or "replicas" in entry["spec"]:
         return entry
     return {**entry, "spec": {**entry["spec"], "replicas": replicas}}
