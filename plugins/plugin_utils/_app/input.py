@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The application model: what a user may say of an application, checked and brought to one spelling.
+"""The application model: the options of an application, checked and normalised.
 
-It knows the rules of the Kubernetes API that can be checked without a cluster; `objects` makes objects of it.
+It knows the rules of the Kubernetes API that can be checked without a cluster. `objects` makes objects of it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .volumes import Volume, parse_volumes
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 TRAFFIC_POLICIES = ("Cluster", "Local")
 STRATEGIES = ("auto", "RollingUpdate", "Recreate")
-# The label by which an application's objects and pods are found, beside that of the project.
+# The label that identifies an application's objects and pods, in addition to the project's own label.
 LABEL_NAME = "app.kubernetes.io/name"
 
 PORT_KEYS = ("port", "target_port", "name", "protocol", "node_port")
@@ -48,17 +48,17 @@ SOURCE_KEYS = ("secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef"
 
 
 class Port(NamedTuple):
-    """A port of the Service, and the one of the pods behind it."""
+    """A port of the Service, and the port of its pods."""
 
     name: str
     port: int
     target: int
     protocol: str  # tcp | udp | sctp
-    node_port: int  # 0: the cluster chooses, where the type of Service has one
+    node_port: int  # 0: the cluster chooses one if the type of Service has node ports
 
 
 class Probe(NamedTuple):
-    """How the kubelet asks a container how it is. What is None is left to Kubernetes."""
+    """How the kubelet probes a container. None means Kubernetes's default."""
 
     type: str  # tcp | http | exec | none
     port: int
@@ -76,7 +76,7 @@ class App(NamedTuple):
     name: str
     image: str
     namespace: str
-    replicas: int | None  # None: somebody else sets them, such as an autoscaler
+    replicas: int | None  # None: another controller sets them, such as an autoscaler
     strategy: str
     ports: list[Port]
     command: list[str]
@@ -111,10 +111,10 @@ OPTIONS = App._fields[2:]
 def parse_app(name: Any, image: Any, options: dict[str, Any], prefix: str = "") -> App:
     """Check and normalise an application.
 
-    options -- by the names of OPTIONS; what is missing or null has its default
-    prefix -- what stands before the options' names in messages
+    options -- values by the names in OPTIONS; a missing or null one gets its default
+    prefix -- prefix of option names in messages
 
-    Raises InputError that names the first wrong option.
+    Raises InputError, which names the first wrong option.
     """
     name = parse_name(name, prefix + "name")
     image = parse_image(image, prefix + "image")
@@ -125,7 +125,7 @@ def parse_app(name: Any, image: Any, options: dict[str, Any], prefix: str = "") 
     values = {key: parse(given.get(key, default), prefix + key) for key, (parse, default) in _PARSERS.items()}
     values["config_path"] = values["config_path"] or "/etc/" + name
     tcp = next((port.target for port in values["ports"] if port.protocol == "tcp"), 0)
-    # Without a readiness probe a rollout would be complete before the program listens.
+    # Without a readiness probe, a rollout would complete before the program listens.
     defaults = {"readiness_probe": {"type": "tcp" if tcp else "none"}}
     for key in PROBES:
         probe = given.get(key, {})
@@ -287,7 +287,7 @@ def _network(raw: Any, where: str) -> str:
 
 
 PROBES = ("readiness_probe", "liveness_probe", "startup_probe")
-# How each of the other options is checked, and its default.
+# The check and the default of each other option.
 _PARSERS: dict[str, tuple[Callable[[Any, str], Any], Any]] = {
     "namespace": (parse_label, "default"),
     "replicas": (_replicas, 1),
@@ -318,7 +318,7 @@ _PARSERS: dict[str, tuple[Callable[[Any, str], Any], Any]] = {
 
 
 def _refuse_what_does_not_fit(app: App, prefix: str) -> None:
-    """Options that are right alone, and of no use or refused beside others."""
+    """Refuse options that are valid alone, but useless or forbidden in combination with others."""
     external = app.service_type != "ClusterIP"
     balanced = app.service_type == "LoadBalancer"
     for option, given, fits, wanted in (

@@ -1,11 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An application's Kubernetes objects: claims and ConfigMaps where it has volumes and files, a Deployment, a Service
-where it has ports.
+"""An application's Kubernetes objects: a Deployment, claims for volumes, ConfigMaps for files, a Service for ports.
 
-Only what is declared stands in them: server-side apply owns no field that is left out, so that what the cluster fills
-in or others set is not fought over.
+The objects contain only declared fields. Server-side apply owns no field that is left out, so there is no conflict over
+fields that the cluster fills in or others set.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from .volumes import FS_GROUP, KEEP, Volume, mount, object_name, pod_volume
 
 ADDRESSES = "metallb.io/loadBalancerIPs"
 CHECKSUM = "homelab.loadbalancer/config-checksum"
-# What the Pod Security Standard `restricted` asks for, and a read-only root file system.
+# The requirements of the Pod Security Standard `restricted`, and a read-only root file system.
 SECURITY_CONTEXT: dict[str, Any] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -28,13 +27,13 @@ SECURITY_CONTEXT: dict[str, Any] = {
     "runAsNonRoot": True,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-# Fields of a security context that a pod has, and a container has not.
+# Fields that exist in the security context of a pod, but not of a container.
 POD_SECURITY = ("fsGroup", "fsGroupChangePolicy", "supplementalGroups", "supplementalGroupsPolicy", "sysctls")
 ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 
 
 def app_objects(app: App) -> list[dict[str, Any]]:
-    """The objects of an application, in the order in which they are to be applied."""
+    """The objects of an application, in the order of applying."""
     objects = [made for volume in app.volumes for made in _volume_objects(app, volume)]
     if app.config:
         objects.append(_object(app, "v1", "ConfigMap", data=app.config))
@@ -69,7 +68,7 @@ def _selector(app: App) -> dict[str, str]:
 
 
 def _filled(**fields: Any) -> dict[str, Any]:
-    """The fields that hold something."""
+    """The fields without the empty ones."""
     return {key: value for key, value in fields.items() if value not in ("", [], {}, None)}
 
 
@@ -89,15 +88,17 @@ def _deployment(app: App) -> dict[str, Any]:
 
 
 def _strategy(app: App) -> dict[str, Any]:
-    """The pods of before go on working until those that replace them are ready, unless both would write to a volume
-    that is meant for one: the second would wait for the first one's node, or spoil its data."""
+    """The update strategy. Old pods work until new ones are ready, unless both would write to a volume for one pod only.
+
+    A second pod with such a volume would wait for the first one's node, or corrupt its data.
+    """
     recreate = app.strategy == "Recreate" or (app.strategy == "auto" and any(volume.single for volume in app.volumes))
-    # Without the null the API server keeps an empty field of the strategy before, and refuses it.
+    # Without the null, the API server keeps an empty rollingUpdate of the previous strategy, and refuses it.
     return {"type": "Recreate", "rollingUpdate": None} if recreate else ROLLING
 
 
 def _checksum(app: App) -> str:
-    """A ConfigMap's change does not replace pods; that of an annotation of theirs does."""
+    """The checksum of the files, for an annotation of the pods: a changed ConfigMap alone does not replace pods."""
     files: list[Any] = [app.config] if app.config else []
     files += [[volume.name, volume.files] for volume in app.volumes if volume.files]
     if not files:
@@ -107,12 +108,12 @@ def _checksum(app: App) -> str:
 
 
 def _pod_security(app: App) -> dict[str, Any]:
-    """The pod's own fields of the security context. Its group may write to its volumes, whatever user it runs as."""
+    """The pod's own fields of the security context. They let the pod's group write to its volumes, under any user."""
     given = {key: value for key, value in app.security_context.items() if key in POD_SECURITY}
     if not app.volumes:
         return given
     group = app.security_context.get("runAsGroup", app.security_context.get("runAsUser", FS_GROUP))
-    # A large volume would otherwise be walked through at each start.
+    # Without OnRootMismatch, the kubelet walks through a large volume at each start.
     return {"fsGroup": group, "fsGroupChangePolicy": "OnRootMismatch", **given}
 
 
@@ -128,9 +129,9 @@ def _pod(app: App) -> dict[str, Any]:
     volumes += [pod_volume(app.name, volume) for volume in app.volumes]
     mounts += [mount(volume) for volume in app.volumes]
     return {
-        # Kubernetes' own 30 s for the program to end, which it is told after the drain.
+        # The program is told to end after the drain, and then has Kubernetes's default of 30 s.
         **_filled(terminationGracePeriodSeconds=30 + app.drain if app.drain else None),
-        # Few programs talk to the API; a token in each pod is a key for whoever breaks in.
+        # Few programs use the API, and an intruder could use a pod's token.
         "automountServiceAccountToken": bool(app.service_account),
         "containers": [_container(app, mounts)],
         **_filled(
@@ -145,7 +146,7 @@ def _pod(app: App) -> dict[str, Any]:
 
 
 def _container(app: App, mounts: list[dict[str, Any]]) -> dict[str, Any]:
-    # Several ports of the Service may lead to one of the pod.
+    # Several ports of the Service may lead to the same port of the pod.
     targets = dict.fromkeys((port.target, port.protocol.upper()) for port in app.ports)
     security = {key: value for key, value in app.security_context.items() if key not in POD_SECURITY}
     return {
@@ -162,7 +163,7 @@ def _container(app: App, mounts: list[dict[str, Any]]) -> dict[str, Any]:
             livenessProbe=_probe(app.liveness_probe),
             startupProbe=_probe(app.startup_probe),
             volumeMounts=mounts,
-            # A pod is told to stop while nodes still send connections to it, until they have heard that it goes.
+            # Nodes send connections to a terminating pod until they learn of it. The sleep keeps it serving until then.
             lifecycle={"preStop": {"sleep": {"seconds": app.drain}}} if app.drain else {},
         ),
     }
@@ -211,7 +212,7 @@ def _service(app: App) -> dict[str, Any]:
             externalTrafficPolicy=app.external_traffic_policy if external else "",
             loadBalancerClass=app.load_balancer_class,
             loadBalancerSourceRanges=app.load_balancer_source_ranges,
-            # An address of each family was asked for.
+            # The user requested an address of each family.
             ipFamilyPolicy="RequireDualStack" if len(app.load_balancer_ips) > 1 else "",
         ),
     }

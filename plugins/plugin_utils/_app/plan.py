@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the module `app` reads of a cluster, and what it does then. Pure."""
+"""The queries and the plan of the module `app`. Pure."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .compare import Difference, compare
 from .input import LABEL_NAME, OPTIONS, parse_app
 from .objects import app_objects
 
-# The kinds of an application's objects, in the order in which they are applied.
+# The kinds of an application's objects, in the order of applying.
 _KINDS: tuple[dict[str, Any], ...] = (
     {"kind": "PersistentVolumeClaim"},
     {"kind": "ConfigMap"},
-    {"kind": "Deployment", "api_version": "apps/v1", "hidden_fields": []},  # who set the replicas is of interest
+    {"kind": "Deployment", "api_version": "apps/v1", "hidden_fields": []},  # managedFields say who set the replicas
     {"kind": "Service"},
 )
 
 
 def queries(options: Mapping[str, Any]) -> list[Query]:
-    """What of this declaration is in the cluster: what has the application's name, or that of the declaration.
+    """The queries for the declaration's objects, by the name of the application or of the declaration (`part_of`).
 
-    options -- those of the module, as `plan` takes them
+    options -- the module's options, as for `plan`
 
-    Raises InputError for what is wrong in them.
+    Raises InputError for invalid options.
     """
     _declared(options)
     name, part_of = value_or(options, "name", ""), options["part_of"]
@@ -49,12 +49,12 @@ def queries(options: Mapping[str, Any]) -> list[Query]:
 
 
 def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
-    """What to do in the cluster.
+    """The changes to the cluster.
 
-    options -- those of the module; `manifest_files` has pairs of a file's name and text
-    found -- the answers to `queries`, and after them those to the plan's `look`
+    options -- the module's options; `manifest_files` has pairs of a file's name and text
+    found -- the answers to `queries`, followed by those to the plan's `look`
 
-    Raises InputError for what is wrong in the options.
+    Raises InputError for invalid options.
     """
     present = options["state"] == "present"
     todo = compare(_declared(options), found, options["part_of"], present, delete_data=options["delete_data"])
@@ -65,7 +65,7 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
         steps.append(Apply(todo.apply, force=options["force_conflicts"]))
         if options["wait"]:
             steps.append(Rollout(todo.apply, addresses=options["wait_for_address"]))
-    # Last: what takes their place works by now.
+    # Last, when the objects that replace them work.
     removes = options["remove_undeclared"] or not present
     if todo.remove and removes:
         steps.append(Remove(todo.remove))
@@ -80,7 +80,7 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
 
 
 def _declared(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All objects of the declaration, in the order in which they are applied."""
+    """All objects of the declaration, in the order of applying."""
     prefix, name, part_of = options["prefix"], value_or(options, "name", ""), options["part_of"]
     if part_of:
         known = "a label's value: use letters, digits, inner - _ . and 63 at most"
@@ -99,7 +99,7 @@ def _declared(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _app_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the application, with the name of the declaration among its labels."""
+    """The application's options, with the name of the declaration as a label."""
     chosen = {key: options.get(key) for key in OPTIONS}
     labels = value_or(options, "labels", {})
     if options["part_of"] and isinstance(labels, dict):

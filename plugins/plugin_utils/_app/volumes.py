@@ -1,9 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An application's volumes: what a user may say of them, and the fields of Kubernetes' objects that they become.
+"""An application's volumes: the options, checked, and the fields of the Kubernetes objects made from them.
 
-A claim that we make is kept when the application goes, unless the user asks otherwise: the annotation KEEP says so.
+A claim that we make is kept when the application is removed, unless the user asks otherwise. The annotation KEEP
+records this.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from ...module_utils._k8s.values import (
     parse_text,
 )
 
-# An annotation of a claim. Only with `false` is the claim removed without being asked for.
+# An annotation of a claim. With `false`, the claim is removed with the application. Otherwise the user must request it.
 KEEP = "homelab.loadbalancer/keep"
 ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
-# The group that may write to volumes where the user names none: any group will do, the kubelet gives it to the pods.
+# The default group that may write to volumes. Any number works, because the kubelet adds the group to the pods.
 FS_GROUP = 65532
 
 SOURCES = ("claim", "existing_claim", "host_path", "empty_dir", "config_map", "secret")
@@ -46,28 +47,28 @@ _SIZE = re.compile(r"(?=.*[1-9])[0-9]+(\.[0-9]+)?([KMGTPE]i|[kMGTPE])\Z")
 
 
 class Volume(NamedTuple):
-    """A volume, and where the container finds it."""
+    """A volume and its mount point in the container."""
 
-    where: str  # how messages call the entry
+    where: str  # the entry's name in messages
     name: str
     path: str
     read_only: bool
     sub_path: str
     kind: str  # one of SOURCES
-    source: dict[str, Any]  # of the pod's volume; empty where an object is made for the application
-    claim: dict[str, Any]  # the spec of the claim that is made
-    keep: bool  # whether that claim stays when it is declared no more
-    files: dict[str, str]  # of the ConfigMap that is made
+    source: dict[str, Any]  # of the pod's volume; empty if we make the object
+    claim: dict[str, Any]  # the spec of the claim that we make
+    keep: bool  # whether that claim stays when it is undeclared
+    files: dict[str, str]  # of the ConfigMap that we make
 
     @property
     def single(self) -> bool:
-        """Whether pods of two revisions must not write to it side by side."""
+        """Whether pods of two revisions must not write to it at the same time."""
         shared = self.kind == "claim" and "ReadWriteMany" in self.claim["accessModes"]
         return self.kind in ("claim", "existing_claim", "host_path") and not self.read_only and not shared
 
 
 def parse_volumes(raw: Any, where: str) -> list[Volume]:
-    """Check and normalise a list of volumes. Raises InputError that names the first wrong entry."""
+    """Check and normalise a list of volumes. Raises InputError, which names the first wrong entry."""
     volumes = [_volume(entry, "%s[%d]" % (where, i)) for i, entry in enumerate(parse_list(raw, where))]
     first: dict[str, str] = {}
     for volume in volumes:
@@ -127,7 +128,7 @@ def _claim(raw: Any, where: str) -> dict[str, Any]:
     spec = {"accessModes": modes, "resources": {"requests": {"storage": size}}}
     storage_class = raw.get("storage_class")
     if storage_class is not None:
-        # Empty is a word of Kubernetes: no class, so a volume that somebody made by hand.
+        # In Kubernetes, an empty class means no class: a volume that was made by hand.
         spec["storageClassName"] = (
             parse_subdomain(storage_class, where + ".storage_class") if storage_class != "" else ""
         )
@@ -143,7 +144,7 @@ def _host_path(raw: Any, where: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raw = {"path": raw}
     check_keys(raw, ("path", "type"), ("path",), where)
-    # A folder that is misspelt would otherwise be made, and be empty.
+    # Otherwise a misspelt folder would be created, empty.
     kind = "Directory" if raw.get("type") is None else _one_of(raw["type"], HOST_PATH_TYPES, where + ".type")
     return {"source": {"hostPath": {"path": parse_path(raw["path"], where + ".path"), "type": kind}}}
 
@@ -175,7 +176,7 @@ def _secret(raw: Any, where: str) -> dict[str, Any]:
 
 
 def _named(raw: Any, where: str, field: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    """An object that is there, and of its entries all or those of `items`: keys, and the files that they become."""
+    """An existing object, with all its entries or those in `items`, which maps keys to file paths."""
     if not isinstance(raw, dict):
         return {field: parse_subdomain(raw, where)}
     check_keys(raw, keys, ("name",), where)
@@ -206,12 +207,12 @@ _PARSERS: dict[str, Callable[[Any, str], dict[str, Any]]] = {
 
 
 def object_name(app: str, volume: Volume) -> str:
-    """The name of the claim or the ConfigMap that is made for a volume."""
+    """The name of the claim or the ConfigMap that we make for a volume."""
     return "%s-%s" % (app, volume.name)
 
 
 def pod_volume(app: str, volume: Volume) -> dict[str, Any]:
-    """The volume of the pod."""
+    """The entry in the pod's volumes."""
     source = volume.source
     if volume.claim:
         source = {"persistentVolumeClaim": {"claimName": object_name(app, volume)}}
@@ -221,7 +222,7 @@ def pod_volume(app: str, volume: Volume) -> dict[str, Any]:
 
 
 def mount(volume: Volume) -> dict[str, Any]:
-    """Where the container finds it."""
+    """The entry in the container's volumeMounts."""
     return {
         "name": "volume-" + volume.name,
         "mountPath": volume.path,
@@ -231,5 +232,5 @@ def mount(volume: Volume) -> dict[str, Any]:
 
 
 def is_kept(claim: Mapping[str, Any]) -> bool:
-    """Whether a claim of ours stays when it is declared no more."""
+    """Whether a claim of ours stays when it is undeclared."""
     return (claim["metadata"].get("annotations") or {}).get(KEEP) != "false"
