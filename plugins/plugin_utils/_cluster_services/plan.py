@@ -1,11 +1,11 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Services of a cluster as `lb_services`, and what of them that cannot say.
+"""The Services of a cluster as `lb_services`, with remarks about features that `lb_services` cannot express.
 
-Everything here is pure: objects of the API in, a declaration out. Which endpoints get connections is as kube-proxy
-chooses them (pkg/proxy/topology.go): those that are ready, and when none is, those that serve while they terminate;
-with the policy Local only those of the node itself.
+Everything here is pure: it turns objects of the API into a declaration. Endpoints get connections by the rules of
+kube-proxy (pkg/proxy/topology.go): the ready ones; if none is ready, those that terminate and still serve; and with the
+traffic policy Local, only those on this node.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 from ...module_utils._common.errors import InputError
 from .._common.objects import SERVICE_NAME
 
-# What of a Service may be carried.
+# The kinds of a Service's addresses and ports that can be carried.
 CARRY = ("cluster_ips", "external_ips", "load_balancer_ips", "node_ports")
-# Such a Service belongs to another proxy, and kube-proxy leaves it alone, too.
+# The label of a Service that another proxy serves. kube-proxy ignores it too.
 OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
 MAX_NAME = 63
 
-# By kind the objects of the cluster.
+# The objects of the cluster, by kind.
 Cluster = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 class Scope(NamedTuple):
-    """What is to be carried, and where."""
+    """What to carry, and on which host."""
 
-    node: str = ""  # the host's name as a node of the cluster; empty where it is none
+    node: str = ""  # the host's name as a node of the cluster; empty if it is none
     namespaces: tuple[str, ...] = ()  # empty: all
     carry: tuple[str, ...] = CARRY
 
 
 class Carried(NamedTuple):
-    """The declaration, and sentences about what it lacks."""
+    """The declaration, and remarks about what it leaves out."""
 
     services: list[dict[str, Any]]
     remarks: list[str]
@@ -58,14 +58,14 @@ class Backend(NamedTuple):
     port: int
     node: str
     ready: bool
-    draining: bool  # it terminates, and serves still
+    draining: bool  # it terminates, and still serves
 
 
 def carried(cluster: Cluster, scope: Scope) -> Carried:
     """The Services as `lb_services`.
 
     cluster -- all Services, EndpointSlices and Nodes, by their kinds
-    Raises InputError when the node is not one of the cluster.
+    Raises InputError if `scope.node` is not a node of the cluster.
     """
     nodes = [node["metadata"]["name"] for node in cluster.get("Node", ())]
     if scope.node and scope.node not in nodes:
@@ -99,9 +99,9 @@ def carried(cluster: Cluster, scope: Scope) -> Carried:
 
 
 def refuse_shared(services: Sequence[Mapping[str, Any]], beside: Sequence[Any]) -> None:
-    """InputError for what a host's own services have, too: two declarations would both answer there.
+    """Raise InputError if a host's own services have the same address or node port. Both declarations would answer.
 
-    beside -- as the user wrote them; those that are wrong are refused where they are carried
+    beside -- the host's `lb_services`, unchecked; invalid entries are refused elsewhere, when they are carried
     """
     owners = {place: str(service["name"]) for service in services for place in _places(service)}
     for i, own in enumerate(beside):
@@ -114,7 +114,7 @@ def refuse_shared(services: Sequence[Mapping[str, Any]], beside: Sequence[Any]) 
 
 
 def _places(service: Mapping[str, Any]) -> Iterator[str]:
-    """Where a service is answered, in words."""
+    """The addresses and ports at which a service is reached, in words."""
     protocol = str(service.get("protocol") or "tcp").lower()
     with contextlib.suppress(ValueError):
         yield "%s port %s/%s" % (_spelt(str(service.get("address"))), service.get("port"), protocol)
@@ -135,7 +135,7 @@ def _left_out(service: Mapping[str, Any]) -> str:
 
 
 def _cannot_say(service: Mapping[str, Any], scope: Scope) -> Iterator[str]:
-    """What a Service asks for that its declaration lacks."""
+    """Remarks about settings of a Service that its declaration cannot express."""
     spec = service["spec"]
     external = set(scope.carry) - {"cluster_ips"}
     for key in ("internalTrafficPolicy", *(["externalTrafficPolicy"] if external else [])):
@@ -168,7 +168,7 @@ def _entries(
     for front in _fronts(service):
         version = _version(front.address)
         backends = families.get(version, [])
-        # An external address may be that of a host which is an endpoint itself. Nothing is to be translated there.
+        # An external address may belong to a host that is itself an endpoint. That endpoint needs no translation.
         others = [backend for backend in backends if backend.address != front.address]
         chosen = _chosen(others, spec, "internal" if front.kind == "cluster_ips" else "external", scope.node)
         if front.kind not in scope.carry:
@@ -202,7 +202,7 @@ def _entry(
     """One entry of `lb_services`."""
     spec = service["spec"]
     protocol = _protocol(port).lower()
-    # Address, port and protocol make the name unique; what comes before says whose they are.
+    # Address, port and protocol make the name unique. The part before them names the Service.
     unique = "-%s-%d-%s" % (front.address.replace(".", "-").replace(":", "-"), port["port"], protocol)
     affinity = {}
     if spec.get("sessionAffinity") == "ClientIP":
@@ -222,7 +222,7 @@ def _entry(
 def _add_node_port(
     entries: Sequence[dict[str, Any]], number: int, outside: Mapping[int, Sequence[Mapping[str, Any]]]
 ) -> list[str]:
-    """Give the port to one entry of each family that leads where the port is to lead, and is open to everybody."""
+    """Add the node port to one entry of each family that has the same endpoints and no source ranges."""
     remarks = []
     for version, endpoints in outside.items():
         fitting = [
@@ -257,7 +257,7 @@ def _fronts(service: Mapping[str, Any]) -> Iterator[Front]:
 
 
 def _backends(slices: Sequence[Mapping[str, Any]], port: Mapping[str, Any], version: int) -> list[Backend]:
-    """Everybody behind a port, each once: slices may overlap while Kubernetes moves endpoints between them."""
+    """The endpoints of a port, each once: slices may overlap while Kubernetes moves endpoints between them."""
     found: dict[tuple[str, int], Backend] = {}
     for entry in slices:
         numbers = [
@@ -269,7 +269,7 @@ def _backends(slices: Sequence[Mapping[str, Any]], port: Mapping[str, Any], vers
         ]
         for endpoint in (entry.get("endpoints") or []) if entry["addressType"] == "IPv%d" % version else []:
             conditions = endpoint.get("conditions") or {}
-            # What is unknown is taken for true, as the API says.
+            # The API says to treat an unknown condition as true.
             ready = conditions.get("ready") is not False
             serving = ready if conditions.get("serving") is None else bool(conditions["serving"])
             for number in numbers:
@@ -281,7 +281,7 @@ def _backends(slices: Sequence[Mapping[str, Any]], port: Mapping[str, Any], vers
 
 
 def _chosen(backends: Sequence[Backend], spec: Mapping[str, Any], side: str, node: str) -> list[dict[str, Any]]:
-    """The endpoints that get connections. `side` is internal or external, and says which policy holds."""
+    """The endpoints that get connections. `side`, internal or external, says which traffic policy applies."""
     if node and spec.get(side + "TrafficPolicy") == "Local":
         backends = [backend for backend in backends if backend.node == node]
     ready = [backend for backend in backends if backend.ready] or [one for one in backends if one.draining]
