@@ -88,7 +88,7 @@ def _deployment(app: App) -> dict[str, Any]:
 
 
 def _strategy(app: App) -> dict[str, Any]:
-    """The update strategy. Old pods work until new ones are ready, unless both would write to a volume for one pod only.
+    """The update strategy. Old pods work until new ones are ready, unless both would write to a volume for one pod.
 
     A second pod with such a volume would wait for the first one's node, or corrupt its data.
     """

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Host names as DNS and the Gateway API have them: a name, or one that begins with `*.`, a wildcard."""
+"""Host names by the rules of DNS and the Gateway API: a name, or a wildcard that begins with `*.`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HOSTNAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z
 
 
 def parse_hostname(raw: Any, where: str, wildcard: bool = False) -> str:
-    """Check the name of a host. With `wildcard` it may begin with `*.`, which stands for one label or several."""
+    """Check a host name. With `wildcard`, it may begin with `*.`, which stands for one or more labels."""
     what = "a host name: use lower-case letters, digits and inner hyphens in labels with dots between, 63 at most each"
     if wildcard:
         what += ", the first may be *"
@@ -30,9 +30,9 @@ def parse_hostname(raw: Any, where: str, wildcard: bool = False) -> str:
 
 
 def meet(one: str, other: str) -> str | None:
-    """The host names that two of them both stand for; None where there is none.
+    """The host names that both arguments match; None if there are none.
 
-    Each is a name, one that begins with `*.` for all below, or empty for all there are.
+    Each argument and the result is a name, a wildcard that begins with `*.`, or empty, which matches every name.
     """
     if not one or not other or one == other:
         return one or other

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which addresses of a network no host can have. Pure."""
+"""The addresses of a network that no host can have. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Unusable(NamedTuple):
 
 
 def unusable(network: Network) -> list[Unusable]:
-    """The addresses of a network that are no host's."""
+    """The addresses of a network that no host can have."""
     if network.num_addresses <= 2:
         return []
     if isinstance(network, ipaddress.IPv6Network):

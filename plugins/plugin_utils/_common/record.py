@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a role keeps on record of the objects that it applied, as text in a ConfigMap.
+"""The record of the objects that a role applied, as text in a ConfigMap.
 
-An upgrade and a removal know them by it, whatever the manifest has become.
+An upgrade and a removal find these objects by the record, even if the manifest has changed since.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _LINE = re.compile(r"(?:\S+/)?v[0-9]\w* [A-Z]\w* \S+ \S+\Z")
 
 
 def write_record(applied: Sequence[Mapping[str, Any]]) -> str:
-    """References to the objects, one a line: version, kind, namespace and name."""
+    """References to the objects, one per line: version, kind, namespace and name."""
     return "".join("%s %s %s %s\n" % _key(entry) for entry in applied)
 
 
 def read_record(text: str, where: str) -> list[dict[str, Any]]:
-    """References to the objects that were applied, in their order, from the data of the record.
+    """References to the applied objects, in the order of applying, from the text of the record.
 
-    where -- the object that holds the record, as `ConfigMap metallb-system/homelab-loadbalancer-metallb`
+    where -- the object that holds the record, such as `ConfigMap metallb-system/homelab-loadbalancer-metallb`
 
-    Raises InputError where it is damaged: what was applied is not known then, so that objects would be left behind.
+    Raises InputError if the record is damaged, because objects that it does not name would be left behind.
     """
     found = []
     if not text.strip():
@@ -51,7 +51,7 @@ def _damaged(where: str, what: str) -> InputError:
 
 
 def stale(recorded: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What was applied and is wanted no more."""
+    """The recorded objects that are not wanted any more."""
     keys = [_key(entry) for entry in wanted]
     return [dict(entry) for entry in recorded if _key(entry) not in keys]
 

@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Objects and messages without what Secrets hold.
+"""Removes the values of Secrets from objects and messages.
 
-A Secret is found by what an object is, and not by what was asked for: it may be in a list, in the annotation in which
-`kubectl apply` keeps the whole object, or in another object.
+A Secret is recognised by the object itself and not by the query, because it may be inside a list, inside the annotation
+in which `kubectl apply` stores the whole object, or inside another object.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any, Iterable, Iterator, Mapping
 HIDDEN = "(not shown)"
 CHANGED = "(not shown, changed)"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-# Shorter values are too likely to stand in a message by chance.
+# Shorter values are too likely to occur in a message by chance.
 _SHORTEST = 4
 _FIELDS = ("data", "stringData")
 
 
 def redact(thing: Any, kind: str = "") -> Any:
-    """The same without the values of Secrets, and without managedFields, which tell of their fields.
+    """The same without the values of Secrets, and without managedFields, which name the fields of Secrets.
 
-    kind -- of the object, where it does not say so itself: an entry of a SecretList
+    kind -- the kind of an object that does not contain its kind, such as an entry of a SecretList
     """
     if isinstance(thing, (list, tuple)):
         return [redact(entry, kind) for entry in thing]
@@ -47,7 +47,7 @@ def redact(thing: Any, kind: str = "") -> Any:
 
 
 def redacted_pair(before: Any, after: Any, kind: str) -> tuple[Any, Any]:
-    """Both states of one object, for a diff: a value that changes is not shown, but that it changes is."""
+    """Both states of one object, for a diff. It shows that a secret value changes, but not the value."""
     shown = redact(before, kind), redact(after, kind)
     if kind == "Secret":
         for field in _FIELDS:
@@ -58,13 +58,13 @@ def redacted_pair(before: Any, after: Any, kind: str) -> tuple[Any, Any]:
 
 
 def without_managed_fields(thing: Mapping[str, Any]) -> dict[str, Any]:
-    """An object without the notes about who manages which of its fields."""
+    """An object without metadata.managedFields."""
     metadata = {key: value for key, value in (thing.get("metadata") or {}).items() if key != "managedFields"}
     return {**thing, "metadata": metadata} if thing else {}
 
 
 def secret_values(thing: Any, kind: str = "") -> Iterator[str]:
-    """The values of the Secrets in it, as they are written and decoded."""
+    """The values of the Secrets in it, as written, base64-encoded and base64-decoded."""
     if isinstance(thing, (list, tuple)):
         for entry in thing:
             yield from secret_values(entry, kind)
@@ -81,12 +81,12 @@ def secret_values(thing: Any, kind: str = "") -> Iterator[str]:
 
 
 def leaves(thing: Any) -> Iterator[str]:
-    """All texts in a value, as they are written and decoded: for a patch, in which any may be secret."""
+    """All texts in a value, as written, base64-encoded and base64-decoded. In a patch, any of them may be secret."""
     yield from _spellings(thing)
 
 
 def scrub(text: str, values: Iterable[str]) -> str:
-    """The text without these values, such as an error in which the API server quotes one."""
+    """The text, such as an error message of the API server, without these values."""
     for value in sorted(set(values), key=len, reverse=True):
         if len(value) >= _SHORTEST:
             for spelling in (value, json.dumps(value)[1:-1], repr(value)[1:-1]):
@@ -105,7 +105,7 @@ def _spellings(value: Any) -> Iterator[str]:
         text = str(value)
         yield text
         yield base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()
-        # A text of several lines is quoted by its lines.
+        # Messages may quote single lines of a longer text.
         yield from text.splitlines()
         with contextlib.suppress(binascii.Error, ValueError):
             yield base64.b64decode(text, validate=True).decode()
