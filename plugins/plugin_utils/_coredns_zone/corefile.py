@@ -1,16 +1,17 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Corefile that serves a zone, and the block of it that the role keeps in a Corefile of others.
+"""The Corefile that serves a zone, and our block in the Corefile of the cluster's own CoreDNS.
 
-Everything here is pure. The plugin `template` answers, because all it needs stands in the Corefile: the plugin `file`
-wants a file beside it, which the cluster's own CoreDNS does not mount. Templates are tried in the order in which they
-stand, so that is the one in which RFC 4592 and RFC 2308 look for an answer:
+Everything here is pure. The answers come from the plugin `template`, which needs nothing but the Corefile. The plugin
+`file` would need another file, which the cluster's own CoreDNS does not mount. CoreDNS tries templates in the order of
+the Corefile, so they are in the order in which RFC 4592 and RFC 2308 find an answer:
 
-1. a name that is there, with the type that is asked for;
-2. a name that is there, with other types only: no data, and the SOA. Names on the way to another one are there, too;
-3. below the closest name that is there, deepest first: the wildcard's answer, or none;
-4. any other name: it does not exist, and the SOA, which tells for how long.
+1. an existing name with the requested type: its records;
+2. an existing name without the requested type: no data, with the SOA. A name between an existing name and the zone (an
+   empty non-terminal) exists too;
+3. a name below an existing name, for the deepest one first: the wildcard's records, or NXDOMAIN without a wildcard;
+4. any other name: NXDOMAIN, with the SOA, which says how long to cache this.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Iterable, Iterator, Sequence
 from ...module_utils._common.errors import InputError
 from .input import Record, Zone, in_zone
 
-# The port on which the zone is served to the outside. On 53 the cluster's own CoreDNS serves pods, and answers all.
+# The port for clients outside. On port 53, the cluster's own CoreDNS serves pods, and answers queries for all names.
 PORT = 1053
 BEGIN = "# BEGIN homelab.loadbalancer coredns_zone"
 END = "# END homelab.loadbalancer coredns_zone"
@@ -33,11 +34,11 @@ _EXISTS, _MISSING = "NOERROR", "NXDOMAIN"
 
 
 def corefile(zone: Zone, ports: Sequence[int], plugins: Iterable[str] = (), extra: str = "") -> str:
-    """The server blocks of a zone, and of the addresses of its names.
+    """The server blocks of a zone, and of the reverse zones of its addresses.
 
     ports -- on which to serve it
-    plugins -- lines of more plugins
-    extra -- lines of the user's
+    plugins -- lines for more plugins
+    extra -- lines from the user
     """
     soa = "{{ .Zone }} %d IN SOA ns.%s. hostmaster.%s. %d 7200 1800 86400 %d" % (
         zone.ttl, zone.name, zone.name, zone.serial, zone.ttl,
@@ -51,12 +52,12 @@ def corefile(zone: Zone, ports: Sequence[int], plugins: Iterable[str] = (), extr
 
 
 def with_block(text: str, block: str) -> str:
-    """A Corefile with our block in it, which comes first: so the rest stays as it is, however it ends."""
+    """A Corefile with our block. It comes first, so that the rest need not end with a newline, and stays unchanged."""
     return "%s\n%s%s\n%s" % (BEGIN, block, END, without_block(text))
 
 
 def without_block(text: str) -> str:
-    """A Corefile as it is without our block."""
+    """A Corefile without our block."""
     rest = _BLOCK.sub("", text)
     for mark in (BEGIN, END):
         if mark in rest:
@@ -83,7 +84,7 @@ def _forward(zone: Zone, soa: str) -> Iterator[str]:
         yield from _answers(_is(names), addresses, ttl)
     yield from _template("SOA", _is([zone.name]), answers=[soa])
     yield from _template("ANY", _is(there), soa=soa)
-    # Where no wildcard is above, the last template says the same.
+    # Without a wildcard above the name, the last template gives the same answer.
     for name in sorted(there, key=lambda name: (-name.count("."), name)):
         if name in wild:
             yield from _wildcard(name, wild[name], soa)
@@ -98,7 +99,7 @@ def _wildcard(above: str, record: Record, soa: str) -> Iterator[str]:
 
 
 def _there(zone: Zone) -> list[str]:
-    """All names that are there, among them those on the way to another one."""
+    """All existing names, including those between a record's name and the zone (empty non-terminals)."""
     found = {zone.name}
     for record in zone.records:
         name = record.name[2:] if record.name.startswith("*.") else record.name
@@ -109,9 +110,10 @@ def _there(zone: Zone) -> list[str]:
 
 
 def _pointers(zone: Zone) -> dict[str, list[str]]:
-    """By the reverse name of an address the names that have it.
+    """The names of each address, by its reverse name.
 
-    Each is a zone of its own, so that whoever knows the names of its neighbours goes on being asked for them.
+    Each reverse name is a separate zone, so that queries for neighbouring addresses still go to the servers that know
+    them.
     """
     found: dict[str, list[str]] = {}
     for record in zone.records:

@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A declared zone, checked: its records, those that HTTPRoutes name, and how it is reached from outside.
+"""A declared zone, checked: its records, the names from HTTPRoutes, and how it is reached from outside.
 
-Everything here is pure. `prefix` is what stands before the options' names in messages.
+Everything here is pure. `prefix` is the prefix of option names in messages.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ MAX_TTL = 86400  # seconds
 
 _LABEL = r"[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?"
 _NAME = re.compile(r"(?=.{1,253}\Z)(\*\.)?%s(\.%s)*\Z" % (_LABEL, _LABEL))
-# A name that ends so, without being in the zone, was meant in full.
+# A name outside the zone with one of these endings is meant as fully qualified, so it is refused.
 _TOP_LEVEL = ("arpa", "com", "example", "invalid", "lan", "local", "localdomain", "net", "org")
 
 
 class Record(NamedTuple):
     """The addresses of a name."""
 
-    name: str  # in full, without the last dot; `*.` first is a wildcard
+    name: str  # fully qualified, without the last dot; a wildcard begins with `*.`
     addresses: tuple[str, ...]
     ttl: int  # seconds
 
@@ -37,21 +37,21 @@ class Zone(NamedTuple):
     """A checked zone."""
 
     name: str
-    ttl: int  # seconds: of the names without one of their own, and of what is said of names that are not there
+    ttl: int  # seconds, for records without a ttl and for negative answers
     records: tuple[Record, ...]
 
     @property
     def serial(self) -> int:
-        """The SOA's serial number, made of the content: it changes when that does, and only then."""
+        """The SOA's serial number, a checksum of the content: it changes if and only if the content does."""
         return zlib.crc32(repr(tuple(self)).encode()) or 1
 
 
 class Outside(NamedTuple):
     """How the zone is reached from outside the cluster."""
 
-    node_port: int  # 0: by none
+    node_port: int  # 0: none
     balanced: bool
-    addresses: list[str]  # of the load balancer; empty: it chooses
+    addresses: list[str]  # of the load balancer; empty: the load balancer chooses
 
 
 def parse_zone(
@@ -63,9 +63,9 @@ def parse_zone(
     *,
     prefix: str = "",
 ) -> Zone:
-    """Check a zone, and complete it with the host names of HTTPRoutes, where no record has them.
+    """Check a zone, and add the host names of HTTPRoutes that no record declares.
 
-    routes, gateways -- those of the cluster, as its API server shows them
+    routes, gateways -- the cluster's HTTPRoutes and Gateways, as objects of the API
     Raises InputError, which names the entry.
     """
     zone = parse_name(name, prefix)
@@ -95,10 +95,10 @@ def parse_name(raw: Any, prefix: str = "") -> str:
 
 
 def parse_outside(options: Mapping[str, Any], prefix: str = "") -> Outside:
-    """Check the port of the nodes and the addresses of the load balancer."""
+    """Check the node port and the addresses of the load balancer."""
     raw, where = options["load_balancer"], prefix + "load_balancer"
     port = parse_number(options["node_port"], 0, 65535, prefix + "node_port", "a port, or 0 for none,")
-    # Jinja may hand a boolean over as text.
+    # Jinja may pass a boolean as text.
     raw = {"true": True, "false": False}.get(raw.lower(), raw) if isinstance(raw, str) else raw
     if isinstance(raw, bool):
         return Outside(port, raw, [])
@@ -109,7 +109,7 @@ def parse_outside(options: Mapping[str, Any], prefix: str = "") -> Outside:
 
 
 def in_zone(name: str, zone: str) -> bool:
-    """Whether a name is the zone's own, or below it."""
+    """Whether a name is the zone's name or below it."""
     return ("." + name).endswith("." + zone)
 
 
@@ -125,7 +125,7 @@ def _record(raw: Any, zone: str, ttl: int, where: str) -> Record:
 
 
 def _full_name(raw: Any, zone: str, where: str) -> str:
-    """A name in full: as it is written where that is in the zone, else below the zone."""
+    """The fully qualified name: a name in the zone stays as written, any other is relative to the zone."""
     name = raw.lower() if isinstance(raw, str) else ""
     absolute = name.endswith(".")
     full = zone if name == "@" else name[:-1] if absolute else name
@@ -142,7 +142,7 @@ def _full_name(raw: Any, zone: str, where: str) -> str:
 
 
 def _routed(routes: Sequence[Mapping[str, Any]], gateways: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """By host name of HTTPRoutes the addresses of their Gateways. What is no host name or address is left out."""
+    """The addresses of the Gateways, by host name of the HTTPRoutes. Invalid names and addresses are left out."""
     known = {(entry["metadata"]["namespace"], entry["metadata"]["name"]): entry for entry in gateways}
     found: dict[str, set[str]] = {}
     for route in routes:
@@ -167,6 +167,6 @@ def _addresses(gateway: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _listened(gateway: Mapping[str, Any], section: str | None) -> list[str]:
-    """The host names of a Gateway's listeners, which a route without its own has."""
+    """The host names of a Gateway's listeners. A route without host names serves these."""
     listeners = (gateway.get("spec") or {}).get("listeners") or []
     return [entry["hostname"] for entry in listeners if entry.get("hostname") and section in (None, entry.get("name"))]

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The objects that serve a zone, those that try its Corefile first, and how the cluster's own CoreDNS was before.
+"""The objects that serve a zone, those of the trial pod, and those that restore the cluster's own CoreDNS.
 
 Everything here is pure.
 """
@@ -20,11 +20,11 @@ from .input import Outside
 
 NAMESPACE = "kube-system"
 CLUSTER_DNS = "coredns"  # the ConfigMap and the Deployment of the cluster's own CoreDNS
-NAME = "coredns-zone"  # of all objects of ours
+NAME = "coredns-zone"  # of all our objects
 TRIAL = "coredns-zone-trial"
 DNS_PORT = 53
 
-# Options of an application, by which its pods serve a Corefile.
+# Options of an application whose pods serve a Corefile.
 _APP = {
     "namespace": NAMESPACE,
     "config_path": "/etc/coredns",
@@ -33,21 +33,21 @@ _APP = {
     "readiness_probe": {"type": "http", "path": "/ready", "port": 8181, "interval": 2},
     "liveness_probe": {"type": "http", "path": "/health", "port": 8080, "delay": 60},
     "resources": {"requests": {"cpu": "10m", "memory": "30Mi"}, "limits": {"memory": "170Mi"}},
-    # CoreDNS's own image gives its program this capability, and without it the program does not start.
+    # The program in CoreDNS's image has this file capability, and does not start if the container drops it.
     "security_context": {"runAsUser": 65532, "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}},
 }
 
-# By kind and name the objects of the namespace.
+# The objects of the namespace, by kind and name.
 Live = Mapping[Tuple[str, str], Mapping[str, Any]]
 
 
 def own(
     options: Mapping[str, Any], outside: Outside, text: str, dns: Mapping[str, Any] | None, prefix: str
 ) -> list[dict[str, Any]]:
-    """ConfigMap, Deployment and Service of a CoreDNS of our own.
+    """ConfigMap, Deployment and Service of a separate CoreDNS.
 
     text -- its Corefile
-    dns -- the Deployment of the cluster's own CoreDNS, whose image it has where none is declared
+    dns -- the Deployment of the cluster's own CoreDNS; its image is the default
     """
     image = options["image"] or (dns["spec"]["template"]["spec"]["containers"][0]["image"] if dns else "")
     if not image:
@@ -55,7 +55,7 @@ def own(
     app = {**_APP, "replicas": options["replicas"], "config": {"Corefile": text}, **_service(outside)}
     objects = app_objects(parse_app(NAME, image, app, prefix))
     spec = objects[1]["spec"]
-    # A node that fails takes one of the pods with it, where there is another node.
+    # With several nodes, the failure of one node stops only some of the pods.
     spec["template"]["spec"]["topologySpreadConstraints"] = [
         {
             "maxSkew": 1,
@@ -68,20 +68,20 @@ def own(
 
 
 def outer_service(options: Mapping[str, Any], outside: Outside, dns: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The Service by which the cluster's own CoreDNS is reached from outside."""
+    """The Service through which the cluster's own CoreDNS is reached from outside."""
     made: dict[str, Any] = own(options, outside, "", dns, prefix)[-1]
     made["spec"]["selector"] = dns["spec"]["selector"]["matchLabels"]
     return made
 
 
 def cluster_dns(config: Mapping[str, Any], text: str, checksum: int | None) -> list[dict[str, Any]]:
-    """The Corefile of the cluster's own CoreDNS, and what has its pods replaced, so that they read it now.
+    """The Corefile of the cluster's own CoreDNS, and an annotation that replaces its pods, so that they read it now.
 
-    checksum -- None takes that back
+    checksum -- the value of the annotation; None removes it
     """
     template = {"metadata": {"annotations": {CHECKSUM: "%08x" % (checksum or 0)}}}
     metadata = {"name": CLUSTER_DNS, "namespace": NAMESPACE}
-    # What somebody else writes in the meantime is not overwritten.
+    # With a resourceVersion, the API server refuses to overwrite a concurrent change.
     version = {"resourceVersion": config["metadata"]["resourceVersion"]} if config["data"]["Corefile"] != text else {}
     return [
         {
@@ -100,7 +100,7 @@ def cluster_dns(config: Mapping[str, Any], text: str, checksum: int | None) -> l
 
 
 def restored(live: Live) -> list[dict[str, Any]]:
-    """The cluster's own CoreDNS without our block, where it has one."""
+    """The objects that remove our block from the cluster's own CoreDNS; none if there is no block."""
     config = live.get(("ConfigMap", CLUSTER_DNS))
     text = ((config or {}).get("data") or {}).get("Corefile", "")
     rest = without_block(text)
@@ -110,10 +110,10 @@ def restored(live: Live) -> list[dict[str, Any]]:
 def trial(
     config: Mapping[str, Any] | None, name: str, text: str, deployment: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """One pod like those of a Deployment, but with a new Corefile, and with labels that no Service chooses.
+    """A trial pod like those of a Deployment, but with a new Corefile, and with labels that no Service selects.
 
-    config -- the ConfigMap as it is; there is no trial of a Corefile that it has
-    name -- what the Deployment calls it
+    config -- the current ConfigMap; a Corefile that it already contains needs no trial
+    name -- the ConfigMap's name in the volumes of the Deployment
     """
     if config and (config.get("data") or {}).get("Corefile") == text:
         return []
@@ -123,7 +123,7 @@ def trial(
     for volume in pod.get("volumes") or []:
         if (volume.get("configMap") or {}).get("name") == name:
             volume["configMap"]["name"] = TRIAL
-    # It serves nobody, and may go at once.
+    # The trial pod serves no client, so it may be stopped at once.
     pod["terminationGracePeriodSeconds"] = 0
     for container in pod["containers"]:
         container.pop("lifecycle", None)
@@ -140,7 +140,7 @@ def trial(
 
 
 def _service(outside: Outside) -> dict[str, Any]:
-    """Options of an application, by which its Service is reached from outside."""
+    """Options of an application that make its Service reachable from outside."""
     ports = [
         {
             "name": name,

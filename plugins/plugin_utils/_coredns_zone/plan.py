@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a declared zone does to a cluster: which objects are tried first, applied and removed, and what is refused.
+"""The plan for a declared zone: the trial, the objects to apply and remove, and the refusals.
 
-Everything here is pure: it judges objects that were looked up before.
+Everything here is pure, and works on objects that were read before.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ _REFUSED = (
     "this role in it is %sextra, and in mode cluster the rest of the Corefile."
 )
 
-# By kind the objects of the cluster.
+# The objects of the cluster, by kind.
 Cluster = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def queries(options: Mapping[str, Any]) -> list[Query]:
-    """What is read of the cluster."""
+    """The queries to the cluster."""
     if options["state"] == "absent":
         return [*_OURS, {"kind": "Service", "namespace": NAMESPACE, "name": NAME}]
     return [*_OURS, {"kind": "Service"}, {"kind": "Node"}, *(_ROUTED if options["from_routes"] else [])]
 
 
 def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
-    """Compare a declaration with the cluster. Raises InputError for what must not be done."""
+    """Compare a declaration with the cluster. Raises InputError for a change that must not be made."""
     cluster = by_kind(found)
     live: Live = {(entry["kind"], entry["metadata"]["name"]): entry for entry in _in_namespace(cluster)}
     for (dummy, name), entry in live.items():
@@ -72,7 +72,7 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
     present = options["state"] == "present"
     wanted, tried = _wanted(options, cluster, live) if present else ([], [])
     names = {(entry["kind"], entry["metadata"]["name"]) for entry in wanted}
-    # A run that was killed may have left its trial.
+    # A killed run may have left its trial pod.
     ours = (NAME,) if tried else (NAME, TRIAL)
     undeclared = [
         reference(entry["apiVersion"], entry["kind"], entry)
@@ -92,25 +92,28 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
 
 
 def _steps(wanted: Sequence[Object], back: Sequence[Object], live: Live) -> list[Step]:
-    """Apply the objects of a zone, of which the Service is the last, and those that are to be as before."""
+    """Apply the objects of a zone, the last of which is the Service, and those that restore the cluster's own DNS."""
     if not wanted:
         return _applied(back)
     *serving, service = wanted
     standing = (live.get(("Service", NAME)) or {}).get("spec") or service["spec"]
     if standing.get("selector") != service["spec"]["selector"]:
-        # Other pods are to serve: they are ready before they are asked, and the pods of before serve until then.
+        # The Service moves to other pods: the old ones serve until the new ones are ready.
         return [*_applied(serving), *_applied([service, *back])]
-    # The API server checks a node port when the Service is applied, and not in a dry run.
+    # The Service comes first, because the API server checks a node port only when it is applied, not in a dry run.
     return _applied([service, *serving, *back])
 
 
 def _applied(objects: Sequence[Object]) -> list[Step]:
-    # The Corefile of the cluster's own CoreDNS belongs to whoever installed it.
+    # Another manager owns the Corefile of the cluster's own CoreDNS, so we have to force the change.
     return [Apply(objects, force=True), Rollout(objects, addresses=True)] if objects else []
 
 
 def _servers(options: Mapping[str, Any], cluster: Cluster, live: Live, outcome: Outcome) -> list[dict[str, Any]]:
-    """Where the zone is served, the load balancer first: by what the Service got, or has or is to get in check mode."""
+    """Where the zone is served, the load balancer first.
+
+    Its addresses are those that the Service got. In check mode, they are those that it requests or already has.
+    """
     outside = parse_outside(options, options.get("prefix", ""))
     standing = addresses_of(live[("Service", NAME)]) if ("Service", NAME) in live else []
     addresses = outcome.addresses.get("%s/%s" % (NAMESPACE, NAME)) or outside.addresses or standing
@@ -120,7 +123,7 @@ def _servers(options: Mapping[str, Any], cluster: Cluster, live: Live, outcome: 
 
 
 def _wanted(options: Mapping[str, Any], cluster: Cluster, live: Live) -> tuple[Sequence[Object], Sequence[Object]]:
-    """The objects of a zone, and those that try its Corefile first."""
+    """The objects of a zone, and those of the trial pod."""
     prefix = options.get("prefix", "")
     outside = parse_outside(options, prefix)
     _refuse_taken(outside, cluster, prefix)
@@ -150,13 +153,13 @@ def _wanted(options: Mapping[str, Any], cluster: Cluster, live: Live) -> tuple[S
     _refuse_zones_of_others(zone.name, without_block(config["data"]["Corefile"]), prefix)
     block = corefile(zone, [DNS_PORT, PORT], (), extra)
     text = with_block(config["data"]["Corefile"], block)
-    # Of the block alone: what others change in the rest is theirs to bring to the pods.
+    # The checksum covers only our block. Whoever changes the rest has to restart the pods.
     wanted = cluster_dns(config, text, zlib.crc32(block.encode()))
     return [*wanted, outer_service(options, outside, dns, prefix)], trial(config, CLUSTER_DNS, text, dns)
 
 
 def _refuse_taken(outside: Outside, cluster: Cluster, prefix: str) -> None:
-    """A node port or an address that another Service has."""
+    """Refuse a node port or an address that another Service has."""
     for service in cluster.get("Service", ()):
         if (service["metadata"]["namespace"], service["metadata"]["name"]) == (NAMESPACE, NAME):
             continue
@@ -175,7 +178,7 @@ def _refuse_taken(outside: Outside, cluster: Cluster, prefix: str) -> None:
 
 
 def _refuse_zones_of_others(zone: str, text: str, prefix: str) -> None:
-    """What the rest of the Corefile serves must go on working, above all the names of Services and pods."""
+    """Refuse a zone that the rest of the Corefile serves, or that would hide the names of Services and pods."""
     if re.search(_SERVER % re.escape(zone), text):
         raise InputError(
             "%sname %s has a server block of somebody else in the Corefile of the ConfigMap %s/%s: take that out, or "
