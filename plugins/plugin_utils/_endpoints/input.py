@@ -18,9 +18,9 @@ PORT_KEYS = ("name", "port", "target_port", "protocol")
 
 
 class Port(NamedTuple):
-    """A port of the Service, and the one of the endpoints behind it."""
+    """A port of the Service, and the port of its endpoints."""
 
-    name: str  # empty where it is the only one and has none
+    name: str  # empty if it is the only port and has no name
     port: int
     target: int
     protocol: str  # tcp | udp | sctp
@@ -30,9 +30,9 @@ class Port(NamedTuple):
 
 
 class Declared(NamedTuple):
-    """A checked entry: either addresses or a selector is given."""
+    """A checked entry, with either addresses or a selector."""
 
-    where: str  # how messages call it
+    where: str  # its name in messages
     name: str
     namespace: str
     addresses: tuple[tuple[str, str], ...]  # each with its family, ipv4 | ipv6
@@ -42,14 +42,14 @@ class Declared(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What the Service is known by in the cluster."""
+        """Namespace and name of the Service."""
         return self.namespace, self.name
 
 
 def parse_endpoints(raw: Any, where: str = "services") -> list[Declared]:
     """Check the entries. Raises InputError, which names the first wrong one.
 
-    where -- how messages call the list
+    where -- the list's name in messages
     """
     if raw is None:
         raise InputError(
@@ -89,7 +89,7 @@ def _entry(raw: Any, where: str) -> Declared:
 
 
 def _addresses(raw: Any, where: str) -> tuple[tuple[str, str], ...]:
-    """The addresses in the kernel's own spelling. What the API server would refuse is refused here."""
+    """The addresses in the kernel's spelling. Refuses those that the API server would refuse."""
     seen: dict[str, int] = {}
     found = []
     for index, entry in enumerate(parse_list(raw, where)):

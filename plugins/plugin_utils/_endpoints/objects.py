@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Service and the EndpointSlices of a declared entry.
 
-The slices follow the rules of Kubernetes' own controller (k8s.io/endpointslice): a slice is of one family and holds at
-most 100 endpoints; an endpoint is a pod that has an address and has not ended; it is ready when the pod is ready and
-does not terminate.
+The slices follow the rules of Kubernetes's own controller (k8s.io/endpointslice). A slice has one address family and at
+most 100 endpoints. An endpoint is a pod that has an address and has not ended. It is ready if the pod is ready and is
+not terminating.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .._common.objects import MANAGED_BY, MANAGER, SERVICE_NAME, is_ready
 from .input import Declared
 
 SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
-# Services of other roles have the label MANAGED_BY, too.
+# MANAGED_BY alone is not enough, because Services of other roles have it too.
 LABELS = {MANAGED_BY: MANAGER, "homelab.loadbalancer/role": "endpoints"}
 MAX_ENDPOINTS = 100
 FAMILIES = ("ipv4", "ipv6")
@@ -29,7 +29,7 @@ Endpoint = Tuple[str, Dict[str, Any]]
 
 
 def endpoints_of(entry: Declared, pods: Sequence[Object]) -> list[Endpoint]:
-    """The endpoints, in the order of the declaration, or of the pods' names."""
+    """The endpoints, in the order of the declared addresses or of the pods' names."""
     if not entry.selector:
         return [
             (family, {"addresses": [address], "conditions": {"ready": True}}) for address, family in entry.addresses
@@ -58,7 +58,7 @@ def _endpoint(pod: Mapping[str, Any], address: str) -> dict[str, Any]:
 
 
 def slices_of(entry: Declared, endpoints: Sequence[Endpoint]) -> list[dict[str, Any]]:
-    """The EndpointSlices of an entry, none where a family has no endpoints."""
+    """The EndpointSlices of an entry. A family without endpoints has none."""
     ports = [{"name": port.name, "port": port.target, "protocol": port.protocol.upper()} for port in entry.ports]
     slices = []
     for family in FAMILIES:
@@ -88,7 +88,7 @@ def service_of(entry: Declared) -> dict[str, Any]:
         }
         for port in entry.ports
     ]
-    # Declared addresses say which families the Service needs. What families pods have, the cluster decides.
+    # Declared addresses determine the families of the Service. With a selector, the cluster's default applies.
     families = [family for family in FAMILIES if family in [its for dummy, its in entry.addresses]]
     needs: dict[str, Any] = {}
     if families == ["ipv6"]:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What declared endpoints mean in a cluster: the objects, and why they may not be applied."""
+"""The plan for declared endpoints: the objects to apply and remove, and the refusals."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .._k8s.model import Answer, Apply, Plan, Query, Remove, Step
 from .input import Declared, Port, parse_endpoints
 from .objects import LABELS, SLICE_MANAGED_BY, endpoints_of, key_of, service_of, slices_of
 
-# By kind the objects of the cluster.
+# The objects of the cluster, by kind.
 Cluster = Mapping[str, Sequence[Mapping[str, Any]]]
-# A cluster has many pods, and only a little of each is needed.
+# A cluster has many pods, and the plan needs only a few of their fields.
 PODS = {
     "kind": "Pod",
     "hidden_fields": ["metadata.managedFields", "spec.containers", "spec.volumes", "status.containerStatuses"],
@@ -22,9 +22,9 @@ PODS = {
 
 
 def queries(options: Mapping[str, Any]) -> list[Query]:
-    """All Services and EndpointSlices, and the Pods where an entry has a selector.
+    """The queries for all Services and EndpointSlices, and for all Pods if an entry has a selector.
 
-    Raises InputError for what is wrong in the declaration by itself.
+    Raises InputError for an invalid declaration.
     """
     read: list[Query] = [{"kind": "Service"}, {"kind": "EndpointSlice", "api_version": "discovery.k8s.io/v1"}]
     return read + ([PODS] if any(entry.selector for entry in _declared(options)) else [])
@@ -63,7 +63,7 @@ def _declared(options: Mapping[str, Any]) -> list[Declared]:
 
 
 def _faults(entry: Declared, service: Mapping[str, Any], cluster: Cluster) -> Iterator[str]:
-    """What in the cluster stands against an entry. `service` is empty where there is none."""
+    """Why the cluster's objects do not allow an entry. `service` is empty if it does not exist."""
     called = "%s: Service %s/%s" % (entry.where, *entry.key)
     spec = service.get("spec") or {}
     if spec.get("selector"):
@@ -85,7 +85,7 @@ def _faults(entry: Declared, service: Mapping[str, Any], cluster: Cluster) -> It
 
 
 def _unknown_ports(entry: Declared, known: Sequence[Port]) -> Iterator[str]:
-    """Ports that the Service does not have: nobody would send anything there."""
+    """Ports that the Service does not have. No connection would reach them."""
     for index, port in enumerate(entry.ports):
         if port[:2] + port[3:] not in [other[:2] + other[3:] for other in known]:
             yield "%s.ports[%d] %s is no port of Service %s/%s, which has %s: write it as there" % (
@@ -94,7 +94,7 @@ def _unknown_ports(entry: Declared, known: Sequence[Port]) -> Iterator[str]:
 
 
 def _virtual(entry: Declared, cluster: Cluster) -> Iterator[str]:
-    """Addresses that are themselves translated, which kube-proxy does but once."""
+    """Addresses that are cluster IPs. kube-proxy translates a packet only once, so they cannot be endpoints."""
     owners = {
         address: "%s/%s" % key_of(service)
         for service in cluster.get("Service", ())
@@ -110,8 +110,11 @@ def _virtual(entry: Declared, cluster: Cluster) -> Iterator[str]:
 def _undeclared(
     entries: Sequence[Declared], wanted: Sequence[dict[str, Any]], cluster: Cluster
 ) -> list[dict[str, Any]]:
-    """References to objects of ours that are not declared. Services come first, for objects are removed in the opposite
-    order. A Service that is still declared stays, whoever manages it from now on."""
+    """References to our undeclared objects.
+
+    Services come first, because objects are removed in reverse order. A Service of a declared entry stays, even if the
+    entry no longer has `manage_service`.
+    """
     keep = {(obj["kind"], *key_of(obj)) for obj in wanted} | {("Service", *entry.key) for entry in entries}
     return [
         reference("v1" if kind == "Service" else "discovery.k8s.io/v1", kind, obj)
@@ -122,7 +125,7 @@ def _undeclared(
 
 
 def _port(port: Mapping[str, Any]) -> Port:
-    """A port of a Service in the cluster. What stands behind it is for us to say."""
+    """A port of a Service in the cluster. Its target is 0, because the declaration sets the target."""
     return Port(str(port.get("name") or ""), port["port"], 0, str(port.get("protocol") or "TCP").lower())
 
 
@@ -132,6 +135,6 @@ def _service_of(endpoint_slice: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _is_mirrored(endpoint_slice: Mapping[str, Any]) -> bool:
-    """Whether Kubernetes made the slice of an Endpoints object that somebody wrote, and would make it again."""
+    """Whether Kubernetes mirrors the slice from an Endpoints object, and would make it again."""
     labels = endpoint_slice["metadata"].get("labels") or {}
     return bool(labels.get(SLICE_MANAGED_BY) == "endpointslicemirroring-controller.k8s.io")
