@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why a port of a Service's address does not answer a client, and what to do. Pure.
 
-What is named as the cause is what was seen to be it. Where what was seen has several causes, all are named, and that
-it is not known which one it is.
+A cause is named only if the observations prove it. If they have several possible causes, the text names all of them and
+says that it is not known which one applies.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ Object = Dict[str, Any]
 
 
 class Around(NamedTuple):
-    """What else is known when the answer of a port is judged."""
+    """Facts about the nodes, for judging the answer of a port."""
 
-    nodes: Mapping[str, str]  # the name of the node that has each address
-    lost: Mapping[str, tuple[str, str]]  # by name those that are not ready: what is said of them, and the remedy
-    networks: Sequence[str]  # of the nodes' links; empty where not all nodes reported theirs
+    nodes: Mapping[str, str]  # the name of the node, by its address
+    lost: Mapping[str, tuple[str, str]]  # trouble and remedy of the nodes that are not ready, by their name
+    networks: Sequence[str]  # of the nodes' links; empty unless all nodes reported theirs
 
 
 def why_lost(service: Object, around: Around) -> tuple[str, str] | None:
-    """That no node which announces the Service is ready; None where one is, or where nobody is known to."""
+    """Trouble and remedy if no node that announces the Service is ready; None if one is ready, or none is known."""
     lost = [around.lost[name] for name in service["announcers"] if name in around.lost]
     return lost[0] if lost and len(lost) == len(service["announcers"]) else None
 
 
 def why_misplaced(service: Object, address: str, around: Around) -> tuple[str, str] | None:
-    """Why no client can have the address, by the networks of the nodes; None when nothing speaks against it."""
+    """Why the address does not fit the networks of the nodes, so that clients cannot reach it; None if it may fit."""
     networks = [ipaddress.ip_network(one, strict=False) for one in around.networks]
     for network in networks:
         for one in unusable(network):
@@ -57,7 +57,7 @@ def why_closed(service: Object, answer: Object, around: Around) -> tuple[str, st
     state = answer["state"]
     if state == "open":
         return _why_no_page(service, answer)
-    # Whoever refuses was reached.
+    # A refusal comes from a host that was reached.
     refused = state == "refused" or (state == "prohibited" and answer.get("sender"))
     elsewhere = None if refused else why_misplaced(service, answer["address"], around) or why_lost(service, around)
     if elsewhere:
@@ -91,10 +91,13 @@ def _why_no_page(service: Object, answer: Object) -> tuple[str, str]:
 
 
 def _why_refused(service: Object, answer: Object, around: Around) -> tuple[str, str]:
-    """A reset comes from the program's own host: without kube-proxy nobody on the node has the address to reset it."""
+    """Why a connection is refused.
+
+    A reset comes from the program's own host. Without kube-proxy, the node does not have the address and sends none.
+    """
     port = next((one for one in service["ports"] if one["port"] == answer["port"]), None)
     sender = answer.get("sender")
-    # Only a name may be that of no port; kube-proxy then rejects the connection.
+    # Only a named targetPort can match no port of the pods. kube-proxy then rejects the connection.
     if port and not port["targets"] and not port["declared"].isdigit():
         return (
             "its targetPort %s is none of the ports of its pods that are ready" % port["declared"],
@@ -159,6 +162,6 @@ def _why_silent(service: Object, answer: Object, around: Around) -> tuple[str, s
 
 
 def _let_in(client: str, ranges: Sequence[str]) -> bool:
-    """Whether loadBalancerSourceRanges have a client; kube-proxy drops what comes from others."""
+    """Whether loadBalancerSourceRanges contain a client. kube-proxy drops packets from others."""
     networks = [ipaddress.ip_network(one.strip(), strict=False) for one in ranges]
     return not (client and networks) or any(ipaddress.ip_address(client) in network for network in networks)

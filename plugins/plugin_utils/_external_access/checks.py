@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge what was seen of a cluster's external access from its API, its nodes and clients outside. Pure.
+"""Evaluates observations of a cluster's external access, from its API, its nodes and clients outside. Pure.
 
-No single place sees enough: the API knows which node announces an address, a client who answers for it, and only nodes
-whether they hear each other.
+No single place sees everything. The API knows which node announces an address, a client sees which host answers for it,
+and only the nodes know whether they reach each other.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _SHARED = "look for the host with that MAC address, and give it or the Service a
 
 
 class Check(NamedTuple):
-    """One thing that was looked at.
+    """The result of one check.
 
-    kind -- what: speaker, memberlist, client, address, neighbor, http, tcp, udp, sctp, url
-    place -- from where: `API`, or a host of the inventory
-    subject -- of what, in words
+    kind -- speaker | memberlist | client | address | neighbor | http | tcp | udp | sctp | url
+    place -- where it was observed: `API`, or a host of the inventory
+    subject -- the checked thing, in words
     result -- proved | fault | unknown
-    found -- what was seen
-    cause, remedy -- of a fault: why, and what to do. Empty when another check says it.
+    found -- the observation
+    cause, remedy -- of a fault; empty if another check says it
     """
 
     kind: str
@@ -40,26 +40,26 @@ class Check(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a host of the play saw; None for what it did not report."""
+    """The observations of a host of the play; None for those that it did not report."""
 
     host: str
     place: str  # node | client
-    answers: list[Object] | None  # of probe_ports, but for those of URLs
+    answers: list[Object] | None  # of probe_ports, except those for URLs
     owners: list[Object] | None  # of probe_owners
-    links: Mapping[str, str]  # its links' MAC addresses
+    links: Mapping[str, str]  # the MAC addresses of its links
     urls: Sequence[Object] = ()  # answers of probe_ports, one for each URL
     networks: Sequence[str] | None = None  # of its links
 
 
-_HOST = "the host"  # the subject of what could not be asked at all
+_HOST = "the host"  # the subject if a host made no observations at all
 
 
 class Known(NamedTuple):
-    """What is known of the nodes when a client's link is judged."""
+    """Facts about the nodes, for judging a client's link."""
 
-    macs: Mapping[str, str]  # the node that has each MAC address
-    complete: bool  # whether no node is left out
-    split: bool  # whether there are speakers that do not hear each other
+    macs: Mapping[str, str]  # the node, by MAC address
+    complete: bool  # whether a MAC address of every node is known
+    split: bool  # whether some speakers do not reach each other
     around: Around
 
 
@@ -68,7 +68,7 @@ def judge(cluster: Object, reports: Sequence[Report]) -> list[Check]:
     nodes = [report for report in reports if report.place == "node"]
     clients = [report for report in reports if report.place == "client"]
     memberlist = list(_memberlist(cluster, nodes))
-    # A host that could not be asked says nothing of that.
+    # A host without observations is no evidence of a split.
     split = any(check.result == "fault" and check.subject != _HOST for check in memberlist)
     checks = [*_api(cluster), *memberlist]
     if not clients:
@@ -114,10 +114,10 @@ def _address(service: Object) -> Check:
 
 
 def _memberlist(cluster: Object, nodes: Sequence[Report]) -> Iterator[Check]:
-    """Whether each speaker's node reaches those of the others, one check for a protocol and one for each fault."""
+    """Whether the speakers' nodes reach each other: one check for each protocol, and one for each fault."""
     speakers = {one["address"]: one["node"] for one in cluster["speakers"] if one["address"]}
     names = {address: node["name"] for node in cluster["nodes"] for address in node["addresses"]}
-    # A speaker reaches itself in any case.
+    # A speaker always reaches itself.
     seen = [
         (names.get(answer["source"], report.host), answer)
         for report in nodes
@@ -139,16 +139,16 @@ def _memberlist(cluster: Object, nodes: Sequence[Report]) -> Iterator[Check]:
     yield from _closed(seen, speakers, around_of(cluster, nodes))
 
 
-_QUIET = ("udp", "silent")  # UDP does not confirm: silence is what an open port gives as well
+_QUIET = ("udp", "silent")  # UDP has no confirmation, so an open port may be silent too
 
 
 def _closed(seen: Sequence[tuple[str, Object]], speakers: Mapping[str, str], around: Around) -> Iterator[Check]:
-    """One fault for each port that is closed in one way, with all who cannot reach it."""
+    """One fault for each closed port and way in which it is closed, with all hosts that cannot reach it."""
     closed: dict[tuple[str, int, str, str, str, str], list[str]] = {}
     for node, answer in seen:
         if answer["state"] != "open" and (answer["protocol"], answer["state"]) != _QUIET:
             if speakers[answer["address"]] in around.lost:
-                continue  # said by the API's check of its speaker
+                continue  # the API's check of the speaker says it
             key = (answer["address"], answer["port"], answer["protocol"], answer["state"], answer["detail"])
             closed.setdefault((*key, answer.get("sender") or ""), []).append(node)
     for (address, port, protocol, state, detail, sender), sources in closed.items():
@@ -182,7 +182,7 @@ def _missing(reports: Sequence[Report]) -> Iterator[Check]:
 
 
 def _client(cluster: Object, client: Report, nodes: Sequence[Report], split: bool) -> Iterator[Check]:
-    """What a client outside saw of each Service."""
+    """The checks of each Service from a client outside."""
     if client.answers is None:
         yield from _missing([client])
         return
@@ -203,14 +203,14 @@ def _client(cluster: Object, client: Report, nodes: Sequence[Report], split: boo
 
 
 def node_of(cluster: Object, client: Report) -> str:
-    """The node that a client is, by the addresses that it asks from; empty for one outside."""
+    """The name of the node if the client is one, found by its source addresses; empty for a client outside."""
     inside = {address: node["name"] for node in cluster["nodes"] for address in node["addresses"]}
     sources = {one["source"] for one in [*(client.answers or []), *(client.owners or []), *client.urls]}
     return min((inside[source] for source in sources & set(inside)), default="")
 
 
 def _known(cluster: Object, owners: Mapping[str, Object], nodes: Sequence[Report], split: bool) -> Known:
-    """The nodes' MAC addresses, by what the nodes report and by who answers for the nodes' addresses."""
+    """The nodes' MAC addresses, from the nodes' reports and from the ARP and NDP answers for the nodes' addresses."""
     names = {address: node["name"] for node in cluster["nodes"] for address in node["addresses"]}
     found: dict[str, str] = {}
     for report in nodes:
@@ -224,7 +224,7 @@ def _known(cluster: Object, owners: Mapping[str, Object], nodes: Sequence[Report
 
 
 def around_of(cluster: Object, nodes: Sequence[Report]) -> Around:
-    """What the API and the nodes' own reports tell of the nodes."""
+    """Facts about the nodes, from the API and from the nodes' own reports."""
     reported = [report.networks for report in nodes if report.networks]
     return Around(
         {address: node["name"] for node in cluster["nodes"] for address in node["addresses"]},
@@ -234,7 +234,7 @@ def around_of(cluster: Object, nodes: Sequence[Report]) -> Around:
 
 
 def _neighbor(service: Object, seen: Object | None, host: str, known: Known) -> Check | None:
-    """Whether exactly one host answers for an address, and that one is a node."""
+    """Whether exactly one host answers for an address, and whether it is a node."""
     if seen is None:
         return None
     subject = "%s by %s" % (seen["address"], "NDP" if ":" in seen["address"] else "ARP")
@@ -261,10 +261,10 @@ def _neighbor(service: Object, seen: Object | None, host: str, known: Known) -> 
 
 
 def _otherwise(announcers: Sequence[str], node: str) -> str:
-    """What to say where another node answers than the one that the API names.
+    """An addition to the text if a different node answers than the one that the API names.
 
-    MetalLB's speakers share one status of a Service, and each deletes only the one with its own name, so that after a
-    handover it may name the node of before (MetalLB's internal/k8s/controllers/layer2_status_controller.go).
+    MetalLB's speakers share one status of a Service, and each deletes only the one with its own name. So the status may
+    still name the previous node after a handover (MetalLB's internal/k8s/controllers/layer2_status_controller.go).
     """
     if not announcers or node in announcers:
         return ""
@@ -273,7 +273,7 @@ def _otherwise(announcers: Sequence[str], node: str) -> str:
 
 def _why_nobody(service: Object, address: str, around: Around) -> tuple[str, str]:
     if service["unannounced"]:
-        return "", ""  # said by the API's check
+        return "", ""  # the API's check says it
     elsewhere = why_misplaced(service, address, around) or why_lost(service, around)
     if elsewhere:
         return elsewhere
@@ -304,9 +304,9 @@ def _why_several(address: str, nodes: Sequence[str], split: bool) -> tuple[str, 
 
 
 def _ports(service: Object, address: str, client: Report, told: bool, around: Around) -> Iterator[Check]:
-    """What came of each of a Service's ports.
+    """The checks of a Service's ports.
 
-    told -- a check before has already said why the address does not work
+    told -- whether an earlier check has already said why the address does not work
     """
     answers = {(one["address"], one["port"], one["protocol"]): one for one in client.answers or []}
     for port in service["ports"]:
@@ -326,6 +326,6 @@ def _ports(service: Object, address: str, client: Report, told: bool, around: Ar
 
 
 def sentence(check: Check) -> str:
-    """From where what was seen of what, why, and what to do."""
+    """A check in one sentence: place, subject, observation, cause and remedy."""
     seen = "%s, %s: %s" % (check.place, check.subject, check.found)
     return ": ".join(filter(None, ["; ".join(filter(None, [seen, check.cause])), check.remedy]))

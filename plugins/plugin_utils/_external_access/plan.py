@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the API server knows of the external access of Services, and what nodes and clients are to be asked for."""
+"""The external access of Services as the API server knows it, and the targets that nodes and clients must probe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METALLB = "metallb.io/v1beta1"
 
 
 def queries(options: Mapping[str, Any]) -> list[Query]:
-    """All that tells which Services have an address, and who announces it."""
+    """The queries that show which Services have an address, and which nodes announce it."""
     return [
         {"kind": "Service"},
         {"kind": "Node"},
@@ -24,12 +24,12 @@ def queries(options: Mapping[str, Any]) -> list[Query]:
         {"kind": "L2Advertisement", "api_version": METALLB},
         {"kind": "BGPAdvertisement", "api_version": METALLB},
         {"kind": "ServiceL2Status", "api_version": METALLB},
-        # What is behind URLs.
+        # To find what serves the URLs.
         {"kind": "HTTPRoute", "api_version": "gateway.networking.k8s.io/v1"},
     ]
 
 
-# What tells why something is not as it should be, and which Services are meant to have no pods.
+# To find the causes of faults, and the Services that have no pods on purpose.
 REASONS: list[Query] = [
     {"kind": "Event", "field_selectors": ["involvedObject.kind=Service"]},
     {"kind": "IPAddressPool", "api_version": METALLB},
@@ -39,7 +39,7 @@ REASONS: list[Query] = [
 
 
 def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
-    """Nothing is to be done; the result is what was found."""
+    """A plan without changes. Its result is the state of the cluster."""
     objects = {answer["kind"]: list(answer["resources"]) for answer in found}
     asked = {str(query["kind"]) for query in REASONS} <= set(objects)
     for query in REASONS:
@@ -50,7 +50,7 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
 
 
 def _is_sound(cluster: Mapping[str, Any]) -> bool:
-    """Whether all Services have an address that somebody announces, and all that is looked at has endpoints."""
+    """Whether all Services have an announced address, and all checked Services have endpoints."""
     services = [service for url in cluster["served"].values() for service in url["services"]]
     return all(service["endpoints"] for service in [*services, *cluster["services"]]) and all(
         service["addresses"] and service["announcers"] and not service["unannounced"] for service in cluster["services"]
@@ -58,9 +58,9 @@ def _is_sound(cluster: Mapping[str, Any]) -> bool:
 
 
 def view(options: Mapping[str, Any], objects: views.Objects) -> tuple[dict[str, Any], list[str]]:
-    """The cluster as the filter external_access_checks needs it, and what of the options cannot be looked at.
+    """The cluster in the form that the filter external_access_checks needs, and sentences about refused options.
 
-    objects -- by kind
+    objects -- the objects of the cluster, by kind
     """
     prefix = options["prefix"]
     cluster = views.view(objects, options["services"], options["http_ports"], prefix + "services")
@@ -77,7 +77,7 @@ def view(options: Mapping[str, Any], objects: views.Objects) -> tuple[dict[str, 
         "whose": whose(objects["Service"]),
         "targets": {
             "node": views.targets_of_nodes(cluster, options["memberlist_port"]),
-            # Whoever reads the answers knows those of URLs by being the last ones.
+            # Readers of the answers expect those of URLs at the end.
             "client": [*by_address, *(by_name[url] for url in served)],
             "addresses": views.addresses_of_clients(cluster),
         },

@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""URLs that clients ask by name, as their programs do: what is asked, and what the answers say. Pure.
+"""URLs that clients request by name, as their programs do: the targets, and the evaluation of the answers. Pure.
 
-What is found depends on the client's resolver, the zone, the Gateway and its routes, and the pods, in this order; each
-answer names the first of them that fails.
+An answer depends on the client's resolver, the zone, the Gateway and its routes, and the pods, in this order. The check
+names the first of them that fails.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def read_urls(urls: Sequence[str], where: str = "urls") -> tuple[dict[str, Object], list[str]]:
-    """What probe_ports is to ask for each URL, and a sentence for each that cannot be asked.
+    """The target for probe_ports for each URL, and a sentence for each URL that cannot be requested.
 
-    where -- how messages call the list
+    where -- the list's name in messages
     """
     targets, refused = {}, []
     for at, url in enumerate(urls):
@@ -41,9 +41,9 @@ def read_urls(urls: Sequence[str], where: str = "urls") -> tuple[dict[str, Objec
 
 
 def _target(url: str) -> Object:
-    """The target of a URL; ValueError or InputError for one that cannot be asked."""
+    """The target of a URL. Raises ValueError or InputError if it cannot be requested."""
     parts = urlsplit(url)
-    # urlsplit removes line ends and tabs.
+    # The check is on `url`, because urlsplit removes line ends and tabs.
     if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc or not re.match(r"[!-~]+\Z", url):
         raise ValueError(url)
     path = (parts.path or "/") + ("?" + parts.query if parts.query else "")
@@ -54,7 +54,7 @@ def _target(url: str) -> Object:
 
 
 def sort_urls(targets: Mapping[str, Object], objects: Objects) -> tuple[dict[str, Object], dict[str, str]]:
-    """What is behind each URL that is to be asked, and why the others are not, though nothing is wrong with them."""
+    """What serves each URL to request, and for the other URLs why they are not requested although nothing is wrong."""
     served = {url: behind(target["host"].lower(), target["path"], objects) for url, target in targets.items()}
     idle = {
         url: one["services"][0]["stopped"]
@@ -65,7 +65,7 @@ def sort_urls(targets: Mapping[str, Object], objects: Objects) -> tuple[dict[str
 
 
 def whose(services: Sequence[Object]) -> dict[str, str]:
-    """What the addresses of Services of all types are, in words."""
+    """A description in words of each address of Services of all types."""
     found = {}
     for service in services:
         spec, name = service["spec"], one_line(full_name(service))
@@ -78,7 +78,7 @@ def whose(services: Sequence[Object]) -> dict[str, str]:
 
 
 def judge_urls(cluster: Object, reports: Sequence[Report]) -> Iterator[Check]:
-    """A check for each client outside and each URL."""
+    """One check for each client outside and each URL."""
     around = around_of(cluster, [report for report in reports if report.place == "node"])
     for client in reports:
         if client.place == "client" and not node_of(cluster, client):
@@ -91,7 +91,7 @@ def judge_urls(cluster: Object, reports: Sequence[Report]) -> Iterator[Check]:
 def _check(cluster: Object, client: Report, url: str, answer: Object, around: Around) -> Check:
     found = one_line(": ".join(filter(None, [answer["address"], answer["detail"]])))
     status = answer["status"]
-    # A page that is not there is a fault whoever issued the certificate.
+    # A missing page is a fault, whoever issued the certificate.
     if answer.get("distrust") and (answer["distrust"] != "issuer" or (status is not None and status < 400)):
         result, cause, remedy = _why_distrusted(cluster, url, answer)
         return Check("url", client.host, url, result, found, cause, remedy)
@@ -113,7 +113,7 @@ def _check(cluster: Object, client: Report, url: str, answer: Object, around: Ar
 
 
 def _why_distrusted(cluster: Object, url: str, answer: Object) -> tuple[str, str, str]:
-    """The result for a certificate that is not accepted, why, and what to do."""
+    """Result, cause and remedy for a certificate that is not accepted."""
     name, shown, why = urlsplit(url).hostname, one_line(answer["certificate"]), answer["distrust"]
     if why == "name":
         return (
@@ -155,9 +155,9 @@ def _why_unresolved(zone: str) -> tuple[str, str]:
 
 
 def _why_no_page(answer: Object, served: Object) -> tuple[str, str]:
-    """Why the page of a URL whose address answers is not there.
+    """Cause and remedy if the address of a URL answers, but not with the page.
 
-    served -- what `behind` found
+    served -- the result of `behind`
     """
     status = answer["status"]
     if status is None:
@@ -206,7 +206,7 @@ def _why_failing(served: Object) -> tuple[str, str]:
 def _why_not_reached(
     cluster: Object, service: Object | None, client: Report, answer: Object, around: Around
 ) -> tuple[str, str]:
-    """Why nobody answers at the address of a URL's name; empty when a check of its Service says it."""
+    """Why nothing answers at the address of a URL's name; empty if a check of the Service says it."""
     address, port = answer["address"], answer["port"]
     if service is None:
         nodes = {at: "an address of the node %s" % name for at, name in around.nodes.items()}
