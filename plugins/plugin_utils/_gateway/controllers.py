@@ -17,7 +17,7 @@ from .objects import namespace_object, traefik_objects
 def controller_objects(
     gateways: Sequence[Gateway], options: Options, manifests: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """What serves the Gateways, in its namespace."""
+    """The objects of the controller, including its namespace."""
     if options.controller == "nginx":
         return _nginx_objects(manifests, options)
     if manifests:
@@ -35,7 +35,7 @@ def _nginx_objects(manifest: Sequence[dict[str, Any]], options: Options) -> list
     for entry in found:
         if entry["kind"] == "GatewayClass":
             entry["metadata"]["name"] = options.gateway_class
-        # By it the controller makes the Deployment of each Gateway; or a DaemonSet, which has no number.
+        # The controller makes each Gateway's Deployment from the NginxProxy, or a DaemonSet, which has no replicas.
         if entry["kind"] == "NginxProxy" and "deployment" in (entry["spec"].get("kubernetes") or {}):
             entry["spec"]["kubernetes"]["deployment"]["replicas"] = options.replicas
         if entry["kind"] == "Deployment":

@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gateways of the Gateway API and their controller: what a user may declare, checked and brought to one spelling.
+"""Declared Gateways and the options of their controller, checked and normalised.
 
-The rules are those of gateway.networking.k8s.io/v1, of which the API server tells the broken one only by a regular
-expression, and those of the two controllers, which would tell it in the status of a Gateway that is changed already.
+The rules are those of gateway.networking.k8s.io/v1 and of the two controllers. For a broken rule, the API server's
+message shows only a regular expression, and a controller reports it only in the status of the changed Gateway.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ...module_utils._common.values import check_keys, parse_list, parse_number,
 from ...module_utils._k8s import values
 from .._common.hostnames import parse_hostname
 
-# Where Traefik answers the kubelet.
+# The port on which Traefik answers the kubelet's probes.
 TRAEFIK_PORT = 9000
-# Ports of a controller's own in the pods that serve the listeners.
+# Ports that the controller itself uses in the pods that serve the listeners.
 RESERVED = {
     "nginx": {8081: "answers the kubelet", 9113: "shows its metrics"},
     "traefik": {TRAEFIK_PORT: "answers the kubelet"},
 }
-# The release of each controller that this project knows, and the namespace that it is in.
+# The default release and namespace of each controller.
 DEFAULTS = {
     "nginx": {"version": "2.1.4", "namespace": "nginx-gateway"},
     "traefik": {"version": "3.6.12", "namespace": "traefik"},
@@ -42,20 +42,20 @@ class Files(NamedTuple):
 
 
 class Listener(NamedTuple):
-    """Where a Gateway takes connections."""
+    """A listener of a Gateway."""
 
-    where: str  # how messages call it
+    where: str  # its name in messages
     name: str
     protocol: str  # HTTP | HTTPS
     port: int
     hostname: str  # empty: any
-    secret: str  # of the certificate, also where it comes from files
+    secret: str  # the name of the Secret with the certificate, also if it is made from files
     files: Files | None
-    routes: dict[str, Any]  # from which namespaces, as Kubernetes has it
+    routes: dict[str, Any]  # the namespaces of routes that may attach, in Kubernetes's format
 
 
 class Gateway(NamedTuple):
-    """A Gateway and the addresses it is to have."""
+    """A declared Gateway and its requested addresses."""
 
     where: str
     name: str
@@ -71,18 +71,18 @@ class Gateway(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What the user says of the controller."""
+    """The options of the controller."""
 
-    prefix: str  # before the names of options, in messages
+    prefix: str  # of option names in messages
     controller: str  # nginx | traefik
     version: str
     gateway_class: str
     namespace: str
-    replicas: int  # of what passes requests on
+    replicas: int  # of the pods that forward requests
 
 
 def parse_options(raw: Mapping[str, Any]) -> Options:
-    """Check the options of the module that say what the controller is, and fill in those that depend on it."""
+    """Check the module's options for the controller, and fill in the defaults that depend on the controller."""
     prefix, controller = value_or(raw, "prefix", ""), value_or(raw, "controller", "nginx")
     default = DEFAULTS[controller]
     return Options(
@@ -98,9 +98,9 @@ def parse_options(raw: Mapping[str, Any]) -> Options:
 def parse_gateways(raw: Any, controller: str, namespace: str, prefix: str = "") -> list[Gateway]:
     """Check declared Gateways.
 
-    controller -- nginx or traefik
-    namespace -- of Gateways that name none
-    prefix -- before the names of options, in messages
+    controller -- nginx | traefik
+    namespace -- the default namespace of Gateways
+    prefix -- prefix of option names in messages
     Raises InputError, which names the entry.
     """
     where = prefix + "gateways"
@@ -157,7 +157,7 @@ def _listener(raw: Any, controller: str, gateway: str, where: str) -> Listener:
 
 
 def _tls(raw: Any, protocol: str, made: str, where: str) -> tuple[str, Files | None]:
-    """The name of the Secret, which is `made` where the certificate comes from files, and those."""
+    """The name of the Secret, and the certificate's files. With files, the name begins with `made`."""
     if protocol == "HTTP":
         if raw is not None:
             raise InputError("%s belongs to HTTPS: leave it out, or set protocol: HTTPS" % where)
@@ -179,7 +179,7 @@ def _tls(raw: Any, protocol: str, made: str, where: str) -> tuple[str, Files | N
 
 
 def _routes(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Whose routes may attach."""
+    """The namespaces of the routes that may attach."""
     source, selector = value_or(raw, "from", "same"), raw.get("selector")
     if source not in ("all", "same", "selector"):
         raise InputError("%s.from %s is none of all, same, selector" % (where, source))
@@ -215,7 +215,7 @@ def _check_unique(found: Sequence[tuple[str, str]], what: str) -> None:
 
 
 def _check_ports(listeners: Sequence[Listener]) -> None:
-    """Of listeners that share a port, a connection must tell which one is meant."""
+    """Refuse listeners that share a port if a connection does not tell which one is meant."""
     _check_unique(
         [("%d of %s" % (entry.port, entry.hostname or "any host"), entry.where + ".port") for entry in listeners],
         "is served by %s, too: give one of them another hostname or port",
@@ -231,7 +231,7 @@ def _check_ports(listeners: Sequence[Listener]) -> None:
 
 
 def _check_shared(gateways: Sequence[Gateway]) -> None:
-    """Traefik serves all Gateways by the same ports and has one address."""
+    """Refuse Gateways that Traefik cannot serve together, because all share its ports and its one address."""
     protocols: dict[int, Listener] = {}
     fixed = [gateway for gateway in gateways if gateway.addresses]
     for gateway in gateways:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The manifests of the Gateway API and its controllers: which ones are known, and the objects in those of a user."""
+"""The known manifests of the Gateway API and its controllers, and the objects in the manifests of the user."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .input import Options
 from .objects import LABELS
 
 CRD = "CustomResourceDefinition"
-# The release of the Gateway API that each controller is made for, and the SHA-256 of its standard kinds.
+# The release of the Gateway API that each controller supports, and the SHA-256 of the manifests of its standard kinds.
 _API = {"nginx": "1.3.0", "traefik": "1.4.0"}
 _API_CHECKSUMS = {
     "1.3.0": {
@@ -40,7 +40,7 @@ _API_URL = (
     "https://raw.githubusercontent.com/kubernetes-sigs/gateway-api/v%s/config/crd/standard/"
     "gateway.networking.k8s.io_%s.yaml"
 )
-# Those of NGINX Gateway Fabric, as their releases have them.
+# The manifests in the releases of NGINX Gateway Fabric.
 _NGINX_FILES = ("crds.yaml", "default/deploy.yaml")
 _NGINX_CHECKSUMS = {
     "2.1.4": {
@@ -52,18 +52,18 @@ _NGINX_URL = "https://raw.githubusercontent.com/nginx/nginx-gateway-fabric/v%s/d
 
 
 class Manifest(NamedTuple):
-    """Where objects are read from."""
+    """A source of objects."""
 
-    where: str  # how messages call it
+    where: str  # its name in messages
     source: str  # a URL, or the path of a file on the control node
     checksum: str  # SHA-256; a file may have none
 
 
 def manifests_of(options: Mapping[str, Any], asked: Options) -> list[Manifest]:
-    """The manifests to apply: those that the user names, or the known ones of the release.
+    """The manifests to apply: those of the user, or the known ones of the release.
 
-    options -- the module's: `crds`, `manage_crds` and `manifests`
-    Raises InputError where a URL has no checksum.
+    options -- the module's options `crds`, `manage_crds` and `manifests`
+    Raises InputError if a URL has no checksum.
     """
     crds = (options["crds"] or _known_crds(asked.controller)) if options["manage_crds"] else []
     known = _known_manifests(asked.version) if asked.controller == "nginx" else []
@@ -76,10 +76,10 @@ def manifests_of(options: Mapping[str, Any], asked: Options) -> list[Manifest]:
 def read_manifests(
     manifests: Sequence[Manifest], read: Callable[[str], bytes]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The kinds of all manifests, and their other objects.
+    """The CRDs of all manifests, and the other objects.
 
-    read -- the content of a source
-    Raises InputError where a manifest is not the declared one, or holds something else than objects.
+    read -- returns the content of a source
+    Raises InputError if a manifest has a different checksum, or contains anything but objects.
     """
     found = [entry for manifest in manifests for entry in _objects(manifest, read(manifest.source))]
     kinds = [entry for entry in found if entry["kind"] == CRD]

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The objects of declared Gateways, and those by which Traefik serves them."""
+"""The objects of declared Gateways, and the objects of Traefik."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .input import TRAEFIK_PORT, Gateway
 
 LABELS = {MANAGED_BY: MANAGER, PART_OF: "gateway"}
 GATEWAY_API = "gateway.networking.k8s.io/v1"
-# How MetalLB is asked for an address.
+# The annotation that requests an address from MetalLB.
 ADDRESSES = "metallb.io/loadBalancerIPs"
 TRAEFIK = "traefik"
 _INSTANCE = "app.kubernetes.io/instance"
 _SELECTOR = {"app.kubernetes.io/name": TRAEFIK}
 _RBAC = "rbac.authorization.k8s.io"
-# What Traefik reads and writes for the standard kinds of the Gateway API, and no more.
+# Only the permissions that Traefik needs for the standard kinds of the Gateway API.
 _RULES: list[dict[str, list[str]]] = [
     {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"]},
     {"apiGroups": [""], "resources": ["configmaps", "secrets", "services"], "verbs": ["get", "list", "watch"]},
@@ -57,9 +57,9 @@ def namespace_object(name: str) -> dict[str, Any]:
 def gateway_objects(
     gateways: Sequence[Gateway], gateway_class: str, controller: str, files: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """The Gateways, after the Secrets with their certificates.
+    """The Secrets with the certificates, followed by the Gateways.
 
-    files -- the texts of certificates and keys by their paths
+    files -- the contents of certificates and keys, by path
     """
     made = []
     for gateway in gateways:
@@ -85,7 +85,7 @@ def traefik_objects(
     gateways: Sequence[Gateway], gateway_class: str, namespace: str, version: str, replicas: int
 ) -> list[dict[str, Any]]:
     """Traefik in its namespace, with an entry point for each port of the listeners."""
-    # Of this class only: several may run in a cluster, each with an address of its own.
+    # Traefik serves only this class. Several Traefiks may run in a cluster, each with a separate address.
     chosen = {_INSTANCE: gateway_class}
     cluster_name = "homelab-loadbalancer-gateway-" + gateway_class
     ports = sorted({listener.port for gateway in gateways for listener in gateway.listeners})
@@ -113,7 +113,7 @@ def traefik_objects(
             annotations={ADDRESSES: ",".join(addresses)} if addresses else {},
             spec={
                 "type": "LoadBalancer",
-                # Traefik sees, and tells the applications, the client's address.
+                # With Local, Traefik sees the client's address, and passes it to the applications.
                 "externalTrafficPolicy": "Local",
                 **({"ipFamilyPolicy": "RequireDualStack"} if len(addresses) > 1 else {}),
                 "selector": _SELECTOR,
@@ -128,7 +128,7 @@ def traefik_objects(
 def _gateway(gateway: Gateway, gateway_class: str, controller: str) -> dict[str, Any]:
     spec: dict[str, Any] = {"gatewayClassName": gateway_class, "listeners": []}
     if controller == "nginx" and gateway.addresses:
-        # NGINX Gateway Fabric makes a Service for each Gateway, and takes these over to it.
+        # NGINX Gateway Fabric makes a Service for each Gateway, and copies these annotations to it.
         spec["infrastructure"] = {"annotations": {ADDRESSES: ",".join(gateway.addresses)}}
     for listener in gateway.listeners:
         entry: dict[str, Any] = {"name": listener.name, "port": listener.port, "protocol": listener.protocol}
@@ -158,7 +158,7 @@ def _deployment(
         "image": "docker.io/library/traefik:v" + version,
         "imagePullPolicy": "IfNotPresent",
         "args": _arguments(ports, gateway_class, namespace),
-        # What the API server would fill in, here as well: the engine knows then without trying that nothing changes.
+        # This includes the API server's defaults, so that the engine sees without a dry run that nothing changes.
         "ports": [{"containerPort": port, "protocol": "TCP"} for port in ports],
         "readinessProbe": {**ping, "periodSeconds": 1},
         "livenessProbe": {**ping, "periodSeconds": 10},
@@ -168,14 +168,14 @@ def _deployment(
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
-        # Bodies that are too big for the memory.
+        # For request bodies that are too big for the memory.
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a folder of the container
     }
     pod = {
         "serviceAccountName": TRAEFIK,
         "automountServiceAccountToken": True,
         "containers": [container],
-        # On different nodes where that can be: the address moves to a node that has one of them.
+        # On different nodes where possible, so that the address can move to another node that has a pod.
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -189,7 +189,7 @@ def _deployment(
             "runAsUser": 65532,
             "runAsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
-            # Ports such as 80 without being root.
+            # Allows ports such as 80 without root.
             "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
         },
         "volumes": [{"name": "tmp", "emptyDir": {}}],
@@ -197,7 +197,7 @@ def _deployment(
     spec = {
         "replicas": replicas,
         "selector": {"matchLabels": _SELECTOR},
-        # The one of before goes on serving until the new one is ready.
+        # The old pod keeps serving until the new one is ready.
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "template": {"metadata": {"labels": {**LABELS, **_SELECTOR}}, "spec": pod},
     }
@@ -217,7 +217,7 @@ def _arguments(ports: Sequence[int], gateway_class: str, namespace: str) -> list
         "%sstatusaddress.service.name=%s" % (provider, TRAEFIK),
     ]
     for port in ports:
-        # A pod that is to stop serves on until the nodes know of it.
+        # A terminating pod keeps serving until the nodes know that it terminates.
         arguments += [
             "--entrypoints.port%d.address=:%d" % (port, port),
             "--entrypoints.port%d.transport.lifecycle.requestacceptgracetimeout=5s" % port,

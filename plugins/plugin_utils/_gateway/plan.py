@@ -1,10 +1,11 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the module `gateway` reads of a cluster, and what it does there. Pure.
+"""The queries and the plan of the module `gateway`. Pure.
 
-What was applied is on record in the cluster, so that an upgrade and a removal know it, whatever the manifests and the
-declaration have become. The kinds of the Gateway API are not: with them would go the routes of everybody.
+The applied objects are recorded in the cluster, so that an upgrade and a removal know them even if the manifests and
+the declaration have changed. The CRDs of the Gateway API are not recorded, because removing them would remove all
+routes in the cluster.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from .tls import check_files
 
 CRD = "CustomResourceDefinition"
 RECORD = "homelab-loadbalancer-gateway"
-# By these NGINX Gateway Fabric and its proxies know each other. A Job makes them, and then removes itself.
+# NGINX Gateway Fabric and its proxies authenticate each other with these Secrets. A Job makes them, and then removes
+# itself.
 _CERTIFICATES = ("agent-tls", "server-tls")
-# The kinds that this module brought.
+# The CRDs that this module applied.
 _BROUGHT: Query = {
     "api_version": "apiextensions.k8s.io/v1",
     "kind": CRD,
     "label_selectors": ["%s=%s" % label for label in LABELS.items()],
     "hidden_fields": ["spec", "metadata.managedFields"],
 }
-# Those whose objects would go with them.
+# Removing the CRD of one of these kinds would remove its objects.
 _KINDS = (
     (GATEWAY_API, "GatewayClass"),
     (GATEWAY_API, "Gateway"),
@@ -41,14 +43,14 @@ _KINDS = (
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
 )
 
-# By kind the objects of the cluster.
+# The objects of the cluster, by kind.
 Cluster = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def queries(options: Mapping[str, Any]) -> list[Query]:
-    """The record of what was applied, and what the declaration refers to; nothing with `validate_only`.
+    """The queries for the record and for the objects that the declaration refers to; none with `validate_only`.
 
-    Raises InputError for what is wrong in the declaration by itself.
+    Raises InputError for an invalid declaration.
     """
     asked = parse_options(options)
     record: Query = {"kind": "ConfigMap", "namespace": asked.namespace, "name": RECORD}
@@ -58,22 +60,22 @@ def queries(options: Mapping[str, Any]) -> list[Query]:
     gateways = parse_gateways(options["gateways"], asked.controller, asked.namespace, asked.prefix)
     if options["validate_only"]:
         return []
-    # Only their names and types are of interest.
+    # The plan needs only the names and types of the Secrets.
     secrets = [
         {"kind": "Secret", "namespace": namespace, "name": name, "hidden_fields": ["data", "metadata.managedFields"]}
         for namespace, name in _needed_secrets(gateways, asked)
     ]
-    # By one request; of several kinds the engine would read each alone.
+    # One query for all CRDs. For a query per CRD, the engine would send a request each.
     own_kinds: list[Query] = [_BROUGHT] if options["crd_objects"] else []
     return [record, {"kind": "Namespace", "name": asked.namespace}, *secrets, *own_kinds]
 
 
 def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
-    """What makes the cluster serve the Gateways, or takes them away.
+    """The changes that make the cluster serve the Gateways, or that remove them.
 
-    options -- those of the module, and what its action has read: `crd_objects` and `manifest_objects` from manifests,
-    `files`, the texts of certificates and keys by their paths, and with `validate_only` the `certificates` of them
-    Raises InputError for manifests that are not those of the controller, and for files that cannot be used.
+    options -- the module's options, and the data that the action has read: `crd_objects` and `manifest_objects` from
+        manifests, `files`, the contents of certificates and keys by path, and with `validate_only` the `certificates`
+    Raises InputError for manifests of another controller, and for unusable files.
     """
     if options["validate_only"]:
         return Plan(result={"certificates": options["certificates"]})
@@ -86,7 +88,7 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
     apply, remove, settle = _changes(options, asked, gateways, cluster)
     steps: list[Step] = [Apply([*options["crd_objects"], *apply], force=bool(options["take_over"]))]
     if remove:
-        # The record names what is undeclared until it is gone.
+        # The record names undeclared objects until they are gone.
         steps += [Remove(remove), Apply([settle])]
     keys = [gateway.key for gateway in gateways]
     return Plan(
@@ -100,13 +102,12 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
 def _changes(
     options: Mapping[str, Any], asked: Options, gateways: Sequence[Gateway], cluster: Cluster
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
-    """What to apply; what to remove, which was applied before and is not declared any more; and the record after
-    that."""
+    """The objects to apply, the recorded objects to remove because they are undeclared, and the record after that."""
     others = controller_objects(gateways, asked, options["manifest_objects"])
-    # A namespace of somebody else would go with us.
+    # Do not record a namespace that others made, because `state: absent` would remove it.
     if not all(has_labels(entry, LABELS) for entry in cluster.get("Namespace", ())):
         others = [entry for entry in others if entry["kind"] != "Namespace"]
-    # First what the rest needs: its namespace, and that all of it is on record before it is there.
+    # First the namespace and the record. All objects are recorded before they exist.
     others.sort(key=lambda entry: bool(entry["kind"] != "Namespace"))
     wanted = [*others, *gateway_objects(gateways, asked.gateway_class, asked.controller, options["files"])]
     remove = stale(recorded_objects(cluster), [*wanted, _record([], asked.namespace)])
@@ -136,7 +137,7 @@ def _working(options: Mapping[str, Any], asked: Options, gateways: Sequence[Gate
 
 
 def recorded_objects(cluster: Cluster) -> list[dict[str, Any]]:
-    """References to what was applied, in that order."""
+    """References to the applied objects, in the order of applying."""
     return [
         reference
         for entry in cluster.get("ConfigMap", ())
@@ -147,9 +148,9 @@ def recorded_objects(cluster: Cluster) -> list[dict[str, Any]]:
 
 
 def _removal(options: Mapping[str, Any], cluster: Cluster) -> Plan:
-    """What to remove, Gateways first, while the controller still runs; and why it may not be.
+    """The plan of a removal, Gateways first, while the controller still runs.
 
-    cluster -- the record; with `remove_crds` also the kinds that the module brought and all objects of them
+    cluster -- the record; with `remove_crds` also the CRDs that the module applied, and all objects of these kinds
     """
     prefix = options["prefix"]
     recorded = recorded_objects(cluster)
@@ -173,7 +174,7 @@ def _removal(options: Mapping[str, Any], cluster: Cluster) -> Plan:
 
 
 def _losses(cluster: Cluster, recorded: Sequence[Mapping[str, Any]], prefix: str) -> Iterator[str]:
-    """Sentences about objects of others that would go with their kinds."""
+    """Sentences about objects of others that would be removed with their CRDs."""
     keys = {(entry["kind"], _namespace(entry), _name(entry)) for entry in recorded}
     for dummy, kind in _KINDS:
         for entry in cluster.get(kind, ()):
@@ -185,7 +186,7 @@ def _losses(cluster: Cluster, recorded: Sequence[Mapping[str, Any]], prefix: str
 
 
 def _record(applied: Sequence[Mapping[str, Any]], namespace: str) -> dict[str, Any]:
-    """The ConfigMap that keeps which objects were applied, in their order, itself among them."""
+    """The record: a ConfigMap that lists the applied objects in order, including itself."""
     record: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -197,7 +198,7 @@ def _record(applied: Sequence[Mapping[str, Any]], namespace: str) -> dict[str, A
 
 
 def _services(gateways: Sequence[Gateway], asked: Options) -> list[dict[str, Any]]:
-    """The Services by which Gateways are reached: Traefik has one, NGINX Gateway Fabric makes one for each."""
+    """The Services of the Gateways: Traefik has one for all, NGINX Gateway Fabric makes one for each."""
     names = [(gateway.namespace, "%s-%s" % (gateway.name, asked.gateway_class)) for gateway in gateways]
     if asked.controller == "traefik":
         names = [(asked.namespace, TRAEFIK)]
@@ -213,7 +214,7 @@ def _services(gateways: Sequence[Gateway], asked: Options) -> list[dict[str, Any
 
 
 def _needed_secrets(gateways: Sequence[Gateway], asked: Options) -> list[tuple[str, str]]:
-    """Namespaces and names of the Secrets of others that the plan depends on, each once."""
+    """Namespaces and names of the Secrets that the plan needs and does not make, each once."""
     names = [
         (gateway.namespace, listener.secret)
         for gateway in gateways

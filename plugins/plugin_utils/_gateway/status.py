@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether Gateways work, and why not, read from what their controller says of them."""
+"""Whether Gateways work, and why not, according to the conditions that their controller sets."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 from ...module_utils._common.printable import printable
 
-# Those that say, where they are true, that something is wrong.
+# Conditions that are faults if they are true.
 _BAD = ("Conflicted",)
 
 
 def addresses(gateways: Sequence[Mapping[str, Any]], expected: Iterable[str]) -> dict[str, list[str]]:
-    """The addresses of the Gateways that are expected, by namespace/name."""
+    """The addresses of the expected Gateways, by namespace/name."""
     keys = set(expected)
     return {_key(entry): _addresses(entry) for entry in gateways if _key(entry) in keys}
 
@@ -22,10 +22,10 @@ def addresses(gateways: Sequence[Mapping[str, Any]], expected: Iterable[str]) ->
 def waiting(
     gateways: Sequence[Mapping[str, Any]], expected: Mapping[str, Sequence[str]], gateway_class: str
 ) -> list[str]:
-    """Sentences about each Gateway that does not work as declared; none when all do.
+    """Sentences about each Gateway that does not work as declared; empty if all work.
 
-    gateways -- those in the cluster
-    expected -- by namespace/name the addresses that a Gateway must have, empty: any
+    gateways -- the Gateways of the cluster
+    expected -- the addresses that a Gateway must have, by namespace/name; empty: any
     """
     found = {_key(entry): entry for entry in gateways}
     lines = []
@@ -60,7 +60,7 @@ def _faults(gateway: Mapping[str, Any], wanted: Sequence[str], gateway_class: st
 
 
 def _current(gateway: Mapping[str, Any], conditions: Any) -> bool:
-    """Whether a controller has judged what is declared now. Kubernetes itself puts Unknown there."""
+    """Whether a controller has evaluated the current generation. The initial Unknown comes from Kubernetes itself."""
     generation = gateway["metadata"].get("generation", 0)
     return any(
         entry["status"] != "Unknown" and entry.get("observedGeneration", generation) >= generation

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a certificate is one, and its key fits it: on the control node, where ansible-core brings cryptography."""
+"""Checks certificates and their keys, on the control node, where ansible-core depends on the package cryptography."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ try:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 except ImportError:
-    pass  # where plugins are only looked at, as by ansible-doc; ansible-core itself does not run without it
+    pass  # possible where plugins are only inspected, as by ansible-doc; ansible-core needs cryptography to run
 
 from ...module_utils._common.errors import InputError
 from ...module_utils._probe.tls import covers
@@ -20,14 +20,14 @@ from .input import Files, Gateway, Listener
 
 
 def files_of(gateways: Sequence[Gateway]) -> list[Files]:
-    """The files that listeners have their certificates and keys from."""
+    """The files with the certificates and keys of listeners."""
     return [listener.files for gateway in gateways for listener in gateway.listeners if listener.files]
 
 
 def check_files(gateways: Sequence[Gateway], texts: Mapping[str, str]) -> None:
-    """Refuse files of listeners that are not there, or cannot be used together.
+    """Refuse files of listeners that are missing or do not fit together.
 
-    texts -- those of certificates and keys by their paths; one that is not there is empty
+    texts -- the contents of certificates and keys, by path; empty for a missing file
     """
     for gateway in gateways:
         for listener in gateway.listeners:
@@ -40,9 +40,9 @@ def check_files(gateways: Sequence[Gateway], texts: Mapping[str, str]) -> None:
 
 
 def check_pair(listener: Listener, files: Files, certificate: str, key: str, now: datetime | None = None) -> None:
-    """Check the texts of a listener's files, both PEM.
+    """Check the contents of a listener's files, both PEM.
 
-    Raises InputError when they cannot be used together, or not for the listener's host name.
+    Raises InputError if they do not fit together, or do not fit the listener's host name.
     """
     paths = [
         "%s.tls.certificate_file %s" % (listener.where, files.certificate),
@@ -64,7 +64,7 @@ def check_pair(listener: Listener, files: Files, certificate: str, key: str, now
             "%s does not fit %s: they are of different pairs. A file with several certificates begins with the "
             "server's own" % (paths[1], files.certificate)
         )
-    # Before cryptography 42 there is only the naive one.
+    # cryptography before 42 has only the naive datetime.
     end = getattr(found, "not_valid_after_utc", None) or found.not_valid_after.replace(tzinfo=timezone.utc)
     if end <= (now or datetime.now(timezone.utc)):
         raise InputError("%s has expired at %s: renew it" % (paths[0], end))
@@ -77,10 +77,10 @@ def check_pair(listener: Listener, files: Files, certificate: str, key: str, now
 
 
 def uncovered_note(where: str, name: str, listener: str, certificates: Sequence[str]) -> str:
-    """What to say of a host name that an HTTPS listener takes; empty when one of its certificates is for it.
+    """A note about a host name that no certificate of its HTTPS listener covers; empty if one covers it.
 
-    where, listener -- how messages call the host name, and the listener
-    certificates -- texts in PEM; of others nothing is known, and nothing is said
+    where, listener -- the names of the host name and the listener in messages
+    certificates -- PEM texts; if one is not PEM, the result is empty, because its names are unknown
     """
     names: list[str] = []
     for text in certificates:
@@ -98,7 +98,7 @@ def uncovered_note(where: str, name: str, listener: str, certificates: Sequence[
 
 
 def names_of(certificate: str) -> list[str]:
-    """The names of the server's own certificate, which is the first one of a text in PEM. ValueError for any other."""
+    """The names of the server's own certificate, the first one in a PEM text. Raises ValueError for any other text."""
     return _names(x509.load_pem_x509_certificate(certificate.encode()))
 
 
