@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Host names that no certificate of their HTTPS listeners is for. Everything here is pure.
+"""Host names that no certificate of their HTTPS listeners covers. Everything here is pure.
 
-They are notes only: they need the right to read Secrets, and routes work without it.
+They only give notes, because the check needs permission to read Secrets, and routes work without it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .._gateway.tls import uncovered_note
 from .._k8s.model import Answer, Query
 from .cluster import Secured
 
-# A certificate is public. Its key is nobody's business, nor is a whole Secret that `kubectl apply` keeps there.
+# The certificate is public. The key is not read, nor the annotations, where `kubectl apply` stores the whole Secret.
 HIDDEN = ["data[tls.key]", "metadata.managedFields", "metadata.annotations"]
 
 
 def queries(entries: Sequence[Secured]) -> list[Query]:
-    """What to read for notes; no query where no HTTPS listener takes a host name."""
+    """The queries for the notes; none if no HTTPS listener accepts a host name."""
     secrets = dict.fromkeys(secret for entry in entries for secret in entry.secrets)
     return [
         {"kind": "Secret", "namespace": namespace, "name": name, "hidden_fields": HIDDEN, "optional": True}
@@ -29,7 +29,7 @@ def queries(entries: Sequence[Secured]) -> list[Query]:
 
 
 def notes(entries: Sequence[Secured], found: Sequence[Answer]) -> Iterator[str]:
-    """Notes of host names that no certificate of their listener is for.
+    """Notes about host names that no certificate of their listener covers.
 
     found -- the answers to the queries
     """
@@ -46,7 +46,7 @@ def notes(entries: Sequence[Secured], found: Sequence[Answer]) -> Iterator[str]:
     }
     for entry in entries:
         shown = [texts.get(secret, "") for secret in entry.secrets]
-        # One that is not there may be issued later, as by cert-manager.
+        # A missing certificate may be issued later, for instance by cert-manager.
         if all(shown):
             decoded = [base64.b64decode(text).decode(errors="replace") for text in shown]
             note = uncovered_note(entry.where, entry.name, entry.listener, decoded)

@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What declared routes mean in a cluster: for its Gateways, its Services and other routes.
+"""Compares declared routes with the Gateways and Services of a cluster.
 
-Everything here is pure: it judges objects that were looked up before. Which listener takes which route is as in
+Everything here is pure, and works on objects that were read before. Listeners accept routes by the rules of
 sigs.k8s.io/gateway-api, apis/v1/gateway_types.go (Listener, AllowedRoutes) and apis/v1/httproute_types.go (Hostnames).
 """
 
@@ -16,16 +16,16 @@ from .input import Backend, GatewayRef, Route
 from .listeners import admits, listeners_of, serves_routes
 from .objects import Key
 
-# The objects of the cluster by their kinds, namespaces (empty where there is none) and names.
+# The objects of the cluster, by kind, namespace (empty if there is none) and name.
 Cluster = Mapping[Key, Mapping[str, Any]]
 
 
 class Secured(NamedTuple):
-    """A host name that an HTTPS listener takes."""
+    """A host name that an HTTPS listener accepts."""
 
-    where: str  # how messages call it
+    where: str  # its name in messages
     name: str
-    listener: str  # how messages call it
+    listener: str  # the listener's name in messages
     secrets: list[tuple[str, str]]  # namespaces and names of its certificates
 
 
@@ -46,7 +46,7 @@ def hostnames(routes: Sequence[Route], cluster: Cluster) -> dict[str, list[str]]
 
 
 def by_name(found: Sequence[Mapping[str, Any]]) -> Cluster:
-    """The answers to queries, so that they are gone through once."""
+    """The objects in the answers to queries, by their keys."""
     return {
         (str(entry["kind"]), str(obj["metadata"].get("namespace") or ""), str(obj["metadata"]["name"])): obj
         for entry in found
@@ -55,7 +55,7 @@ def by_name(found: Sequence[Mapping[str, Any]]) -> Cluster:
 
 
 def unmet(route: Route, cluster: Cluster) -> Iterator[str]:
-    """What is missing to a route in the cluster."""
+    """Sentences about what a route lacks in the cluster."""
     missing = [fault for ref in route.gateways for fault in _gateway_faults(route, ref, cluster)]
     yield from missing
     if not missing:
@@ -67,7 +67,7 @@ def unmet(route: Route, cluster: Cluster) -> Iterator[str]:
 
 
 def _gateway_faults(route: Route, ref: GatewayRef, cluster: Cluster) -> Iterator[str]:
-    """Why a Gateway, or the listener that was asked for, cannot take the route at all."""
+    """Why a Gateway, or its requested listener, cannot accept the route at all."""
     full = "%s/%s" % (ref.namespace, ref.name)
     gateway = cluster.get(("Gateway", ref.namespace, ref.name))
     if not gateway:
@@ -93,7 +93,7 @@ def _gateway_faults(route: Route, ref: GatewayRef, cluster: Cluster) -> Iterator
 
 
 def _hostname_faults(route: Route, cluster: Cluster) -> Iterator[str]:
-    """Host names that no listener takes, and Gateways that take none of the host names."""
+    """Host names that no listener accepts, and Gateways that accept none of the host names."""
     idle = []
     served: set[str] = set()
     for ref in route.gateways:
@@ -116,7 +116,7 @@ def _hostname_faults(route: Route, cluster: Cluster) -> Iterator[str]:
 
 
 def _loops(route: Route, cluster: Cluster) -> Iterator[str]:
-    """Redirects to the scheme at which the request came, which a browser follows until it gives up."""
+    """Redirects to the scheme of the request itself. A browser follows them until it gives up."""
     for rule in route.rules:
         for ref in route.gateways if rule.scheme else ():
             gateway = cluster.get(("Gateway", ref.namespace, ref.name)) or {}
@@ -128,7 +128,7 @@ def _loops(route: Route, cluster: Cluster) -> Iterator[str]:
 
 
 def _backend_faults(backend: Backend, cluster: Cluster) -> Iterator[str]:
-    """A Service, or a port of it, that is not there."""
+    """Why a backend cannot work: its Service or the port does not exist."""
     full = "%s/%s" % (backend.namespace, backend.service)
     service = cluster.get(("Service", backend.namespace, backend.service))
     if not service:
@@ -142,7 +142,7 @@ def _backend_faults(backend: Backend, cluster: Cluster) -> Iterator[str]:
 
 
 def unknown_features(route: Route, cluster: Cluster) -> Iterator[str]:
-    """Parts of rules that may have no effect, as far as the GatewayClass lists what its controller knows."""
+    """Parts of rules that may have no effect, because the GatewayClass lists features and theirs are not among them."""
     for ref in route.gateways:
         gateway = cluster.get(("Gateway", ref.namespace, ref.name)) or {"spec": {}}
         name = str(gateway["spec"].get("gatewayClassName", ""))
@@ -155,7 +155,7 @@ def unknown_features(route: Route, cluster: Cluster) -> Iterator[str]:
 
 
 def secured(route: Route, cluster: Cluster) -> Iterator[Secured]:
-    """The host names of a route that HTTPS listeners take."""
+    """The host names of a route that HTTPS listeners accept."""
     for ref in route.gateways:
         gateway = cluster.get(("Gateway", ref.namespace, ref.name)) or {}
         for listener in _takers(route, ref, gateway, cluster):
@@ -172,7 +172,7 @@ def secured(route: Route, cluster: Cluster) -> Iterator[Secured]:
 
 
 def _takers(route: Route, ref: GatewayRef, gateway: Mapping[str, Any], cluster: Cluster) -> list[Mapping[str, Any]]:
-    """The listeners that take routes of the kind and the namespace, whatever their host names."""
+    """The listeners that accept HTTPRoutes of the namespace, regardless of host names."""
     space = cluster.get(("Namespace", "", route.namespace))
     return [
         entry

@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Declared routes, checked, and as HTTPRoutes have them (sigs.k8s.io/gateway-api, apis/v1).
+"""Declared routes, checked and converted to the format of HTTPRoutes (sigs.k8s.io/gateway-api, apis/v1).
 
-Everything here is pure. What a declaration means for Gateways and Services is in `cluster`.
+Everything here is pure. `cluster` compares them with Gateways and Services.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STATUSES = (301, 302)
 MOST_WEIGHT = 1000000
 MOST_SECONDS = 86400
 
-# The features by which a GatewayClass says that its controller takes a part of a rule; the other parts are core.
+# The features in the status of a GatewayClass that stand for parts of a rule. The other parts are core.
 FEATURES = {
     "methods": "HTTPRouteMethodMatching",
     "redirect.scheme": "HTTPRouteSchemeRedirect",
@@ -45,16 +45,16 @@ FEATURES = {
 
 
 class GatewayRef(NamedTuple):
-    """A Gateway, or one listener of it, that a route asks to serve it."""
+    """A Gateway, or one of its listeners, that should serve a route."""
 
-    where: str  # how messages call it
+    where: str  # its name in messages
     namespace: str
     name: str
-    listener: str  # empty: all that take the route
+    listener: str  # empty: all listeners that accept the route
 
 
 class Backend(NamedTuple):
-    """The port of a Service."""
+    """A port of a Service."""
 
     where: str
     namespace: str
@@ -63,13 +63,13 @@ class Backend(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Which requests, and what becomes of them."""
+    """A checked rule: which requests it matches, and how they are handled."""
 
     where: str
-    spec: dict[str, Any]  # as the HTTPRoute has it
+    spec: dict[str, Any]  # in the format of the HTTPRoute
     backends: list[Backend]
-    features: list[tuple[str, str]]  # what the controller must know, each with how messages call the place
-    scheme: str  # to which a redirect goes that changes nothing else; empty: there is none such
+    features: list[tuple[str, str]]  # that the controller must support, each after its place in messages
+    scheme: str  # the target of a redirect that changes only the scheme; empty: there is no such redirect
 
 
 class Route(NamedTuple):
@@ -84,7 +84,7 @@ class Route(NamedTuple):
 
 
 def parse_routes(raw: Any, where: str = "routes") -> list[Route]:
-    """Check the declared routes; `where` is how messages call the list.
+    """Check the declared routes; `where` is the list's name in messages.
 
     Raises InputError, which names the first wrong entry.
     """
@@ -168,7 +168,7 @@ def _rule(raw: Any, namespace: str, where: str) -> Rule:
 
 
 def _matches(made: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each of the paths with each of the methods, and with all of the headers."""
+    """The matches: each path combined with each method and with all headers."""
     return [
         match
         for path in made.get("paths") or [None]
@@ -179,7 +179,7 @@ def _matches(made: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _backends(raw: Any, namespace: str, where: str) -> tuple[list[Backend], list[dict[str, Any]]]:
-    """The Services, and the same as the HTTPRoute has them."""
+    """The backends, and the same in the format of the HTTPRoute."""
     backends: list[Backend] = []
     refs: list[dict[str, Any]] = []
     for index, entry in enumerate(parse_list(raw, where)):
@@ -203,7 +203,7 @@ def _backends(raw: Any, namespace: str, where: str) -> tuple[list[Backend], list
 
 
 def _refuse_what_does_not_fit(given: Mapping[str, Any], where: str) -> None:
-    """Raises InputError for parts of a rule that are right each by itself."""
+    """Refuse parts of a rule that are valid alone, but not in combination."""
     if "redirect" in given:
         for key in ("backends", "rewrite", "timeout"):
             if key in given:
@@ -223,7 +223,10 @@ def _refuse_what_does_not_fit(given: Mapping[str, Any], where: str) -> None:
 
 
 def _only_scheme(given: Mapping[str, Any]) -> str:
-    """The scheme of a redirect that changes nothing else. A header may tell it from the request that it leads to."""
+    """The scheme of a redirect that changes only the scheme.
+
+    Empty if the rule has headers, because the redirected request may have different ones and not match again.
+    """
     redirect = given.get("redirect") or {}
     return "" if set(redirect) - {"scheme", "status"} or "headers" in given else str(redirect.get("scheme", ""))
 
@@ -252,7 +255,7 @@ def _redirect(raw: Any, where: str) -> dict[str, Any]:
 
 
 def _rewrite(raw: Any, where: str) -> dict[str, Any]:
-    """Other host and path, as a redirect and a rewrite both have them."""
+    """The changes of host name and path, which a redirect and a rewrite have in common."""
     check_keys(raw, REWRITE_KEYS, (), where)
     made: dict[str, Any] = {}
     if raw.get("hostname") is not None:
@@ -275,7 +278,7 @@ def _paths(raw: Any, where: str) -> list[dict[str, str]]:
 
 
 def _entries(raw: Any, where: str, remedy: str) -> list[tuple[str, Any]]:
-    """The entries of a list that is not empty, each with how messages call it."""
+    """The entries of a list that must not be empty, each after its name in messages."""
     entries = [("%s[%d]" % (where, index), entry) for index, entry in enumerate(parse_list(raw, where))]
     if not entries:
         raise InputError("%s is empty: %s" % (where, remedy))
@@ -300,7 +303,7 @@ _PARSERS: dict[str, Callable[[Any, str], Any]] = {
     "response_headers": parse_header_changes,
     "timeout": _timeout,
 }
-# Empty, a part of a rule is as good as left out.
+# An empty part of a rule counts as left out.
 _EMPTY: dict[str, Any] = {
     "paths": [],
     "headers": {},
@@ -311,7 +314,7 @@ _EMPTY: dict[str, Any] = {
     "request_headers": {},
     "response_headers": {},
 }
-# In the order in which they stand in the rule.
+# In the order of the filters in the rule.
 _FILTERS = (
     ("request_headers", "RequestHeaderModifier", "requestHeaderModifier"),
     ("response_headers", "ResponseHeaderModifier", "responseHeaderModifier"),

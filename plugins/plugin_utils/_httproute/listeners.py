@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which routes a listener of a Gateway takes (sigs.k8s.io/gateway-api, apis/v1/gateway_types.go).
+"""Which routes a listener of a Gateway accepts (sigs.k8s.io/gateway-api, apis/v1/gateway_types.go).
 
 Everything here is pure.
 """
@@ -14,22 +14,22 @@ PROTOCOLS = ("HTTP", "HTTPS")
 
 
 def listeners_of(gateway: Mapping[str, Any], name: str = "") -> list[Mapping[str, Any]]:
-    """The listeners of a Gateway, or the one of that name."""
+    """The listeners of a Gateway, or only the one with the given name."""
     listed = (gateway.get("spec") or {}).get("listeners") or []
     return [entry for entry in listed if not name or entry["name"] == name]
 
 
 def serves_routes(listener: Mapping[str, Any]) -> bool:
-    """Whether HTTPRoutes may be attached at all."""
+    """Whether HTTPRoutes may attach at all."""
     kinds = (listener.get("allowedRoutes") or {}).get("kinds") or [{"kind": "HTTPRoute"}]
     return listener["protocol"] in PROTOCOLS and any(entry["kind"] == "HTTPRoute" for entry in kinds)
 
 
 def admits(listener: Mapping[str, Any], own: str, namespace: str, found: Mapping[str, Any] | None) -> bool:
-    """Whether routes of a namespace may be attached.
+    """Whether routes of a namespace may attach.
 
     own -- the Gateway's namespace
-    found -- the route's namespace as the cluster has it; None where it is not there yet, and so has labels unknown
+    found -- the route's namespace as an object; None if it does not exist yet, so that its labels are unknown
     """
     allowed = (listener.get("allowedRoutes") or {}).get("namespaces") or {}
     source = allowed.get("from", "Same")
@@ -39,7 +39,7 @@ def admits(listener: Mapping[str, Any], own: str, namespace: str, found: Mapping
 
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a label selector takes labels (k8s.io/apimachinery/pkg/apis/meta/v1, LabelSelector)."""
+    """Whether a label selector matches labels (k8s.io/apimachinery/pkg/apis/meta/v1, LabelSelector)."""
     for key, value in (selector.get("matchLabels") or {}).items():
         if labels.get(key) != value:
             return False

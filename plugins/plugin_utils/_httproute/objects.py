@@ -15,27 +15,27 @@ VERSIONS = {"ReferenceGrant": GROUP + "/v1beta1", "HTTPRoute": GROUP + "/v1"}
 
 _ALL_PATHS = {"path": {"type": "PathPrefix", "value": "/"}}
 
-Key = Tuple[str, str, str]  # kind, namespace (empty where there is none) and name
+Key = Tuple[str, str, str]  # kind, namespace (empty if there is none) and name
 
 
 def wanted(routes: Sequence[Route], labels: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
-    """The objects, grants first, each with how messages call the entry that asks for it."""
+    """The objects, grants first, each after the name in messages of the entry that needs it."""
     return [*_grants(routes, labels), *((route.where, _route(route, labels)) for route in routes)]
 
 
 def key_of(obj: Mapping[str, Any]) -> Key:
-    """How an object is found in a cluster."""
+    """The key of an object."""
     return (str(obj["kind"]), str(obj["metadata"].get("namespace") or ""), str(obj["metadata"]["name"]))
 
 
 def reference(key: Key) -> dict[str, Any]:
-    """An object, down to what it takes to remove it."""
+    """The fields of an object that are needed to remove it."""
     kind, namespace, name = key
     return {"apiVersion": VERSIONS[kind], "kind": kind, "metadata": {"name": name, "namespace": namespace}}
 
 
 def _grants(routes: Sequence[Route], labels: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
-    """What lets routes send requests to Services of other namespaces; each with the first entry that asks for it."""
+    """The grants for routes to Services of other namespaces, each after the first entry that needs it."""
     needed: dict[tuple[str, str], list[Backend]] = {}
     for route in routes:
         for rule in route.rules:
@@ -59,7 +59,7 @@ def _route(route: Route, labels: Mapping[str, str]) -> dict[str, Any]:
 
 
 def with_defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec of an HTTPRoute as the API server keeps it, so that an unchanged one is known without asking it."""
+    """The spec of an HTTPRoute with the API server's defaults, so that no dry run is needed for an unchanged one."""
     made = {**spec, "parentRefs": [{"group": GROUP, "kind": "Gateway", **ref} for ref in spec["parentRefs"]]}
     made["rules"] = []
     for rule in spec["rules"]:

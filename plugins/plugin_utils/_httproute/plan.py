@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What declared routes do to a cluster: the objects that are applied, awaited and removed, and what is refused.
+"""The plan for declared routes: the objects to apply, wait for and remove, and the refusals.
 
-Everything here is pure: it judges objects that were looked up before.
+Everything here is pure, and works on objects that were read before.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .input import Route, parse_routes
 from .objects import GROUP, VERSIONS, key_of, reference, wanted
 from .status import pending
 
-# What may be ours.
+# The kinds of objects that we make.
 _OURS: list[Query] = [{"api_version": version, "kind": kind} for kind, version in VERSIONS.items()]
-# What tells whether routes work, and where.
+# The kinds whose status says whether routes work, and at which addresses.
 _STATUS: list[Query] = [{"api_version": GROUP + "/v1", "kind": kind} for kind in ("HTTPRoute", "Gateway")]
 _DECLARED: list[Query] = [
     *_OURS,
@@ -36,12 +36,12 @@ _WITHOUT_API = "the cluster does not know %s: install the Gateway API and a cont
 
 
 def queries(options: Mapping[str, Any]) -> list[Query]:
-    """What is read of the cluster, which may not know the kinds of the Gateway API."""
+    """The queries to the cluster, which may not have the CRDs of the Gateway API."""
     return _DECLARED if declared(options) else _OURS
 
 
 def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
-    """Compare the declared routes with the cluster. Raises InputError for what is wrong in them by themselves."""
+    """Compare the declared routes with the cluster. Raises InputError for an invalid declaration."""
     prefix = options.get("prefix", "")
     routes = declared(options)
     labels = {MANAGED_BY: MANAGER, PART_OF: parse_label(options["part_of"], prefix + "part_of")}
@@ -53,7 +53,7 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
     steps: list[Any] = []
     if objects:
         steps += [Apply([obj for dummy, obj in objects]), _accepted(routes, options["timeout"])]
-    # Last: the routes that take their place work by now.
+    # Last, when the routes that replace them work.
     if undeclared and (options["remove_undeclared"] or options["state"] == "absent"):
         steps.append(Remove([reference(key) for key in undeclared]))
     look, noted = _certificates(routes, cluster, found)
@@ -69,7 +69,7 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
         notes=[*dict.fromkeys(note for route in routes for note in unknown_features(route, cluster)), *noted],
         look=look,
         timeout=options["timeout"],
-        # Gateways may have got their addresses while the routes were awaited.
+        # Gateways may have got their addresses during the wait for the routes.
         result=lambda outcome: {
             "hostnames": hostnames(routes, {**cluster, **by_name([one for seen in outcome.seen for one in seen])})
         },
@@ -77,11 +77,11 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
 
 
 def declared(options: Mapping[str, Any]) -> list[Route]:
-    """The routes that are to be there. Raises InputError, which names the first wrong entry."""
+    """The declared routes. Raises InputError, which names the first wrong entry."""
     where = options.get("prefix", "") + "routes"
     if options["state"] == "absent":
         return []
-    # An empty list is a decision, and a misspelt or forgotten declaration is none.
+    # An empty list is a decision. An undefined one may be a misspelt or forgotten variable.
     if options["routes"] is None:
         raise InputError(
             "%s is not defined, or null: declare the routes, or write %s: [] to remove all that this role has made"
@@ -91,7 +91,7 @@ def declared(options: Mapping[str, Any]) -> list[Route]:
 
 
 def _accepted(routes: Sequence[Route], timeout: int) -> Until:
-    """The wait for the controllers of the Gateways."""
+    """The wait until the controllers of the Gateways have accepted the routes."""
     return Until(
         _STATUS,
         lambda found: pending(routes, by_name(found)),
@@ -100,7 +100,7 @@ def _accepted(routes: Sequence[Route], timeout: int) -> Until:
 
 
 def _unmet(routes: Sequence[Route], cluster: Cluster, found: Sequence[Answer]) -> Iterator[str]:
-    """What the cluster does not have, and another task of the play may bring."""
+    """Sentences about what the cluster lacks and another task of the play may create."""
     missing = [str(answer["kind"]) for answer in found if not answer["api_found"]]
     if routes and missing:
         yield _WITHOUT_API % ", ".join(missing)
@@ -112,7 +112,7 @@ def _unmet(routes: Sequence[Route], cluster: Cluster, found: Sequence[Answer]) -
 def _certificates(
     routes: Sequence[Route], cluster: Cluster, found: Sequence[Answer]
 ) -> tuple[Sequence[Query], list[str]]:
-    """What to read of the certificates of HTTPS listeners, and when that was read, what to say of them."""
+    """The queries for the certificates of HTTPS listeners, or after they were answered, the notes about them."""
     entries = [entry for route in routes for entry in secured(route, cluster)]
     answers = [answer for answer in found if answer["kind"] == "Secret"]
     return ((), [*certificates.notes(entries, answers)]) if answers else (certificates.queries(entries), [])

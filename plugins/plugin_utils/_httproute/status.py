@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the controllers of Gateways have taken routes, and why not, from the conditions that they report.
+"""Whether the controllers of Gateways have accepted routes, and why not, from the conditions that they report.
 
 Everything here is pure. Conditions and their reasons are those of sigs.k8s.io/gateway-api, apis/v1/shared_types.go.
-What a condition says comes from the cluster, so whatever is printed passes `printable`.
+The texts of conditions come from the cluster, so all output passes through `printable`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HINTS = {
 
 
 def pending(routes: Sequence[Route], cluster: Cluster) -> list[str]:
-    """Lines that say of which routes a Gateway's controller has not said that they work, and why; empty: they all do.
+    """Lines about each route that a Gateway's controller does not report as working, and why; empty if all work.
 
     cluster -- Gateways and HTTPRoutes
     """
@@ -41,7 +41,7 @@ def pending(routes: Sequence[Route], cluster: Cluster) -> list[str]:
 
 
 def _missing(route: Route, ref: GatewayRef, cluster: Cluster) -> Iterator[str]:
-    """What a route lacks at one Gateway."""
+    """Lines about a route that does not work at one Gateway."""
     live = cluster.get(("HTTPRoute", route.namespace, route.name))
     if not live:
         yield "HTTPRoute %s/%s: somebody has removed it" % (route.namespace, route.name)
@@ -60,7 +60,7 @@ def _missing(route: Route, ref: GatewayRef, cluster: Cluster) -> Iterator[str]:
 
 
 def _parents(live: Mapping[str, Any], ref: GatewayRef) -> list[Mapping[str, Any]]:
-    """What was said of the route at a Gateway. A controller may speak of each listener, or of all of them at once."""
+    """The route's status entries for a Gateway. A controller may report one per listener, or one for all of them."""
     found = []
     for entry in (live.get("status") or {}).get("parents") or []:
         parent = entry["parentRef"]
@@ -72,7 +72,7 @@ def _parents(live: Mapping[str, Any], ref: GatewayRef) -> list[Mapping[str, Any]
 
 
 def _said(parent: Mapping[str, Any], live: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The conditions that count. One that is of an older version of the route says nothing of this one."""
+    """The conditions for the current generation of the route. One for an older generation counts as Unknown."""
     by_type = {
         entry["type"]: entry
         for entry in parent.get("conditions") or []
@@ -83,7 +83,7 @@ def _said(parent: Mapping[str, Any], live: Mapping[str, Any]) -> list[Mapping[st
 
 
 def _faults(said: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
-    """By reason what hinders a route."""
+    """Reason and text of each condition that is not true."""
     for conditions in said:
         for entry in conditions:
             if entry["status"] != "True":
@@ -91,7 +91,7 @@ def _faults(said: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, 
 
 
 def _gateway(ref: GatewayRef, cluster: Cluster) -> Iterator[str]:
-    """What its controller says of the Gateway itself, where that does not work."""
+    """Lines about the Gateway itself, if its controller reports that it does not work."""
     gateway = cluster.get(("Gateway", ref.namespace, ref.name))
     if not gateway:
         yield "  the Gateway is not there any more"

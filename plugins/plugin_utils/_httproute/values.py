@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values as HTTPRoutes take them, checked before anything is sent; `where` is how messages call the place.
+"""Values for HTTPRoutes, checked before anything is sent; `where` is the place in messages.
 
-The rules are those of the Gateway API (sigs.k8s.io/gateway-api, config/crd/standard and apis/v1), and where it leaves
-things open those of DNS (RFC 1035) and HTTP (RFC 9110).
+The rules are those of the Gateway API (sigs.k8s.io/gateway-api, config/crd/standard and apis/v1). Where it has no rule,
+those of DNS (RFC 1035) and HTTP (RFC 9110) apply.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def parse_url_path(raw: Any, where: str) -> str:
 
 
 def parse_path_match(raw: Any, where: str) -> dict[str, str]:
-    """Which paths: a text is a prefix, by whole parts, so that /api takes /api/v1 and not /apix."""
+    """Check the paths to match. A text is a prefix of whole parts, so that /api matches /api/v1 and not /apix."""
     if not isinstance(raw, dict):
         raw = {"prefix": raw}
     check_keys(raw, tuple(PATH_TYPES), (), where)
@@ -45,7 +45,7 @@ def parse_path_match(raw: Any, where: str) -> dict[str, str]:
 
 
 def parse_header_matches(raw: Any, where: str) -> list[dict[str, str]]:
-    """Which headers, by their names: a text is the whole value, `{regex: TEXT}` an expression."""
+    """Check the headers to match, by name. A text is the whole value, `{regex: TEXT}` a regular expression."""
     return [_header_match(name, value, where) for name, value in parse_mapping(raw, where).items()]
 
 
@@ -58,7 +58,7 @@ def parse_methods(raw: Any, where: str) -> list[str]:
 
 
 def parse_header_changes(raw: Any, where: str) -> dict[str, Any]:
-    """What becomes of headers, as a filter of an HTTPRoute has it."""
+    """Check the changes of headers, and convert them to the format of an HTTPRoute's filter."""
     check_keys(raw, HEADER_CHANGES, (), where)
     made: dict[str, Any] = {}
     for key in ("set", "add"):
@@ -86,7 +86,7 @@ def _name(raw: Any, where: str) -> str:
 
 
 def _value(raw: Any, where: str, name: str) -> str:
-    """A header's value. A line break in it would begin another header."""
+    """Check a header's value. A line break in it would begin another header."""
     text = parse_text(raw, "%s.%s" % (where, name))
     if not text or len(text) > _LONGEST_VALUE or any(ord(character) < ord(" ") for character in text):
         raise InputError(
@@ -96,7 +96,7 @@ def _value(raw: Any, where: str, name: str) -> str:
 
 
 def _regex(raw: Any, where: str) -> str:
-    """A regular expression, whose dialect is the controller's own."""
+    """Check a regular expression. Its dialect depends on the controller."""
     if not isinstance(raw, str) or not raw:
         raise InputError("%s %s is not a regular expression: write it in quotes" % (where, raw))
     return raw
