@@ -43,7 +43,7 @@ options:
     description:
       - V(present) runs the application.
       - V(absent) removes the objects of the application that have this module's labels, and the objects of
-        O(manifests) and O(manifest_files) whoever made them. It keeps a namespace that holds other objects or a kept
+        O(manifests) and O(manifest_files), whoever made them. It keeps a namespace that holds other objects or a kept
         claim.
     type: str
     choices: [present, absent]
@@ -66,8 +66,8 @@ options:
     default: []
   manifest_files:
     description:
-      - Files with more objects, on the control node. Ansible's search path for files applies. A file holds one or
-        several YAML documents. They are applied after O(manifests).
+      - Files on the control node with more objects, which are applied after O(manifests). Each holds one or several
+        YAML documents. Ansible's search path for files applies.
     type: list
     elements: path
     default: []

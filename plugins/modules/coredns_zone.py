@@ -14,7 +14,7 @@ version_added: 0.1.0
 description:
   - Serves a zone such as V(k8s.local) to clients outside the cluster and to pods. Its names come from O(records), and
     from HTTPRoutes with the addresses of their Gateways.
-  - A trial pod starts CoreDNS with the new Corefile before it replaces the old one. If CoreDNS does not start, nothing
+  - Before a new Corefile replaces the old one, a trial pod starts CoreDNS with it. If CoreDNS does not start, nothing
     is changed, and the error message contains CoreDNS's log.
   - Waits until the zone is served.
 author:

@@ -16,7 +16,7 @@ description:
     endpoints, for instance hosts outside the cluster. Undeclared objects that this module made before are removed.
   - Before anything changes, refuses a Service whose endpoints Kubernetes or another manager writes, and addresses that
     the API server would refuse.
-  - The role P(homelab.loadbalancer.endpoints#role) does the same by variables.
+  - The role P(homelab.loadbalancer.endpoints#role) calls the module with its variables.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 extends_documentation_fragment:

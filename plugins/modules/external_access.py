@@ -12,9 +12,9 @@ module: external_access
 short_description: What the API server knows of the external access of Services
 version_added: 0.1.0
 description:
-  - Returns the addresses of Services of type LoadBalancer, which nodes announce them, and why an address is pending or
-    not announced. Also returns which addresses and ports nodes and outside clients must probe to prove that the
-    Services are reachable.
+  - Returns for each Service of type LoadBalancer its addresses, the nodes that announce them, and the reason if an
+    address is pending or not announced. Also returns the addresses and ports that nodes and outside clients must probe
+    to prove that the Services are reachable.
   - The filter P(homelab.loadbalancer.external_access_checks#filter) evaluates the results of the probes. The role
     P(homelab.loadbalancer.external_access#role) runs the module, the probes and the filter.
   - Text from the cluster is returned on one line, without control characters.
@@ -49,7 +49,7 @@ options:
     default: ''
   urls:
     description:
-      - URLs that clients request by host name, such as C(http://NAME[:PORT][/PATH]), or with C(https).
+      - URLs that clients request by host name, written as C(http://NAME[:PORT][/PATH]), or with C(https).
     type: list
     elements: str
     default: []

@@ -31,7 +31,7 @@ options:
       - The sources of the objects, in the order in which they are applied. Each is a file, a folder, an HTTP or HTTPS
         URL, or a mapping of C(src) and C(checksum).
       - In a folder, the files C(*.yml), C(*.yaml) and C(*.json) are read in order of their names. Subfolders are
-        ignored. A path is searched in the folder in which Ansible was started, and then in Ansible's search path for
+        ignored. A path is looked up in the folder in which Ansible was started, and then in Ansible's search path for
         files.
       - A file may be encrypted with Ansible Vault.
     type: list

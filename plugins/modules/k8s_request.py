@@ -44,7 +44,7 @@ options:
     required: true
   kubeconfig:
     description:
-      - The path of a kubeconfig on the host, or the content of one. If empty, it is searched as by kubectl.
+      - The path of a kubeconfig on the host, or the content of one. If empty, it is found as by kubectl.
     type: raw
     default: ''
   context:
