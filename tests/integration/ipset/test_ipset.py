@@ -150,8 +150,8 @@ def test_a_set_in_use_cannot_go_nor_become_another(backend: str) -> None:
         "the set LB-A cannot go, because it is in use by %s and the list LB-L: remove it there first" % rule
     )
     assert rule in refusal(prefix="LB-", state="absent")
-    assert "cannot become hash:net, for it is in use by %s" % rule in refusal(sets=[{**A, "type": "hash:net"}])
-    assert "the set LB-B cannot go, for it is in use by the list LB-L" in refusal(
+    assert "cannot become hash:net, because it is in use by %s" % rule in refusal(sets=[{**A, "type": "hash:net"}])
+    assert "the set LB-B cannot go, because it is in use by the list LB-L" in refusal(
         sets=[{"name": "LB-B"}], state="absent"
     )
     # What the same task takes out of use may go.
@@ -183,7 +183,7 @@ def test_boot_file_restores_the_sets(tmp_path: Path) -> None:
     assert not file.exists()
     assert lines() == foreign
     missing = module("ipset", sets=[A], save_to=str(tmp_path / "nowhere" / "sets"))
-    assert "make it first" in missing["msg"]
+    assert "create it first" in missing["msg"]
     assert sets(check_mode=True, sets=[A], save_to=str(tmp_path / "nowhere" / "sets"))["changed"]
 
 

@@ -111,7 +111,7 @@ def test_failed_rollback_is_reported(firewall: Firewall, monkeypatch: pytest.Mon
     Meddler(monkeypatch, locks, bars_the_way_back=True)
     message = try_chains(firewall, tables={name: {"chains": {"LB-X": []}} for name in ("raw", "mangle")})["msg"]
     assert "failed during the change, and also failed to undo it (" in message
-    assert ("xtables lock" if locks else "(line 9 failed). This would: *") in message
+    assert ("xtables lock" if locks else "(line 9 failed). To undo it, run: *") in message
     assert message.endswith(":LB-X - [0:0]\n-X LB-X\nCOMMIT\n")
 
 

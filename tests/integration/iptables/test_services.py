@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.layout import endpoint_chain
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.model import parse_services
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
     CLIENT,
     CLIENT6,
@@ -166,12 +167,12 @@ def test_affinity_ends_after_its_timeout(net: ServicesLab, backend: str, layout:
     net.ask_once("client", VIP, 81, source=CLIENTS[0])
     (parsed,) = parse_services([clock])
     clients_of_clock = endpoint_chain(parsed, parsed.endpoints[0], "LB-")
-    for dummy in range(300):
+
+    def forgotten() -> bool:
         net.ask_once("client", VIP, 81, source=CLIENTS[1])
-        if "src=%s " % CLIENTS[0] not in net.run("router", "cat", "/proc/net/xt_recent/" + clients_of_clock).out:
-            break
-    else:
-        pytest.fail("the kernel still remembers a client after its timeout")
+        return "src=%s " % CLIENTS[0] not in net.run("router", "cat", "/proc/net/xt_recent/" + clients_of_clock).out
+
+    wait_for(forgotten, "the kernel forgets a client after its timeout")
     # All 20 go where they went before, by chance: 1e-14.
     assert net.ask("client", VIP, 80, sources=CLIENTS) != homes
 

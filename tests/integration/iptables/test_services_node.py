@@ -132,7 +132,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"services": [{**WEB, "endpoints": endpoints(1, 2)}], "layout": "minimal"},
-        "service web has more than the minimal",
+        "service web needs more than the minimal",
     ),
     ({"services": [WEB], "services_file": "/nonexistent"}, "/nonexistent"),
 ]
