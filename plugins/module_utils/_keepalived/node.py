@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read keepalived's configuration on a node, have keepalived judge the new one, and write it."""
+"""Read keepalived's configuration on a node, let keepalived test the new one, and write it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .plan import FILE, UNREAD, Files, Want, diff, for_test, plan, refuse_links,
 
 
 def converge(want: Want | None, config: str, check_mode: bool) -> dict[str, Any]:
-    """Bring the configuration to what is declared, or only say how; the module's result with its warnings.
+    """Bring the configuration to the declared state, or only report the changes; return the result with its warnings.
 
-    want -- None: nothing of ours
+    want -- None removes everything of ours
     config -- keepalived's main configuration
     """
     config = os.path.realpath(config)
@@ -77,7 +77,7 @@ def _read(path: str) -> str | None:
 
 
 def _test(todo: Files, paths: tuple[str, str]) -> None:
-    """InputError with keepalived's own words where it refuses the whole of the new configuration."""
+    """Raise InputError with keepalived's own message when it refuses the new configuration."""
     if todo.ours is None or todo.main is None:
         return
     with tempfile.TemporaryDirectory(prefix="keepalived-test-") as folder:
@@ -92,7 +92,7 @@ def _test(todo: Files, paths: tuple[str, str]) -> None:
 
 
 def _write(have: Files, todo: Files, paths: tuple[str, str]) -> None:
-    """Ours before the main file, which includes it; when the second cannot be written, the first is put back."""
+    """Write our file before the main file, which includes it; when the main file cannot be written, restore ours."""
     if todo.ours is None:
         _put(paths[0], have.main, todo.main)
         _put(paths[1], have.ours, None)
@@ -106,7 +106,7 @@ def _write(have: Files, todo: Files, paths: tuple[str, str]) -> None:
 
 
 def _put(path: str, old: str | None, new: str | None) -> None:
-    """Write a file that differs. An administrator's own keeps its owner and mode."""
+    """Write a file that differs. An administrator's file keeps its owner and mode."""
     if old == new:
         return
     was = os.stat(path) if old is not None else None

@@ -1,12 +1,12 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What keepalived is to do for the services of a node, as its configuration says it (keepalived.conf(5)).
+"""The keepalived configuration for a node's services (keepalived.conf(5)).
 
-Everything here is pure: the node is read and changed by `_keepalived_node`.
+Everything here is pure: `_keepalived.node` reads and changes the node.
 
-Of the administrator's own configuration only a block of marked lines is ours, which includes a file of our own. The
-block comes first in the file, so that what follows stays as it is to the last byte.
+In the administrator's configuration only a block of marked lines is ours; it includes our own file. The block comes
+first in the file, so that the rest stays unchanged to the last byte.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from .._virtual_address.plan import Address, Link
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "mh", "dh", "fo", "ovf", "lblc", "lblcr", "sed", "nq")
 NAME = "homelab-loadbalancer"
 FILE = NAME + ".conf"
-UNREAD = NAME + ".unread"  # is there from before a change is written until keepalived has read it
+UNREAD = NAME + ".unread"  # exists from before a change is written until keepalived has read it
 
 _BEGIN = "# BEGIN homelab.loadbalancer"
 _END = "# END homelab.loadbalancer"
 _BLOCK = re.compile(r"^%s\n.*?^%s\n" % (re.escape(_BEGIN), re.escape(_END)), re.DOTALL | re.MULTILINE)
 _RELATIVE = re.compile(r"""^(\s*include[a-z]?\s+["']?)(?=[^\s"'/])""", re.MULTILINE)
-# What goes into the configuration as it is. keepalived gives meaning to quotes, braces, $, ! and #.
+# These values are copied into the configuration unquoted. keepalived gives meaning to quotes, braces, $, ! and #.
 _PATH = re.compile(r"/[A-Za-z0-9._~%/?&=+,:;@-]*\Z")
 _STATUS = re.compile(r"[1-5][0-9]{2}(-[1-5][0-9]{2})?( [1-5][0-9]{2}(-[1-5][0-9]{2})?)*\Z")
 
 
 class Check(NamedTuple):
-    """How keepalived finds out whether a real server is alive; times are in seconds."""
+    """How keepalived checks that a real server is alive; times are in seconds."""
 
     type: str  # tcp | http | https
     path: str
@@ -61,26 +61,26 @@ class Want(NamedTuple):
     check: Check | None  # None: keepalived leaves IPVS alone
     scheduler: str
     forward: str  # masquerade | direct
-    prefix: str  # what stands before the options' names in messages
+    prefix: str  # of the options' names in messages
 
     @property
     def vips(self) -> list[str]:
-        """The addresses that move, in the order of their declaration."""
+        """The virtual addresses, in the order of their declaration."""
         return list(dict.fromkeys(service.address for service in self.services))
 
 
 class Files(NamedTuple):
-    """keepalived's own configuration and ours; None stands for no file."""
+    """The text of keepalived's own configuration and of ours; None means that the file does not exist."""
 
     main: str | None
     ours: str | None
 
 
 def parse(options: Mapping[str, Any]) -> Want:
-    """The module's options, checked as far as they can be without the node; InputError names the first wrong one."""
+    """Check the module's options as far as possible without the node; InputError names the first wrong one."""
     prefix = options.get("prefix") or ""
     _within(options, "router_id", 1, 255, prefix)
-    _within(options, "priority", 1, 254, prefix)  # 255 is for a router whose own address is the VIP
+    _within(options, "priority", 1, 254, prefix)  # 255 is for a router that owns the VIP
     _within(options, "advert_interval", 0.01, 40, prefix)
     _within(options, "preempt_delay", 0, 1000, prefix)
     if options["preempt_delay"] and not options["preempt"]:
@@ -143,7 +143,7 @@ def _refuse_other_ports(services: Iterable[Service], forward: str) -> None:
 
 
 def refuse_links(want: Want, links: Mapping[str, Link]) -> None:
-    """InputError where the node's links rule the declaration out."""
+    """Raise InputError when the declaration does not fit the node's links."""
     prefix = want.prefix
     usable = ", ".join(sorted(link.name for link in links.values() if link.has_neighbours and not link.port_of))
     link = links.get(want.interface)
@@ -191,7 +191,7 @@ def _refuse_vip(entry: str, vip: str, link: Link, links: Iterable[Link]) -> None
 
 
 def _own(link: Link) -> list[Address]:
-    """The addresses that a link has for itself: a prefix of full length marks the virtual ones."""
+    """A link's non-virtual addresses: a prefix of full length marks a virtual one."""
     return [address for address in link.addresses if address.prefix < address.ip.max_prefixlen]
 
 
@@ -200,31 +200,31 @@ def _network(address: Address) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def families(want: Want) -> list[str]:
-    """Those that VIPs have."""
+    """The address families of the VIPs."""
     return sorted({service.family for service in want.services})
 
 
 def _source(want: Want, link: Link, family: str) -> str:
-    """The address that adverts are sent from, or an empty string. For IPv6 it is link-local, but for unicast."""
+    """The source address of adverts, or an empty string. For IPv6 it is link-local, except with unicast."""
     own = [address for address in link.addresses if str(address.ip) not in want.vips]
     if family == "ipv4":
         own = [address for address in own if address.ip.version == 4]
     else:
         link_local = not want.unicast_peers
         own = [address for address in own if address.ip.version == 6 and address.ip.is_link_local == link_local]
-    # One with a network rather than one that may itself be virtual.
+    # Prefer an address with a network prefix: one of full length may itself be virtual.
     own.sort(key=lambda address: address.prefix == address.ip.max_prefixlen)
     return str(own[0].ip) if own else ""
 
 
 def _peers(want: Want, link: Link, family: str) -> list[str]:
-    """The other directors' addresses; the list may be the same for all of them, and so hold this one's."""
+    """The other directors' addresses: a list shared by all directors also contains this one's."""
     own = {str(address.ip) for address in link.addresses}
     return [peer for peer in want.unicast_peers if peer not in own and (":" in peer) == (family == "ipv6")]
 
 
 def render(want: Want, link: Link) -> str | None:
-    """Our file, or None where there is no address to care for."""
+    """Our file, or None when no service is declared."""
     if not want.services:
         return None
     lines = ["# Written by homelab.loadbalancer: the next run takes back what is changed here."]
@@ -265,10 +265,11 @@ def _instance(want: Want, link: Link, family: str) -> list[str]:
         lines += _block("unicast_peer", peers)
     if want.track_interfaces:
         lines += _block("track_interface", want.track_interfaces)
-    # An administrator's vrrp_strict would have packets to the VIPs dropped, and refuses unicast and IPv6.
+    # An administrator's vrrp_strict would drop packets to the VIPs, and refuses unicast and IPv6.
     lines.append("    strict_mode off")
-    # A director drops adverts whose addresses are not its own, and takes over. So only the first one is advertised, and
-    # a change of the others may reach one director before the other; skip_check_adv_addr helps where the first changes.
+    # A director drops adverts that list other addresses than its own, and takes over. So only the first VIP is
+    # advertised: the others may change on one director before the other. skip_check_adv_addr helps when the first
+    # changes.
     lines += ["    skip_check_adv_addr", *_block("virtual_ipaddress", [_placed(vips[0])])]
     if vips[1:]:
         lines += _block("virtual_ipaddress_excluded", map(_placed, vips[1:]))
@@ -301,7 +302,7 @@ def _virtual_server(want: Want, check: Check, service: Service) -> list[str]:
 
 
 def _checker(check: Check, protocol: str) -> list[str]:
-    """The block that checks a real server: for UDP that its port does not refuse, for SCTP nothing."""
+    """The block that checks a real server. For UDP it checks that the port does not refuse; SCTP has no check."""
     if protocol == "sctp":
         return []
     kind = (
@@ -319,27 +320,27 @@ def _checker(check: Check, protocol: str) -> list[str]:
 
 
 def plan(have: Files, ours: str | None, path: str) -> Files:
-    """Both files as they are to be; path is where ours is."""
+    """The wanted content of both files; path is the path of ours."""
     main = have.main or ""
     rest = _BLOCK.sub("", main)
     if ours is None:
         return Files(have.main if rest == main else rest or None, None)
     block = "%s\ninclude %s\n%s\n" % (_BEGIN, path, _END)
-    # Where the administrator has moved it to, it stays.
+    # Where the administrator has moved the block, it stays.
     return Files(main if block in main else block + rest, ours)
 
 
 def for_test(main: str, folder: str, path: str, draft: str) -> str:
-    """A copy of the main configuration that means the same from another folder, and includes our draft.
+    """A copy of the main configuration with the same meaning in another folder, including our draft.
 
-    folder -- where the main configuration is, to which it is relative what it includes
-    path, draft -- what it includes of ours, and what it is to include instead
+    folder -- the folder of the main configuration, to which its includes are relative
+    path, draft -- the path of our file that it includes, and the path to include instead
     """
     return _RELATIVE.sub(lambda found: found[1] + folder + "/", main).replace(path, draft)
 
 
 def diff(before: Files, after: Files, paths: Sequence[str]) -> list[dict[str, str]]:
-    """What changes in each file, for Ansible to show."""
+    """The changes of each file, for Ansible's diff."""
     return [
         {"before_header": path, "after_header": path, "before": old or "", "after": new or ""}
         for path, old, new in zip(paths, before, after)

@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hear who advertises which virtual router on a link: VRRP (RFC 5798, RFC 3768), IP protocol 112.
+"""Listen for the advertisements of virtual routers on a link: VRRP (RFC 5798, RFC 3768), IP protocol 112.
 
-By a packet socket, which hears what a packet filter of this node drops, and also what this node sends itself.
+A packet socket also receives packets that this node's packet filter drops, and packets that this node sends itself.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .._virtual_address.neighbor import attach_filter
 
 VRRP = 112
 
-_ETH_P_ALL = 3  # the only one that hands over packets on their way out
-# Where VRRP is sent to, as `struct ip_mreqn` and `struct ipv6_mreq` begin; the number of the link follows.
+_ETH_P_ALL = 3  # the only protocol that also delivers outgoing packets
+# VRRP's multicast groups, as `struct ip_mreqn` and `struct ipv6_mreq` begin; the link's index follows.
 _GROUPS = (
     (socket.AF_INET, socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, bytes([224, 0, 0, 18]) + bytes(4)),
     (socket.AF_INET6, socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, bytes([0xFF, 2]) + bytes(13) + bytes([0x12])),
@@ -40,7 +40,7 @@ _FILTER = (
 
 
 class Advert(NamedTuple):
-    """What a virtual router's master says. A priority of 0 says that it stops."""
+    """An advertisement of a virtual router's master. A priority of 0 says that the master stops."""
 
     family: str  # ipv4 | ipv6
     source: str
@@ -80,10 +80,10 @@ def listen(
     families: Sequence[str] | None = None,
     limit: float = 0,
 ) -> list[Advert]:
-    """The last advertisement of each source and router id that is on the link within so many seconds.
+    """Listen on the link for some seconds; return the last advertisement of each source and router id.
 
-    router_id -- only of this one
-    families -- listen again until each of these has exactly one master, or for `limit` seconds in all
+    router_id -- return only advertisements with this id
+    families -- listen again until each of these has exactly one master, for at most `limit` seconds in all
     Raises OSError, PermissionError among them: packet sockets need CAP_NET_RAW.
     """
     end = time.monotonic() + limit
@@ -115,15 +115,15 @@ def report(advert: Advert) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _socket(link: str) -> Iterator[socket.socket]:
-    """A packet socket on the link, and membership in both of VRRP's groups for as long as it is open."""
+    """A packet socket on the link; while it is open, the node is a member of both VRRP multicast groups."""
     with contextlib.ExitStack() as stack:
         index = socket.if_nametoindex(link)
-        # By the protocols' own sockets, so that switches that watch memberships pass the packets on.
+        # Join through UDP sockets, so that switches that watch memberships forward the packets.
         for family, level, option, group in _GROUPS:
-            with contextlib.suppress(OSError):  # the link may be without one of the two
+            with contextlib.suppress(OSError):  # the link may lack one of the families
                 request = group + struct.pack("i", index)
                 stack.enter_context(socket.socket(family, socket.SOCK_DGRAM)).setsockopt(level, option, request)
-        # Protocol 0 receives nothing until bind, so nothing gets in before the filter does.
+        # Protocol 0 receives nothing until bind, so no packet arrives before the filter is attached.
         raw = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0))
         attach_filter(raw, _FILTER)
         raw.bind((link, _ETH_P_ALL))
