@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make the changes that a plan lists. What is not done when a step fails, the next run does."""
+"""Make the changes that a plan lists. When a step fails, the next run does the rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import server as netns_server
 from .node import Running, batch, entered, processes, read_sysctl, sysctl_path
 from .plan import Plan
 
-# Seconds that a process has to end by itself, and then to be gone after SIGKILL.
+# Seconds that a process has to end by itself, and then to disappear after SIGKILL.
 GRACE = 5.0
 
 
@@ -34,7 +34,7 @@ def apply(plan: Plan) -> None:
     batch(None, ["netns add %s" % name for name in plan.create])
     _write(plan.early)
     for namespace, link in plan.unplug:
-        # Its other end may have taken it along already; one that cannot be deleted fails the next step.
+        # The link may have gone together with its other end; if it cannot be deleted, the next step fails.
         run(["ip", "-netns", namespace, "link", "delete", link], check=False)
     for namespace, lines in plan.batches:
         batch(namespace, lines)
@@ -45,9 +45,9 @@ def apply(plan: Plan) -> None:
 
 
 def end(find: Callable[[], list[int]], grace: float = GRACE, gently: bool = True) -> None:
-    """End the processes that `find` lists, and those that it lists later, until it lists none.
+    """End the processes that `find` lists, and repeat until it lists none.
 
-    gently -- ask them to end first
+    gently -- first ask the processes to end
     """
     asked: set[int] = set()
     begin = time.monotonic()
@@ -69,7 +69,7 @@ def end(find: Callable[[], list[int]], grace: float = GRACE, gently: bool = True
 
 
 def _alive(pid: int) -> bool:
-    """Does it run? One that has ended and waits for its parent does not."""
+    """Whether a process runs. A zombie does not."""
     try:
         with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as stat:
             return stat.read().rpartition(")")[2].split()[0] not in ("Z", "X")
@@ -78,7 +78,7 @@ def _alive(pid: int) -> bool:
 
 
 def _hold(sysctls: Sequence[tuple[str, str, str]]) -> None:
-    """Write sysctls until all stand, for some change others."""
+    """Write sysctls until all have their values, because some change others."""
     stands: dict[tuple[str, str, str], str | None] = {}
     moved = list(sysctls)
     for _turn in range(ROUNDS):
@@ -113,7 +113,7 @@ def _write(sysctls: Iterable[tuple[str, str, str]]) -> None:
 
 
 def server_program() -> str:
-    """The text of the servers' program, from a file or from the archive that Ansible sends."""
+    """The source of the server program, from a file or from the archive that Ansible sends."""
     spec = find_spec(netns_server.__name__)
     return str(spec.loader.get_source(netns_server.__name__))  # type: ignore[union-attr]
 
@@ -121,7 +121,7 @@ def server_program() -> str:
 def _start(lab: str, namespace: str, server: Running) -> None:
     wanted = [netns_server.MARK, lab, server.protocol, str(server.port), server.text]
     with entered(namespace):
-        # -I -S: no files of the user or the site, and a quick start. It returns once the server listens.
+        # -I -S: without files of the user or the site, and a quick start. It returns once the server listens.
         done = run([sys.executable, "-I", "-S", "-", *wanted], stdin=server_program(), check=False)
     if done.rc != 0:
         said = done.err.strip().splitlines() or ["exit code %d" % done.rc]

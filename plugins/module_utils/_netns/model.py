@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The declaration of a lab of network namespaces: validated and in one spelling.
+"""The declaration of a lab of network namespaces: validated and normalised.
 
-Nothing in here looks at the node. A value that is refused raises InputError, whose text names the entry.
+Nothing here looks at the node. A refused value raises InputError, and its text names the entry.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROTOCOLS = ("http", "udp")
 
 
 class Link(NamedTuple):
-    """One end of a cable, whose other end is in the bridge of its VLAN."""
+    """One end of a cable; the other end is in the bridge of its VLAN."""
 
     name: str
     vlan: int
@@ -37,7 +37,7 @@ class Link(NamedTuple):
 
 
 class Route(NamedTuple):
-    """Where a host sends what is not on its own links; `to` is a network, or `default`."""
+    """A route for traffic that leaves the host's own links; `to` is a network, or `default`."""
 
     family: int
     to: str
@@ -55,7 +55,7 @@ class Host(NamedTuple):
 
 
 class Server(NamedTuple):
-    """A process that answers with a text, by HTTP or to each UDP datagram."""
+    """A process that answers with a fixed text, by HTTP or to each UDP datagram."""
 
     host: str
     protocol: str
@@ -64,14 +64,14 @@ class Server(NamedTuple):
 
 
 class Lab(NamedTuple):
-    """Everything that is declared."""
+    """The whole declaration."""
 
     name: str
     hosts: tuple[Host, ...]
     servers: tuple[Server, ...]
 
     def namespace(self, host: str) -> str:
-        """The name of the network namespace that plays the host."""
+        """The name of the host's network namespace."""
         return "%s-%s" % (self.name, host)
 
     @property
@@ -83,8 +83,8 @@ class Lab(NamedTuple):
 def parse_lab(name: Any, hosts: Any, servers: Any, prefix: str = "", extra: tuple[str, ...] = ()) -> Lab:
     """Turn the declaration into a Lab.
 
-    prefix -- what the variables' names begin with in messages: `vlan_lab_` for `vlan_lab_hosts[1]`
-    extra -- keys of a host that mean nothing here
+    prefix -- of the variables' names in messages: `vlan_lab_` for `vlan_lab_hosts[1]`
+    extra -- keys of a host that this function ignores
     """
     parse_name(name, prefix + "name")
     seen: dict[str, str] = {}
@@ -107,7 +107,7 @@ def parse_lab(name: Any, hosts: Any, servers: Any, prefix: str = "", extra: tupl
 
 
 def parse_name(value: Any, at: str) -> str:
-    """A name that is part of a namespace's name."""
+    """Check a name that becomes part of a namespace's name."""
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise InputError(
             "%s %s is not a name: use 1 to 32 letters, digits, - and _, with a letter or digit at both ends"
@@ -117,12 +117,12 @@ def parse_name(value: Any, at: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A refused value as a message shows it."""
+    """A refused value as messages show it."""
     return value if isinstance(value, str) and value else repr(value)
 
 
 def each(value: Any, at: str) -> list[tuple[str, Any]]:
-    """The entries of a list, each with its name in messages."""
+    """The entries of a list, each with its name for messages."""
     if value is None:
         return []
     if not isinstance(value, (list, tuple)):
@@ -183,7 +183,7 @@ def _parse_link(value: Any, at: str, seen: dict[str, str]) -> Link:
             raise InputError("%s %s is already declared as %s: each address exists once" % (where, text, first))
         addresses.append(address)
     mtu = entry.get("mtu")
-    # IPv6 is switched off by the kernel on a link that is narrower than RFC 8200 allows.
+    # The kernel switches IPv6 off on a link with an MTU below the minimum of RFC 8200.
     low = 1280 if any(address.version == 6 for address in addresses) else 68
     return Link(
         name,
@@ -271,7 +271,7 @@ def _parse_sysctls(value: Any, at: str) -> tuple[tuple[str, str], ...]:
     for key, setting in value.items():
         where = "%s.sysctls.%s" % (at, key)
         if not isinstance(key, str) or not SYSCTL.fullmatch(key):
-            # Any other one belongs to the whole machine.
+            # Any other sysctl belongs to the whole machine.
             raise InputError("%s is not a sysctl of a network namespace: those begin with net." % where)
         if isinstance(setting, bool):
             setting = int(setting)

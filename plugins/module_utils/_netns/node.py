@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What network namespaces hold: the types, and reading it from the kernel.
+"""The state of network namespaces: its types, and how it is read from the kernel.
 
-A namespace and a link of a lab carry the lab's name in the alias of the link (of `lo` for the namespace itself), so
-that what belongs to the lab is known without a file.
+A lab's namespaces and links carry the lab's name in the alias of the link (for a namespace, of its `lo`), so the
+lab's objects are known without a file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ READ = "address show\nroute show table all\n"
 
 
 class LinkState(NamedTuple):
-    """A link as the kernel shows it, or as it shall be."""
+    """A link as the kernel shows it, or as declared."""
 
     kind: str
     master: str
@@ -41,7 +41,7 @@ class LinkState(NamedTuple):
 
 
 class Running(NamedTuple):
-    """What a server process of the lab was started with."""
+    """The arguments of a running server process of the lab."""
 
     protocol: str
     port: int
@@ -49,34 +49,34 @@ class Running(NamedTuple):
 
 
 class Namespace(NamedTuple):
-    """A network namespace as it is, or as it shall be."""
+    """A network namespace in its current or declared state."""
 
     mark: str
     lo_up: bool
     links: Mapping[str, LinkState]
     routes: tuple[Route, ...]
-    # Sysctls that were asked for, None for one that the kernel does not have.
+    # The sysctls asked for; None for one that the kernel does not have.
     sysctls: Mapping[str, str | None]
     servers: Mapping[Running, tuple[int, ...]]
     pids: tuple[int, ...] = ()
-    # There is a file, but no namespace is mounted on it.
+    # The file exists, but no namespace is mounted on it.
     stale: bool = False
 
     @property
     def empty(self) -> bool:
-        """Nobody uses it: as `ip netns add` leaves it."""
+        """Whether the namespace is unused: as `ip netns add` leaves it."""
         return not self.links and not self.pids
 
 
 class Orphan(NamedTuple):
-    """A server of the lab whose namespace somebody deleted under it: it still runs, in a namespace without a name."""
+    """A server of the lab that still runs after its namespace's name was deleted."""
 
     pid: int
     server: Running
 
 
 class Have(NamedTuple):
-    """What the node has."""
+    """The current state of the node."""
 
     namespaces: Mapping[str, Namespace]
     ipv6: bool
@@ -84,20 +84,20 @@ class Have(NamedTuple):
 
 
 def mark_of(lab: str) -> str:
-    """The alias that marks what belongs to a lab."""
+    """The alias that marks a lab's objects."""
     return "netns_lab:" + lab
 
 
 def sysctl_path(key: str) -> str:
-    """The file of a sysctl, of the namespace that the reader is in."""
+    """The file of a sysctl, in the reader's own namespace."""
     return "/proc/sys/" + (key if "/" in key else key.replace(".", "/"))
 
 
 @contextlib.contextmanager
 def entered(name: str) -> Iterator[None]:
-    """Be in a network namespace: this thread, and the processes that it starts.
+    """Enter a network namespace with this thread and the processes that it starts.
 
-    Unlike `ip netns exec` this leaves the mounts alone, so that a daemon keeps no copy of them for ever.
+    Unlike `ip netns exec` this leaves the mounts alone, so that a daemon does not keep a copy of them for ever.
     """
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -115,7 +115,7 @@ def entered(name: str) -> Iterator[None]:
 
 
 def processes(names: Iterable[str]) -> dict[str, list[int]]:
-    """The processes in each of the namespaces, but for this one and its ancestors."""
+    """The processes in each of the namespaces, without this process and its ancestors."""
     found: dict[str, list[int]] = {name: [] for name in names}
     homes: dict[tuple[int, int], str] = {}
     for name in found:
@@ -152,7 +152,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _processes() -> Iterator[tuple[int, tuple[int, int]]]:
-    """Every process with its network namespace. One that has ended, even if not yet waited for, has none."""
+    """Every process with its network namespace. A zombie has none."""
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError):
@@ -166,7 +166,7 @@ def _ancestors() -> set[int]:
         pids.add(pid)
         try:
             with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as stat:
-                # The name in parentheses may hold anything; state and parent follow it.
+                # The name in parentheses may hold any character; state and parent follow it.
                 pid = int(stat.read().rpartition(")")[2].split()[1])
         except OSError:
             break
@@ -199,7 +199,7 @@ def _read_namespace(name: str, pids: list[int], keys: Iterable[str]) -> Namespac
     except (FileNotFoundError, CommandError):
         if os.path.exists(os.path.join(RUN_DIR, name)):
             raise
-        # Somebody else's, which went away meanwhile.
+        # Another program's namespace, removed meanwhile.
         return None
     links = parse_links(addresses)
     loopback = links.pop("lo", LinkState("", "", 0, False))
@@ -213,7 +213,7 @@ def _read_namespace(name: str, pids: list[int], keys: Iterable[str]) -> Namespac
 
 def parse_json(text: str) -> list[Any]:
     """The documents that `ip -json -batch` prints one after the other."""
-    decoder = json.JSONDecoder(strict=False)  # ip prints names of links as they are
+    decoder = json.JSONDecoder(strict=False)  # ip does not escape the names of links
     documents = []
     text = text.strip()
     while text:
@@ -241,7 +241,7 @@ def parse_links(shown: list[dict[str, Any]]) -> dict[str, LinkState]:
             mark=link.get("ifalias", ""),
             ifindex=link["ifindex"],
             peer=link.get("link_index", 0),
-            # One that was set up a moment ago gets its address as soon as it is ready.
+            # A link that was set up a moment ago gets its address as soon as it is ready.
             lacks_local=link.get("operstate") == "UP" and not any(map(_is_link_local, link.get("addr_info", []))),
         )
     return links
@@ -252,7 +252,7 @@ def _is_link_local(address: Mapping[str, Any]) -> bool:
 
 
 def parse_routes(shown: list[dict[str, Any]]) -> tuple[Route, ...]:
-    """Routes of the main table that somebody declared as `static`, from `ip -json route show table all`."""
+    """Routes of the main table with protocol `static`, from `ip -json route show table all`."""
     routes = []
     for route in shown:
         if route.get("protocol") != "static" or route.get("table", "main") != "main" or "gateway" not in route:
@@ -266,7 +266,7 @@ def parse_routes(shown: list[dict[str, Any]]) -> tuple[Route, ...]:
 
 
 def read_sysctl(key: str) -> str | None:
-    """The value of a sysctl, of the namespace that the reader is in; None for one that the kernel does not have."""
+    """The value of a sysctl in the reader's own namespace; None for one that the kernel does not have."""
     try:
         with open(sysctl_path(key), encoding="utf-8") as file:
             return " ".join(file.read().split())
@@ -275,7 +275,7 @@ def read_sysctl(key: str) -> str | None:
 
 
 def _read_server(pid: int) -> tuple[str, Running] | None:
-    """The lab that a server belongs to and what it was started with; None for any other process."""
+    """The lab of a server and its arguments; None for any other process."""
     try:
         with open("/proc/%d/cmdline" % pid, "rb") as file:
             arguments = [part.decode("utf-8", "surrogateescape") for part in file.read().split(b"\0")[:-1]]
@@ -288,7 +288,7 @@ def _read_server(pid: int) -> tuple[str, Running] | None:
 
 
 def batch(namespace: str | None, lines: Iterable[str]) -> None:
-    """Run lines of `ip` in one process; a failure names the line."""
+    """Run lines of `ip` in one process; an error names the failing line."""
     text = "".join(line + "\n" for line in lines)
     if not text:
         return

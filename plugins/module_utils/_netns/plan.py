@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what there is to the declared lab: which changes, in which order. Pure: nothing here touches the node.
+"""Plan the changes from the current state to the declared lab, in order. Pure: nothing here touches the node.
 
-Left alone, because others put them there: addresses with a /32 or /128 prefix that are not declared (virtual ones),
+Left alone, because other programs made them: undeclared addresses with a /32 or /128 prefix (virtual addresses),
 links and routes that are not the lab's, packet filter rules, processes that are not the lab's servers.
 """
 
@@ -18,7 +18,7 @@ from .._sysctls.node import canonical, rank, same
 from .model import Lab
 from .node import Have, LinkState, Namespace, Orphan, Running, mark_of
 
-# Addresses of a lab are usable at once: nobody else can have them.
+# A lab's addresses need no duplicate address detection: nothing outside the lab can have them.
 HOST_SYSCTLS = {"net.ipv6.conf.all.accept_dad": "0", "net.ipv6.conf.default.accept_dad": "0"}
 # A switch has no addresses.
 SWITCH_SYSCTLS = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
@@ -28,17 +28,17 @@ EARLY = (*HOST_SYSCTLS, *SWITCH_SYSCTLS)
 class Plan(NamedTuple):
     """The changes in the order in which they are made."""
 
-    # Namespaces that go, with every process in them.
+    # Namespaces to remove, with every process in them.
     remove: tuple[str, ...]
     stop: tuple[int, ...]
     create: tuple[str, ...]
-    # Sysctls that must stand before the first link: (namespace, key, value).
+    # Sysctls to set before the first link: (namespace, key, value).
     early: tuple[tuple[str, str, str], ...]
-    # Links to be deleted: (namespace, link). One may be gone by then, for its other end was.
+    # Links to delete: (namespace, link). A link may already have gone with its other end.
     unplug: tuple[tuple[str, str], ...]
     # Lines of `ip -batch`, by namespace, in order.
     batches: tuple[tuple[str, tuple[str, ...]], ...]
-    # Where one is to change, all that are declared there: writing one may change another.
+    # When a sysctl changes, all declared ones of that namespace: writing one may change another.
     late: tuple[tuple[str, str, str], ...]
     renew: tuple[tuple[str, str, str], ...]
     start: tuple[tuple[str, Running], ...]
@@ -48,16 +48,16 @@ class Plan(NamedTuple):
 
     @property
     def changed(self) -> bool:
-        """Is there anything to do?"""
+        """Whether there is anything to do."""
         return any(self[:9])
 
 
 def port_of(host: str, link: str) -> str:
-    """The name of a link's other end in the switch: at most 15 bytes, as the kernel allows."""
+    """The name of a link's other end, in the switch: at most 15 bytes, as the kernel requires."""
     name = "%s.%s" % (host, link)
     if len(name) <= 15:
         return name
-    # FNV-1a: long names stay apart, and the name is the same every time.
+    # FNV-1a: different long names stay different, and a name's hash is always the same.
     value = 0xCBF29CE484222325
     for byte in name.encode():
         value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
@@ -65,7 +65,7 @@ def port_of(host: str, link: str) -> str:
 
 
 def expected(lab: Lab, ipv6: bool) -> dict[str, Namespace]:
-    """The namespaces of the lab as they shall be."""
+    """The namespaces of the lab in their declared state."""
     mark = mark_of(lab.name)
     bridges: dict[str, LinkState] = {}
     ports: dict[str, LinkState] = {}
@@ -87,16 +87,16 @@ def expected(lab: Lab, ipv6: bool) -> dict[str, Namespace]:
 
 
 def sysctls_of(lab: Lab) -> dict[str, tuple[str, ...]]:
-    """The sysctls to be read in each namespace."""
+    """The sysctls to read in each namespace."""
     return {name: tuple(state.sysctls) for name, state in expected(lab, True).items()}
 
 
 def plan(have: Have, lab: Lab, present: bool = True, prefix: str = "") -> Plan:
-    """The changes that make the lab as declared, or remove it."""
+    """Plan the changes that create, update or remove the lab."""
     wanted = expected(lab, have.ipv6)
     mark = mark_of(lab.name)
     ours = {name: state for name, state in have.namespaces.items() if state.mark == mark}
-    # One that an interrupted run left before it was marked.
+    # An interrupted run left this namespace before it was marked.
     ours.update({name: s for name, s in have.namespaces.items() if name in wanted and s.empty and not s.mark})
     if not present:
         wanted = {}
@@ -142,7 +142,7 @@ def plan(have: Have, lab: Lab, present: bool = True, prefix: str = "") -> Plan:
 
 
 class _Builder:
-    """Collects the changes inside of namespaces."""
+    """Collects the changes inside namespaces."""
 
     def __init__(self, lab: Lab, kept: Mapping[str, Namespace], wanted: Mapping[str, Namespace]) -> None:
         self.lab = lab
@@ -156,15 +156,15 @@ class _Builder:
         self.renew: list[tuple[str, str, str]] = []
         self.switch: list[str] = []
         self.hosts: dict[str, list[str]] = {}
-        """First the marks, for a run may be cut short; then the switch; then the hosts, whose links exist by then."""
+        """First the marks, as a run may be cut short; then the switch; then the hosts: their links exist by then."""
 
     @property
     def batches(self) -> list[tuple[str, list[str]]]:
-        """First the marks, for a run may be cut short; then the switch; then the hosts, whose links exist by then."""
+        """First the marks, as a run may be cut short; then the switch; then the hosts: their links exist by then."""
         return [*self.marks.items(), (self.lab.switch, self.switch), *self.hosts.items()]
 
     def build(self) -> None:
-        """Compare each namespace with what it shall be."""
+        """Compare each namespace with its declared state."""
         self._bridges()
         for host in self.lab.hosts:
             name = self.lab.namespace(host.name)
@@ -194,7 +194,7 @@ class _Builder:
             if link.kind != "bridge":
                 continue
             if name not in have.links or self._deleted(name):
-                # Frames pass from the first moment on, multicast too.
+                # Forward frames from the first moment on, multicast too.
                 self.switch.append("link add %s type bridge stp_state 0 mcast_snooping 0" % name)
                 self.switch.append("link set %s up alias %s" % (name, self.mark))
             elif not have.links[name].up:
@@ -208,7 +208,7 @@ class _Builder:
         return (self.lab.switch, name) in self.unplug
 
     def plugged(self, host: str, link: str) -> bool:
-        """Are the declared link and its port in the switch the two ends of one cable?"""
+        """Whether the declared link and its port in the switch are the two ends of one cable."""
         end = self._have(self.lab.namespace(host)).links.get(link)
         port = self._have(self.lab.switch).links.get(port_of(host, link))
         return (
@@ -245,7 +245,7 @@ class _Builder:
         lines = self.hosts.setdefault(name, [])
         for link, state in want.links.items():
             if link in have.links and link not in new and _lacks_local(have.links[link], state):
-                # Only a change of the mode (1: none, 0: by the MAC address) makes the kernel make one.
+                # The kernel makes a link-local address only when the mode changes (1: none, 0: by the MAC address).
                 self.renew += [(name, "net/ipv6/conf/%s/addr_gen_mode" % link, mode) for mode in ("1", "0")]
         touched = [
             self._link(link, state, None if link in new else have.links.get(link), lines)
@@ -255,7 +255,7 @@ class _Builder:
             if route not in want.routes:
                 lines.append("route delete %s via %s dev %s proto static" % route[1:])
         for route in want.routes:
-            # The kernel drops routes together with addresses, so they are put again after any change of those.
+            # The kernel drops routes together with addresses, so routes are put again after any change of addresses.
             if any(touched) or route not in have.routes:
                 lines.append("route replace %s via %s dev %s proto static" % route[1:])
 
@@ -269,7 +269,7 @@ class _Builder:
             lines.append("link set %s up" % name)
         gone = [address for address in have.addresses if _is_extra(address, want)]
         lines.extend("address delete %s dev %s" % (address, name) for address in gone)
-        # With an address the kernel may delete others of its network, so all are put again.
+        # With an address the kernel may delete others of the same network, so all are put again.
         missing = [address for address in want.addresses if gone or address not in have.addresses]
         for address in missing:
             lines.append("address replace %s dev %s%s" % (address, name, " nodad" if ":" in address else ""))
@@ -284,18 +284,18 @@ class _Builder:
 
 
 def _lacks_local(have: LinkState, want: LinkState) -> bool:
-    """Did somebody delete the link-local address of a link that shall do IPv6?"""
+    """Whether a link with IPv6 addresses has lost its link-local address."""
     return have.lacks_local and any(":" in address for address in want.addresses)
 
 
 def _is_extra(address: str, want: LinkState) -> bool:
-    """Is it to be removed, because it is neither declared nor a virtual address of somebody else?"""
+    """Whether to remove an address: it is neither declared nor a virtual address of another program."""
     interface = ipaddress.ip_interface(address)
     return address not in want.addresses and interface.network.prefixlen != interface.max_prefixlen
 
 
 def _before(ours: Mapping[str, Namespace], wanted: Mapping[str, Namespace], builder: _Builder) -> dict[str, Namespace]:
-    """What there is of the lab, in the order of what there shall be, without what is not the lab's to decide."""
+    """The current state of the lab, in the order of the declaration, without parts that the lab does not manage."""
     lab = builder.lab
     broken: dict[str, set[str]] = {}
     for host in lab.hosts:
@@ -315,7 +315,7 @@ def _before(ours: Mapping[str, Namespace], wanted: Mapping[str, Namespace], buil
 def _managed(state: Namespace, want: Namespace | None, mark: str, broken: set[str]) -> Namespace:
     links = {}
     if want is None:
-        # All of it goes; whether a link has got its link-local address yet is a matter of the moment.
+        # All of it is removed, so it does not matter whether a link has its link-local address yet.
         links = {name: link._replace(lacks_local=False) for name, link in state.links.items()}
         return state._replace(links=links)
     for name, link in state.links.items():
@@ -339,7 +339,7 @@ T = TypeVar("T")
 
 
 def _ordered(found: Iterable[T], order: Iterable[T] = ()) -> list[T]:
-    """The values found, those that are declared first and as declared."""
+    """The values found; declared ones come first, in declared order."""
     have = list(found)
     first = [value for value in order if value in have]
     return first + [value for value in have if value not in first]

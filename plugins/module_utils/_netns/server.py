@@ -4,8 +4,8 @@
 """A server of the lab: answers every request with one text, by HTTP or to each UDP datagram, IPv4 and IPv6.
 
 It is a program, `python - netns-lab-server LAB PROTOCOL PORT TEXT`, read from standard input so that it needs no file.
-It ends with exit code 0 once a child of it listens, or says on standard error why it cannot.
-An HTTP answer's header X-Client-Address carries the address that the request came from, as the server sees it.
+It exits with code 0 once its child listens, or prints on standard error why it cannot.
+The header X-Client-Address of an HTTP answer carries the source address of the request, as the server sees it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MARK = "netns-lab-server"
 
 
 def _plain(address: str) -> str:
-    """An IPv4 client's address without the IPv6 form that a socket for both gives it."""
+    """A client's address; for IPv4 without the IPv4-mapped form that a dual-stack socket gives it."""
     return address[7:] if address.startswith("::ffff:") else address
 
 
@@ -29,7 +29,7 @@ class _Http(BaseHTTPRequestHandler):
     # The whole answer in one segment, at once.
     wbufsize = -1
     disable_nagle_algorithm = True
-    # Seconds that an idle connection is kept.
+    # Seconds to keep an idle connection.
     timeout = 60
 
     def do_GET(self) -> None:
@@ -66,14 +66,14 @@ class _DualStack(socketserver.BaseServer):
         super().server_bind()  # type: ignore[misc]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        # A client that goes away in the middle is no news.
+        # A client that disconnects early is no error.
         pass
 
 
 class _HttpServer(_DualStack, socketserver.ThreadingTCPServer):
     request_queue_size = 1024
     daemon_threads = True
-    # Without it the server would keep a list of every thread it ever started.
+    # Otherwise the server would keep a list of every thread it ever started.
     block_on_close = False
 
 
@@ -82,7 +82,7 @@ class _UdpServer(_DualStack, socketserver.UDPServer):
 
 
 def _detach() -> None:
-    """Go on as a child that nobody waits for; the parent ends here."""
+    """Continue as a detached child process; the parent exits here."""
     if os.fork():
         os._exit(0)
     os.setsid()
