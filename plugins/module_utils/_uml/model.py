@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The declaration of a lab of user-mode Linux nodes, and the files and command lines derived from it. Pure.
 
-A node's kernel is a process in a network namespace that is named after the node. The links of that namespace are the
-cables that the kernel's own links are plugged in to; they have no addresses. So the wiring is a lab of network
-namespaces (see _netns/model.py), with one more host, `admin`, from which SSH reaches the nodes.
+A node's kernel is a process in a network namespace that is named after the node. The kernel's own links are attached
+to the links of that namespace, which have no addresses. So the wiring is a lab of network namespaces (see
+_netns/model.py) with one more host, `admin`, from which SSH reaches the nodes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .._netns import server as netns_server
 from .._netns.model import Host, Lab, Link, Server, integer, parse_lab
 
 ADMIN = "admin"
-# The link on which SSH answers.
+# SSH listens on this link.
 MANAGEMENT = "mgmt"
 MEMORY = 256
-# The namespace's own kernel stays out: the packets are the node's.
+# Keep the namespace's own kernel out: the packets are for the node.
 CABLE_SYSCTLS = (("net.ipv6.conf.all.disable_ipv6", "1"), ("net.ipv6.conf.default.disable_ipv6", "1"))
-# It is part of the kernel's command line, where some characters part one thing from the next.
+# The value is part of the kernel's command line, where some characters are separators.
 PATH = re.compile(r"(/[A-Za-z0-9_.@+-]+)+")
 KERNEL = "linux.uml"
 
@@ -46,16 +46,16 @@ class Node(NamedTuple):
 
     @property
     def address(self) -> str:
-        """Where SSH answers."""
+        """The address that SSH uses."""
         return _management(self.host).addresses[0].partition("/")[0]
 
 
 class Nodes(NamedTuple):
-    """Everything that is declared.
+    """The whole declaration.
 
-    folder -- what the lab keeps on this machine's disk
+    folder -- the lab's folder on this machine's disk
     image -- the disk that all nodes start from
-    wires -- the network namespaces that the kernels run in, and the one that SSH comes from
+    wires -- the network namespaces of the kernels, and the one that SSH connects from
     """
 
     name: str
@@ -66,7 +66,7 @@ class Nodes(NamedTuple):
 
     @property
     def ssh_config(self) -> str:
-        """What `ssh -F` reads."""
+        """The configuration file for `ssh -F`."""
         return self.folder + "/ssh_config"
 
 
@@ -77,7 +77,7 @@ def _management(host: Host) -> Link:
 def parse_nodes(name: Any, folder: str, image: str, hosts: Any, servers: Any, *, prefix: str = "") -> Nodes:
     """Turn the declaration into Nodes.
 
-    prefix -- what the variables' names begin with in messages: `node_lab_` for `node_lab_hosts[1]`
+    prefix -- of the variables' names in messages: `node_lab_` for `node_lab_hosts[1]`
     """
     for at, path in (("folder", folder), ("image", image)):
         if path and (not PATH.fullmatch(path) or os.path.normpath(path) != path):
@@ -127,7 +127,7 @@ def _check(hosts: tuple[Host, ...], prefix: str) -> None:
 
 
 def _admin(hosts: tuple[Host, ...], prefix: str) -> Host:
-    """The host that SSH comes from: it has the last free address of the management network."""
+    """The host that SSH connects from: it has the last free address of the management network."""
     link = _management(hosts[0])
     network = ipaddress.ip_interface(link.addresses[0]).network
     taken = {address.partition("/")[0] for host in hosts for link in host.links for address in link.addresses}
@@ -139,7 +139,7 @@ def _admin(hosts: tuple[Host, ...], prefix: str) -> Host:
 
 
 def files_of(node: Node, lab: Nodes) -> dict[str, str]:
-    """The files that a node takes over at each boot, by their path in the node, without its keys."""
+    """The files that a node copies at each boot, except its keys, by their path in the node."""
     files = {
         "etc/hostname": node.name + "\n",
         "etc/hosts": _hosts(lab.nodes, node),
@@ -156,7 +156,7 @@ def files_of(node: Node, lab: Nodes) -> dict[str, str]:
         units.append("node-server-%s-%d.service" % (server.protocol, server.port))
         files["run/systemd/system/" + units[-1]] = _unit(server, lab.name)
     if units:
-        # They run before anyone can log in.
+        # These commands run before anyone can log in.
         files["run/systemd/system/ssh.service.d/node.conf"] = "[Unit]\nWants=%s\nAfter=%s\n" % (
             " ".join(units),
             " ".join(units),
@@ -174,7 +174,7 @@ def _network(host: Host, link: Link) -> str:
     lines = ["[Match]", "Name=%s" % link.name, "", "[Link]", "MTUBytes=%d" % link.mtu, ""]
     lines += ["[Network]", "IPv6AcceptRA=no", "ConfigureWithoutCarrier=yes"]
     for address in link.addresses:
-        # Addresses are unique in the lab, so each is usable at once.
+        # Addresses are unique in the lab, so duplicate address detection is not needed.
         lines += ["", "[Address]", "Address=%s" % address, "DuplicateAddressDetection=none"]
     for route in host.routes:
         if route.dev == link.name:
@@ -197,19 +197,20 @@ def mac_of(node: str, link: str) -> str:
 
 
 def command_of(node: Node, lab: Nodes, files: Mapping[str, str]) -> tuple[str, ...]:
-    """The kernel's command line. It contains a hash of the node's files, so that a change of them shows."""
+    """The kernel's command line. It contains a hash of the node's files, so that a changed file changes it."""
     own = "%s/%s" % (lab.folder, node.name)
     known = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
     return (
         KERNEL,
-        # The clock ticks in idle too: a disk answer that arrives as the kernel goes idle waits for the next tick.
+        # Keep the clock ticking in idle: otherwise a disk answer that arrives as the kernel goes idle waits for the
+        # next tick.
         *("mem=%dM" % node.memory, "nohz=off"),
         *("root=/dev/ubda", "rw", "ubd0=%s,%s" % (disk_of(node.name, lab), lab.image)),
         *(
             "vec%d:transport=raw,ifname=%s,mac=%s,depth=128,gro=1" % (at, link.name, mac_of(node.name, link.name))
             for at, link in enumerate(node.host.links)
         ),
-        # Its console goes to standard error, which is a file.
+        # Its console goes to standard error, which is redirected to a file.
         *("con0=null,fd:2", "con=null", "ssl=null"),
         *("umid=" + node.name, "uml_dir=%s/uml/" % own),
         # Parameters that the kernel does not know become the environment of init.
@@ -218,12 +219,12 @@ def command_of(node: Node, lab: Nodes, files: Mapping[str, str]) -> tuple[str, .
 
 
 def disk_of(node: str, lab: Nodes) -> str:
-    """A node's copy-on-write file. It fits one image, after which it is named."""
+    """A node's copy-on-write file. It fits only one image, so its name contains the image's."""
     return "%s/%s/%s.cow" % (lab.folder, node, os.path.basename(lab.image))
 
 
 def ssh_config(lab: Nodes) -> str:
-    """How to log in: `ssh -F FILE NODE`."""
+    """The SSH configuration that logs in by `ssh -F FILE NODE`."""
     lines = []
     for node in lab.nodes:
         lines += ["Host %s" % node.name, "    HostName %s" % node.address]
@@ -238,7 +239,7 @@ def ssh_config(lab: Nodes) -> str:
         "    ControlMaster auto",
         "    ControlPath %s/ssh-%%C" % lab.folder,
         "    ControlPersist 60s",
-        # A node that was killed says no goodbye.
+        # A killed node does not close its connections.
         "    ConnectTimeout 10",
         "    ServerAliveInterval 5",
         "    ServerAliveCountMax 3",

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The machine that user-mode Linux nodes run on: read a lab's state, apply a plan, wait for SSH.
 
-No file lists the processes: a node is every process of the kernel's name in the node's network namespace.
+No file lists the processes: a process belongs to a node by the kernel's program name and the node's network namespace.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .plan import Have, Plan
 # The kernels keep their memory in files here.
 MEMORY_FOLDER = "/dev/shm"  # noqa: S108 -- the kernel's own choice
 KEYS = ("id_ed25519", "id_ed25519.pub", "known_hosts", "ssh_host_key")
-# Seconds that a node has to shut down by itself.
+# Seconds that a node has to shut down cleanly.
 SHUTDOWN = 30.0
 
 
@@ -37,7 +37,7 @@ def read(lab: Nodes) -> Have:
     for name, state in wires.namespaces.items():
         for pid in state.pids:
             command = _command_line(pid)
-            # The kernel's first process leads a session; those that it forks do not.
+            # The kernel's first process leads a session; its forked processes do not.
             if command[:1] == (KERNEL,) and _session(pid) == pid:
                 running[name[len(lab.name) + 1 :]] = command
     keys = all(os.path.exists(os.path.join(lab.folder, key)) for key in KEYS)
@@ -52,7 +52,7 @@ def _files(folder: str) -> Iterator[tuple[str, str]]:
     found = [os.path.join(folder, "ssh_config")] if os.path.exists(os.path.join(folder, "ssh_config")) else []
     for base, _folders, names in os.walk(folder):
         parts = os.path.relpath(base, folder).split("/")
-        # The keys and the server's program go in when a node is started.
+        # The keys and the server's program are added when a node is started.
         if parts[1:2] == ["files"] and parts[2:4] != ["run", "node"]:
             found += [os.path.join(base, name) for name in names]
     for path in found:
@@ -77,7 +77,7 @@ def _session(pid: int) -> int:
 
 
 def preflight(lab: Nodes, plan: Plan) -> None:
-    """Refuse what this machine cannot run, before anything changes."""
+    """Raise an error, before anything changes, if this machine cannot run the nodes."""
     if not plan.start:
         return
     tools = {KERNEL: "user-mode-linux", "ssh-keygen": "openssh-client", "nc": "netcat-openbsd"}
@@ -99,7 +99,7 @@ def preflight(lab: Nodes, plan: Plan) -> None:
 
 
 def apply(lab: Nodes, plan: Plan) -> None:
-    """Change the machine. When a step fails, the next run does the rest."""
+    """Change the machine. When a step fails, the next run continues."""
     _shut_down(lab, plan.stop)
     for name in (*plan.remove, *plan.start):
         _kill(lab, name)
@@ -109,7 +109,7 @@ def apply(lab: Nodes, plan: Plan) -> None:
     if plan.absent:
         shutil.rmtree(lab.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(lab.folder))  # unless another lab is in it
+            os.rmdir(os.path.dirname(lab.folder))  # fails if another lab is in it
         return
     os.makedirs(lab.folder, mode=0o700, exist_ok=True)
     if plan.keys:
@@ -123,14 +123,14 @@ def apply(lab: Nodes, plan: Plan) -> None:
 
 
 def _pids(lab: Nodes, name: str) -> list[int]:
-    """The processes of a node's kernel, and those left of a killed one."""
+    """The processes of a node's kernel, including leftovers of a killed one."""
     namespace = lab.wires.namespace(name)
     return [pid for pid in netns_state.processes([namespace])[namespace] if _command_line(pid)[:1] == (KERNEL,)]
 
 
 def _kill(lab: Nodes, name: str) -> None:
-    """As if its plug were pulled."""
-    # They need no time to clean up, and some wait for a tracer that is gone.
+    """Kill a node at once, like pulling its plug."""
+    # The processes need no clean-up, and some wait for a tracer that is gone.
     netns_apply.end(lambda: _pids(lab, name), gently=False)
 
 
@@ -144,7 +144,7 @@ def _shut_down(lab: Nodes, names: tuple[str, ...]) -> None:
 
 
 def _make_keys(lab: Nodes) -> None:
-    """A key to log in with, and a host key that all nodes share."""
+    """Make a key to log in with, and a host key that all nodes share."""
     for name in KEYS:
         _write(os.path.join(lab.folder, name), None)
     for name in ("id_ed25519", "ssh_host_key"):
@@ -167,7 +167,7 @@ def _write(path: str, text: str | None) -> None:
 def _start(lab: Nodes, node: Node, command: tuple[str, ...], processor: int) -> None:
     """Start a node's kernel, on one processor.
 
-    Each of its system calls goes to another process and back, which takes three times as long between processors.
+    Each system call of a node switches to another process and back, which takes three times as long between processors.
     """
     own = os.path.join(lab.folder, node.name)
     # A kept SSH connection to a killed node is dead.

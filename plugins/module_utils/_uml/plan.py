@@ -13,12 +13,12 @@ from .model import Nodes, command_of, files_of, ssh_config
 
 
 class Have(NamedTuple):
-    """What the machine has.
+    """The current state of the machine.
 
     wires -- the lab's network namespaces
-    running -- the command line of each node's kernel that runs
+    running -- the command line of each node's running kernel
     keys -- whether the lab's SSH keys exist
-    files -- the text of the lab's own files, by their path in its folder; all of them but disks, keys and consoles
+    files -- the text of the lab's own files, except disks, keys and consoles, by their path in its folder
     folders -- the folders of nodes
     """
 
@@ -65,7 +65,7 @@ def files_in_folder(lab: Nodes) -> dict[str, str]:
 
 
 def plan(have: Have, lab: Nodes, present: bool = True, prefix: str = "") -> Plan:
-    """The changes that make the nodes as declared, or remove them."""
+    """The changes that start, update or remove the nodes."""
     if not present:
         lab = lab._replace(nodes=())
     wanted = {node.name: command_of(node, lab, files_of(node, lab)) for node in lab.nodes}
