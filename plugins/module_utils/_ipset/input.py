@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks the option `sets` of the module ipset for errors that ipset itself would not report, or only after changes."""
+"""Check the option `sets` of the module ipset for errors that ipset reports too late or not at all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLAGS = ("comment", "counters", "skbinfo", "forceadd")
 NUMBERS = {"timeout": 2147483, "hashsize": 1 << 31, "maxelem": (1 << 32) - 1, "size": 65536}
 TEXTS = ("range", "netmask", "bitmask", "markmask", "bucketsize", "initval")
 MAX_NAME = 31
-# Of a line ipset reads 1,023 bytes and takes the rest for another line. No entry needs as many.
+# ipset reads 1,023 bytes of a line and takes the rest for another line. No entry needs as many.
 MAX_ENTRY = 800
 
 _NAME = re.compile(r"[A-Za-z0-9_.:+@/][A-Za-z0-9_.:+@/-]{0,%d}\Z" % (MAX_NAME - 1))
@@ -33,7 +33,7 @@ def parse_sets(raw: list[dict[str, Any]], present: bool) -> list[Wanted]:
     """Check the declared sets.
 
     raw -- each {name, type, family, entries, entries_file, append, and the options of `ipset create`}
-    present -- whether they are to be there; of those that are not, the name is enough
+    present -- whether the sets are to exist; to remove a set, its name is enough
     """
     wanted: list[Wanted] = []
     known: dict[str, str] = {}
@@ -58,7 +58,7 @@ def parse_sets(raw: list[dict[str, Any]], present: bool) -> list[Wanted]:
 
 
 def parse_prefix(raw: str) -> str:
-    """Check what the names of all owned sets begin with."""
+    """Check the name prefix of all owned sets."""
     if raw and not _NAME.match(raw):
         raise InputError("prefix %r cannot begin set names: use letters, digits and hyphens" % raw)
     return raw
@@ -76,7 +76,7 @@ def _name(raw: Any, where: str) -> str:
 
 
 def _create(each: dict[str, Any], where: str) -> str:
-    """What follows the name in `ipset create`. Which type takes which option, ipset says itself."""
+    """The text after the name in `ipset create`. ipset itself checks which type takes which option."""
     kind = each.get("type")
     if not isinstance(kind, str) or not _TYPE.match(kind):
         raise InputError("%s.type %s is not a type of ipset: write one such as hash:ip,port" % (where, kind))
@@ -118,7 +118,7 @@ def _entries(each: dict[str, Any], create: str, where: str) -> list[str]:
 
 
 def _read_file(path: Any, checker: Checker, where: str) -> list[str]:
-    """A file's lines, but for empty ones and those that begin with #."""
+    """A file's lines, without empty lines and comments (#)."""
     if not isinstance(path, str) or not path:
         raise InputError("%s %s is not the path of a file on this node" % (where, path))
     try:
@@ -135,10 +135,10 @@ def _read_file(path: Any, checker: Checker, where: str) -> list[str]:
 
 
 class Checker:
-    """What is wrong with entries for a set that is made with such options.
+    """Finds errors in entries for a set with the given options.
 
-    ipset itself would look a host name up, take an option of its own (-file) out of an entry, and two lines for two
-    commands. Everything else is left to it.
+    ipset itself would look up a host name, read an option (-file) out of an entry, and split a line into two commands.
+    ipset checks everything else.
     """
 
     def __init__(self, create: str) -> None:
@@ -153,17 +153,17 @@ class Checker:
         self._whole = re.compile(",".join(parts) + _OPTIONS)
 
     def first_wrong(self, entries: Sequence[Any]) -> tuple[int, str] | None:
-        """The number, from 0, of the first entry that is wrong, and why; None if there is none."""
+        """The index, from 0, of the first wrong entry, and the reason; None if all are right."""
         if self._all_plain(entries):
             return None
         found = ((number, self.why(entry)) for number, entry in enumerate(entries))
         return next(((number, why) for number, why in found if why), None)
 
     def _all_plain(self, entries: Sequence[Any]) -> bool:
-        """Whether all are in order at first sight: six times as fast as to look for what is wrong."""
+        """A quick check that all entries are plainly right: six times as fast as to look for an error in each."""
         try:
             return not self._ipv6 and all(map(self._plain.match, entries)) and max(map(len, entries)) <= MAX_ENTRY
-        except (TypeError, ValueError):  # something that is not text, or no entries at all
+        except (TypeError, ValueError):  # an entry is not text, or there are no entries
             return False
 
     def why(self, entry: Any) -> str:
@@ -188,7 +188,7 @@ def _ipv6_addresses(entry: str, kind: list[str]) -> bool:
 
 
 def _outside(entry: str) -> str:
-    """What makes an entry more than that."""
+    """The part of an entry that is more than an address or a network."""
     if re.search(r"[\n\r\0]", entry):
         return "is more than one line: write one entry each"
     if len(entry) > MAX_ENTRY:
@@ -199,7 +199,7 @@ def _outside(entry: str) -> str:
 
 
 def _misfit(entry: str, kind: list[str], network: re.Pattern[str], family: str) -> str:
-    """What keeps an entry from being one of its set."""
+    """The reason why an entry does not fit its set."""
     parts = entry.split(" ", 1)[0].split(",")
     if len(parts) != len(kind):
         return "does not fit the type, which takes %s" % ",".join(kind)

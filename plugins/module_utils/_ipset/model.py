@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets as `ipset save` prints them, and the lines for `ipset restore` that lead from some to others."""
+"""Sets as `ipset save` prints them, and the `ipset restore` lines that turn some sets into others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._common.set_list import set_facts, set_header
 TEMPORARY = "homelab-lb-new-"
 LIST = "list:set"
 
-# An entry's text and what moves in it by itself (the time that is left, what was counted): text -> moving.
+# An entry's text -> the parts that change by themselves (remaining time, counters).
 Entries = Dict[str, str]
 
 _FLAGS = r"((?: nomatch| wildcard)*)"
@@ -24,7 +24,7 @@ _CHOSEN_BY_THE_KERNEL = ("hashsize", "initval")
 
 
 class Set(NamedTuple):
-    """A set: what stands after its name in `create`, its entries, and how many rules and lists use it."""
+    """A set: its header (the text after its name in `create`), its entries, and how many rules and lists use it."""
 
     header: str
     entries: Entries
@@ -32,7 +32,7 @@ class Set(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What two sets must have in common to be swapped: type and family."""
+        """Type and family: two sets can be swapped only when they are the same."""
         return self.header.split(" ")[0] + option(self.header, "family")
 
     @property
@@ -41,7 +41,7 @@ class Set(NamedTuple):
 
     @property
     def room(self) -> int:
-        """How many entries it may have; bitmaps have room for their range."""
+        """The maximum number of entries; for a bitmap, the size of its range."""
         return int(option(self.header, "size" if self.is_list else "maxelem") or 1 << 32)
 
 
@@ -51,11 +51,11 @@ Sets = Dict[str, Set]
 class Wanted(NamedTuple):
     """A declared set.
 
-    where -- how messages call it: `sets[2]`
-    create -- what follows its name in `ipset create`: type and options
+    where -- the set's name in messages: `sets[2]`
+    create -- the text after its name in `ipset create`: type and options
     entries -- as `ipset add` takes them, options included
-    mode -- what holds of the entries: they are the `whole` set, or are to be there (`add`) or not to be there
-        (`remove`) whatever others put into the set; or the whole set is to be `gone`
+    mode -- `whole`: the set has exactly these entries; `add`, `remove`: they are to be in the set, or not to be, and
+        other entries stay; `gone`: the set is removed
     """
 
     where: str
@@ -75,7 +75,7 @@ def option(header: str, name: str) -> str:
 
 
 def shown(header: str, declared: str) -> str:
-    """A header without what the kernel chooses and changes by itself, unless it is declared."""
+    """A header without the options that the kernel chooses and changes by itself, unless they are declared."""
     for name in _CHOSEN_BY_THE_KERNEL:
         if not option(declared, name):
             header = re.sub(r" %s \S+" % name, "", header)
@@ -96,7 +96,7 @@ def parse_save(text: str) -> Sets:
         first, dummy, rest = block.partition("\n")
         name, dummy, header = first.rstrip().partition(" ")
         add = "add %s " % name
-        # A comment may hold the end of a line, so that what counts is how the next one begins.
+        # A comment may contain a newline, so look at how the next line begins.
         lines = rest[len(add) :].rstrip("\n").split("\n" + add) if rest else []
         moves = " timeout " in header or " counters" in header
         sets[name] = Set(header, dict(map(_split, lines)) if moves else dict.fromkeys(lines, ""))
@@ -108,7 +108,7 @@ def _split(line: str) -> tuple[str, str]:
     if not found:
         return line, ""
     entry, dummy, timeout, flags, counters, rest = (part or "" for part in found.groups())
-    # An entry that stays for ever does so until it is changed.
+    # An entry with timeout 0 stays until it is changed.
     for_ever = timeout if timeout == " timeout 0" else ""
     return entry + for_ever + flags + rest, ("" if for_ever else timeout) + counters
 
@@ -121,12 +121,12 @@ def parse_headers(text: str) -> Sets:
 
 
 def element(entry: str) -> str:
-    """The first word of an entry, by which a set knows it."""
+    """The first word of an entry, which identifies it in its set."""
     return entry.split(" ", 1)[0]
 
 
 def carry_over(old: Set, header: str, entries: Entries) -> Entries:
-    """The entries, where those that the old set had keep the time that was left for them and what they counted."""
+    """The entries, with the remaining time and the counters that they had in the old set."""
     if not any(old.entries.values()):
         return entries
     moving = {element(entry): moves for entry, moves in old.entries.items()}
@@ -142,12 +142,12 @@ def carry_over(old: Set, header: str, entries: Entries) -> Entries:
 
 
 def temporary(name: str) -> str:
-    """The name under which a set is filled before it takes the place of another: the same in every run."""
+    """The name of the temporary set that is filled and then swapped with another: the same in every run."""
     return TEMPORARY + base64.b32encode(hashlib.sha256(name.encode()).digest()).decode()[:16].lower()
 
 
 def listed_in(sets: Sets, name: str) -> list[str]:
-    """The lists that have a set as their member."""
+    """The lists that contain a set."""
     return [owner for owner, each in sets.items() if each.is_list and name in map(element, each.entries)]
 
 
@@ -159,14 +159,14 @@ class Edits(NamedTuple):
 
 
 def edits(have: Sets, want: Sets, same: Collection[str] = ()) -> Edits:
-    """The lines that lead from some sets to others.
+    """The lines that turn the sets in `have` into those in `want`.
 
     have, want -- all sets of ours, before and after
-    same -- the names of those whose options are as they shall be
+    same -- the names of sets with unchanged options
 
-    What a rule looks at is never empty or missing: sets are filled aside, and swapped with the one that is there. Sets
-    go where nothing refers to them any more: lists before their members. Only a type that changes cannot be swapped;
-    the caller has seen to it that nobody uses such a set.
+    A rule never sees an empty or missing set: a temporary set is filled, then swapped with the live one. A set is
+    removed only after everything that refers to it: lists before their members. A set whose type changes cannot be
+    swapped; the caller has checked that nothing uses such a set.
     """
     steps = _Steps([], [], [], [], [], [], [])
     names = []
@@ -191,7 +191,7 @@ def edits(have: Sets, want: Sets, same: Collection[str] = ()) -> Edits:
 
 
 class _Steps(NamedTuple):
-    """Lines by what must come before what."""
+    """Lines, grouped by the order in which they must run."""
 
     left_lists: list[str]
     left_over: list[str]
@@ -203,9 +203,9 @@ class _Steps(NamedTuple):
 
 
 def _replace(steps: _Steps, name: str, old: Set | None, new: Set, listed: bool) -> None:
-    """A set that is filled aside, and then takes the place of the one there is, if there is one.
+    """Fill a temporary set, then swap it with the existing set or give it the name.
 
-    listed -- whether a list holds the old one; it does no more when the lists are done
+    listed -- whether a list contains the old set; it no longer does once the lists are done
     """
     aside = temporary(name)
     made = ["create %s %s" % (aside, new.header), *_adds(aside, new.entries)]
@@ -224,7 +224,7 @@ def _replace(steps: _Steps, name: str, old: Set | None, new: Set, listed: bool) 
 
 def _equal(old: Set, new: Set) -> bool:
     if new.is_list:
-        return list(old.entries) == list(new.entries)  # in order: the kernel asks one after the other
+        return list(old.entries) == list(new.entries)  # in order: the kernel looks into one member after the other
     return old.entries.keys() == new.entries.keys()
 
 
@@ -239,7 +239,7 @@ def _large(old: Set, new: Set) -> bool:
 
 
 def _small(name: str, old: Set, new: Set) -> tuple[list[str], list[str]]:
-    """Additions, which also give an entry other options, and removals."""
+    """Additions, including entries with changed options, and removals."""
     added = {entry: moves for entry, moves in new.entries.items() if entry not in old.entries}
     stay = {element(entry) for entry in added}
     gone = [element(entry) for entry in old.entries if entry not in new.entries]

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ipset of a node: its sets, who uses them, and an empty network namespace to try others in."""
+"""The node's ipsets: the sets, the rules that use them, and an empty network namespace for trials."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def headers() -> Sets:
 
 
 def read(sets: Sets) -> Sets:
-    """These sets, which headers() has found, with their entries."""
+    """Read the entries of these sets, which headers() has found."""
     found = parse_save(restore(["save " + name for name in sets]).out) if sets else {}
     return {name: live._replace(references=sets[name].references) for name, live in found.items()}
 
 
 def restore(lines: Iterable[str]) -> Completed:
-    """Load lines; the caller looks at the exit code. What came before a line that is refused is not taken back."""
+    """Load lines; the caller checks the exit code. Lines before a refused one stay in effect."""
     return run(["ipset", "-exist", "restore"], "\n".join([*lines, ""]), check=False)
 
 
 def restore_aside(lines: Iterable[str]) -> Completed:
-    """The same in an empty network namespace of our own, which is gone afterwards."""
+    """The same in a temporary empty network namespace."""
     with new_network():
         return restore(lines)
 
 
 def first_refused(lines: Sequence[str], said: str) -> int:
-    """The number, from 0, of the line that is refused: as ipset tells it, or else found by loading ever fewer."""
+    """The index, from 0, of the refused line: from ipset's message, or else found by loading fewer and fewer lines."""
     found = _NOISE.match(said)
     if found and found.group(2):
         return int(found.group(2)) - 1
@@ -63,19 +63,19 @@ def first_refused(lines: Sequence[str], said: str) -> int:
 
 
 def reason(said: str) -> str:
-    """What ipset said, less its own name and the number of a line of ours."""
+    """ipset's message without its program name and our line number."""
     lines = [_NOISE.sub("", line).strip() for line in said.splitlines()]
     return "; ".join(line for line in lines if line and not line.startswith("Try `")) or "it gives no reason"
 
 
 def kernel_module(header: str) -> str:
-    """The kernel module of a set's type."""
+    """The kernel module of a set type."""
     method, dummy, what = header.split(" ", 1)[0].partition(":")
     return "ip_set_%s_%s" % (method, what.replace(",", ""))
 
 
 def rules_with(name: str) -> list[str]:
-    """The iptables rules of either family and backend that look at a set or fill it."""
+    """The iptables rules, of either family and backend, that match against a set or add to it."""
     pattern = re.compile(r"--(?:match|add|del|map)-set %s " % re.escape(name))
     found = []
     for family in ("ipv4", "ipv6"):
@@ -85,7 +85,7 @@ def rules_with(name: str) -> list[str]:
             except NodeError:
                 continue
             if backend == "legacy" and not tool.legacy_tables():
-                continue  # asking would only load the kernel's modules
+                continue  # listing the rules would only load the kernel's modules
             ruleset = tool.save()
             found += ["that `nft list table %s` may show" % tool.nft_name(table) for table in tool.unshown]
             for table, content in ruleset.items():

@@ -1,11 +1,11 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring a node's ipsets to a declared state, all of it or none, touching only what is ours.
+"""Bring a node's ipsets to a declared state atomically, touching only sets that are ours.
 
-The kernel gives an entry back in another spelling than it was given: a range as its addresses, `http` as 80. Entries
-that stand in the set word for word need no comparison; all others are loaded into a set of the same options in a
-throw-away network namespace and saved from there, which also refuses bad ones before the node is touched.
+The kernel may spell an entry differently than declared: a range becomes addresses, `http` becomes 80. Entries that
+are in the set word for word need no comparison. All others are loaded into a set with the same options in a throw-away
+network namespace and saved from there, which also refuses bad entries before the node is touched.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ATTEMPTS = 3
 
 
 class Plan(NamedTuple):
-    """Our sets as they were read, as they shall be, and the lines that lead there."""
+    """Our sets before and after, and the lines that make the change."""
 
     have: Sets
     then: Sets
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
         return bool(self.edits.lines)
 
     def diff(self) -> dict[str, str]:
-        """Before and after of every set that changes, in the syntax of `ipset save`, less what moves by itself."""
+        """Every changed set before and after, in the syntax of `ipset save`, without remaining times and counters."""
         declared = {want.name: want.create for want in self.wanted}
         names = sorted(self.edits.names)
         return {
@@ -59,11 +59,11 @@ def _show(sets: Sets, names: list[str], declared: dict[str, str]) -> str:
 
 
 def make_plan(wanted: Sequence[Wanted], prefix: str = "", exact: bool = True, unused: bool = False) -> Plan:
-    """Read the node and plan its way to the declared state.
+    """Read the node and plan the changes to the declared state.
 
-    prefix -- sets whose names begin with it are ours; those that are not wanted go
+    prefix -- sets whose names begin with it are ours; undeclared ones are removed
     exact -- also find the canonical spelling of new sets: a diff shows it, a change does not need it
-    unused -- the caller takes what goes out of use itself, before the plan is carried out
+    unused -- the caller itself ends the use of removed sets before the plan is carried out
     """
     live = tool.headers()
     names = {want.name for want in wanted}
@@ -83,9 +83,9 @@ def make_plan(wanted: Sequence[Wanted], prefix: str = "", exact: bool = True, un
 
 
 def _merge(old: Set, new: Set, want: Wanted) -> Set:
-    """What a set that is there will be."""
+    """The future state of an existing set."""
     merged = _merged(old, new, want)
-    # A set of others that makes room by itself may do so.
+    # A set of others may evict entries by itself when it is full.
     if len(merged.entries) > new.room and not (want.mode == "add" and " forceadd" in new.header):
         raise InputError(
             "%s: %d entries do not fit into the set %s, which has room for %d: increase its %s"
@@ -108,7 +108,7 @@ def _merged(old: Set, new: Set, want: Wanted) -> Set:
 
 
 def _refuse_use(have: Sets, then: Sets, others: Sets) -> None:
-    """A set that is in use can neither go nor change its type."""
+    """Refuse to remove a set that is in use, or to change its type."""
     for name, old in have.items():
         new = then.get(name)
         if not old.references or (new and old.kind == new.kind):
@@ -130,10 +130,10 @@ def _refuse_use(have: Sets, then: Sets, others: Sets) -> None:
 
 
 def apply_plan(plan: Plan) -> Plan:
-    """Carry a plan out, all of it or none, and return the plan that was carried out in the end.
+    """Carry a plan out atomically, and return the plan that was carried out in the end.
 
-    What is refused may be due to somebody who used, read or changed a set in the meantime, so it is planned again; to
-    the letter, so that a declared entry that is refused is named.
+    A refusal may come from another program that used, read or changed a set in the meantime, so the change is planned
+    again, with exact=True, so that the error names a declared entry that is refused.
     """
     for attempt in range(_ATTEMPTS):
         done = tool.restore(plan.edits.lines)
@@ -146,7 +146,7 @@ def apply_plan(plan: Plan) -> Plan:
 
 
 def undo(plan: Plan) -> None:
-    """Put back what the node had of ours when the plan was made."""
+    """Restore our sets as they were when the plan was made."""
     live = tool.headers()
     now = tool.read({name: live[name] for name in live if name in plan.edits.names or name.startswith(TEMPORARY)})
     before = {name: plan.have[name] for name in plan.have if name in plan.edits.names}
@@ -161,7 +161,7 @@ def undo(plan: Plan) -> None:
 
 
 def boot_text(wanted: Sequence[Wanted]) -> str:
-    """The declared state for `ipset -exist restore` on a node that has just booted, or has the sets already."""
+    """The declared state for `ipset -exist restore`, on a node that has just booted or already has the sets."""
     kept = [want for want in wanted if want.mode in ("whole", "add")]
     lines = []
     for want in sorted(kept, key=lambda want: want.create.startswith(LIST)):  # a list comes after its members

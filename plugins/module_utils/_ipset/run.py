@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module ipset: declared sets, and the file that brings them back at boot, carried out in one go."""
+"""The body of the module ipset: applies the declared sets and writes the file that restores them at boot."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def converge(wanted: Sequence[Wanted], prefix: str, save_to: str, check_mode: bo
     kept = [files.edit(save_to, text)] if save_to else []
     to_write = [file for file in kept if file.changed]
     if not check_mode:
-        # In check mode, a task before this one may only have said that it would make the folder.
+        # In check mode the folder may be missing, because an earlier task only reported that it would make it.
         if to_write and text:
             files.refuse_missing_folder("save_to", save_to)
         if plan.changed:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Try sets out in an empty network namespace: how will the kernel spell them, and which entry is refused?"""
+"""Load sets in an empty network namespace, to learn the kernel's spelling and which entry is refused."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .model import Entries, Set, Sets, Wanted, parse_save, same_options
 
 
 class Trial:
-    """The declared sets as the kernel will give them back.
+    """The declared sets in the kernel's spelling.
 
-    wanted -- the sets that are to be there
-    have, others -- the node's sets that are ours, and those that are not
-    headers -- what follows each set's name in `create`
-    same -- the sets that keep their options: those of a shared set belong to whoever made it
+    wanted -- the declared sets
+    have, others -- the node's sets that are ours, and the rest
+    headers -- the text after each set's name in `create`
+    same -- sets that keep their options: a shared set keeps those of its creator
     """
 
     def __init__(self, wanted: Sequence[Wanted], have: Sets, others: Sets) -> None:
@@ -53,7 +53,7 @@ class Trial:
     def entries(self, exact: bool) -> dict[str, Entries]:
         """Each set's declared entries in the kernel's spelling.
 
-        exact -- for sets that are not there yet, too; otherwise filling them will be the trial
+        exact -- also for sets that do not exist yet; otherwise filling them will be the trial
         """
         asked = {want.name: self._unknown(want, exact) for want in self._wanted}
         asked = {name: entries for name, entries in asked.items() if entries}
@@ -67,7 +67,7 @@ class Trial:
         return result
 
     def _unknown(self, want: Wanted, exact: bool) -> list[str]:
-        """The entries whose spelling must be found out."""
+        """The entries whose spelling is not known yet."""
         name, declared = want.name, list(want.entries)
         if name not in self._have:
             return declared if exact or Set(self.headers[name], {}).is_list else []
@@ -77,14 +77,14 @@ class Trial:
         if self._have[name].is_list:
             return [] if list(standing) == declared else declared
         new = [entry for entry in declared if entry not in standing]
-        # Of two entries that say different things of one address, the later one holds: these are tried together.
+        # When two entries set different options for one address, the later one wins: such entries are tried together.
         return declared if new and any(" " in entry for entry in declared) else new
 
     def _try_entries(self, asked: dict[str, list[str]]) -> Sets:
-        """Load entries into sets of their own and return these as they are saved."""
+        """Load entries into temporary sets and return these as they are saved."""
         made, others = {name: self.headers[name] for name in asked}, {}
         if any(Set(header, {}).is_list for header in made.values()):
-            # What a list refers to must exist; what it holds does not matter here.
+            # The members of a list must exist; their content does not matter here.
             made, others = self.headers, {name: live.header for name, live in self._others.items()}
         lines = ["create %s %s" % each for each in [*made.items(), *others.items()]]
         start = len(lines)
@@ -102,7 +102,7 @@ class Trial:
 
 
 def refusal(where: str, want: Wanted, said: str) -> Exception:
-    """What ipset refused, by the name that the user knows it by."""
+    """The error for the entry that ipset refused, named as the user declared it."""
     why = tool.reason(said)
     if "set type not supported" in why:
         return NodeError(
