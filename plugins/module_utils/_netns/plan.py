@@ -156,7 +156,6 @@ class _Builder:
         self.renew: list[tuple[str, str, str]] = []
         self.switch: list[str] = []
         self.hosts: dict[str, list[str]] = {}
-        """First the marks, as a run may be cut short; then the switch; then the hosts: their links exist by then."""
 
     @property
     def batches(self) -> list[tuple[str, list[str]]]:
