@@ -1,11 +1,11 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A tree of chains that leads a packet to its service's rules without walking through the rules of all services.
+"""A tree of chains that leads a packet to its service's rules without trying the rules of all services.
 
-iptables tries the rules of a chain one by one. Rules of many services are therefore spread over chains by the
-service's address, then protocol, then port: a chain that would be too full holds jumps into smaller ones instead. The
-tree follows the bits of the address, so that one more service changes one chain and not all of them.
+iptables tries the rules of a chain one by one. So the rules of many services are spread over chains, by the service's
+address, then protocol, then port: a chain that would be too full contains jumps to smaller chains instead. The tree
+follows the bits of the address, so that one more service changes one chain and not all of them.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Entry(NamedTuple):
     rules: list[str]
 
 
-_Placed = List[Tuple[int, Entry]]  # beside each entry its address as a number
+_Placed = List[Tuple[int, Entry]]  # each entry with its address as a number
 
 
 def dispatch(chains: Chains, chain: str, entries: list[Entry], prefix: str) -> None:
-    """Fill `chain`, and chains below it where one is not enough, with the entries' rules.
+    """Fill `chain` with the entries' rules, and chains below it when one is not enough.
 
-    chains -- where they are added, named by prefix, `NET-` and a hash of their place in the tree
-    entries -- their rules match the whole of address, protocol and port themselves
+    chains -- receives the chains, named by prefix, `NET-` and a hash of their place in the tree
+    entries -- each rule matches the whole address, protocol and port itself
     """
     anywhere = [entry for entry in entries if not entry.address]
     placed = [(_number(entry.address), entry) for entry in entries if entry.address]
@@ -49,13 +49,13 @@ def dispatch(chains: Chains, chain: str, entries: list[Entry], prefix: str) -> N
 
 
 def _spread(chains: Chains, place: str, entries: _Placed, prefix: str) -> list[str]:
-    """The rules of the chain at `place`: the entries' own, or jumps to the chains that this call has added."""
+    """The rules of the chain at `place`: the entries' rules, or jumps to the chains that this call has added."""
     groups = _split(entries) if sum(len(entry.rules) for dummy, entry in entries) > LEAF_RULES else []
     if len(groups) < 2:
         return [rule for dummy, entry in entries for rule in entry.rules]
     rules = []
     for match, group in groups:
-        # A network is the same place whatever leads to it: a service far away may change the way, and no more.
+        # A network's chain has the same name on every path: a service far away may change the path, but not the chain.
         below = "%s %s" % (place.split(maxsplit=1)[0] if match.startswith("-d") else place, match)
         digest = base64.b32encode(hashlib.sha256(below.encode()).digest()).decode()[:16]
         name = prefix + "NET-" + digest
@@ -67,8 +67,8 @@ def _spread(chains: Chains, place: str, entries: _Placed, prefix: str) -> list[s
 def _split(entries: _Placed) -> list[tuple[str, _Placed]]:
     """Group entries by the first bits in which they differ; each group comes with the match that leads to it.
 
-    Networks have lengths that are multiples of STEP. Groups with most entries come first: what is behind a long way
-    down the tree does not wait for its small neighbours as well.
+    The lengths of the networks are multiples of STEP. The largest groups come first: packets with a long way down the
+    tree need not also pass the jumps to small neighbours.
     """
     addresses = [address for address, dummy in entries]
     low, high = min(addresses), max(addresses)

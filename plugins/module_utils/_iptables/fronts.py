@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a node's iptables rules answer clients. Pure."""
+"""The addresses and ports at which a node's iptables rules answer clients. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MATCH = re.compile(r"(?:^|(?<= ))(?:(!) )?-(d|-dport) (\S+)")
 
 
 def fronts_in(rules: Ruleset, prefix: str) -> set[Socket]:
-    """Where our chains answer by UDP."""
+    """The addresses and UDP ports that our chains answer."""
     found = set()
-    # These have a port too: jumps that only lead to the rules of some ports, and what endpoints are masqueraded by.
+    # These rules have a port too: jumps that only select by port, and the rules that masquerade endpoints.
     others = " -j %sNET-" % prefix, " -j MASQUERADE"
     ours = [lines for table in rules.values() for chain, lines in table.chains.items() if chain.startswith(prefix)]
     for rule in itertools.chain.from_iterable(ours):

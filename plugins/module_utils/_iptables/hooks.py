@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Base chains of nftables that have the name and the table of one of iptables, and another hook or priority.
+"""nftables base chains with the table and name of an iptables chain, but with another hook or priority.
 
-iptables-nft leaves them out of what it shows, and the kernel refuses its rules there when they are loaded, no sooner.
+iptables-nft does not show them; the kernel refuses rules in them, but only when the rules are loaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .rules import TABLES, Wanted, render
 
 
 def refuse_other_hooks(tool: Iptables, wanted: Wanted) -> None:
-    """InputError for a jump in such a chain. The node's tables have just been saved."""
+    """Raise InputError for a jump in such a chain. The caller has just saved the node's tables."""
     for table in set(tool.other_hooks) & set(wanted):
         hosts = [chain for chain, jumps in wanted[table].jumps.items() if jumps]
         live = nft_table.chains(tool.family, table)
@@ -34,7 +34,7 @@ def refuse_other_hooks(tool: Iptables, wanted: Wanted) -> None:
 
 
 def _own_chains(tool: Iptables, table: str) -> dict[str, nft_table.Hook]:
-    """The base chains of a table as iptables makes them itself."""
+    """A table's base chains as iptables itself makes them."""
     with tool.scratch("") as lock_file:
         tool.restore(render([(table, [":%s ACCEPT [0:0]" % chain for chain in TABLES[table]])]), lock_file)
         return {name: hook for name, hook in nft_table.chains(tool.family, table).items() if hook}

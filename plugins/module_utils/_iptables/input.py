@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of the iptables modules: checked, and brought to the types that the planners take."""
+"""The options of the iptables modules: checked, and converted to the planners' types."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHAIN = re.compile(r"[A-Za-z0-9_.+/-]{1,%d}\Z" % MAX_CHAIN_NAME)
 
 
 def parse_prefix(raw: str, longest: int = MAX_CHAIN_NAME - 1) -> str:
-    """Check what the names of all owned chains begin with."""
+    """Check the name prefix of all owned chains."""
     if not re.match(r"[A-Za-z0-9_][A-Za-z0-9_.-]{1,%d}\Z" % (longest - 1), raw):
         raise InputError("prefix %r cannot begin chain names: use 2 to %d letters, digits and hyphens" % (raw, longest))
     for chain in {chain for table in TABLES.values() for chain in table}:
@@ -34,7 +34,7 @@ def parse_tables(raw: Any, prefix: str) -> Wanted:
     """Check the option `tables` of iptables_chains.
 
     raw -- {table: {chains: {name: [rule]}, jumps: {chain: [{rule, position | before | after}]}}}
-    prefix -- what the names of all owned chains begin with
+    prefix -- the name prefix of all owned chains
     """
     wanted: Wanted = {}
     for table, content in _mapping(raw, "tables").items():
@@ -101,7 +101,7 @@ def _jump(raw: Any, chains: dict[str, list[str]], table: str, where: str) -> Jum
 
 
 def parse_options(params: dict[str, Any]) -> dict[str, Options]:
-    """The options of iptables_services that hold for all services, for each family."""
+    """The options of iptables_services that apply to all services, for each family."""
     mark = _mark(params["masquerade_mark"])
     cidrs = {"ipv4": "", "ipv6": ""}
     for i, raw in enumerate(params["pod_cidr"]):

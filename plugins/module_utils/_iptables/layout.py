@@ -1,17 +1,17 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Services as iptables rules: which chains there are, what they hold, and which built-in chains jump to them.
+"""Services as iptables rules: the chains, their rules, and the built-in chains that jump to them.
 
 Three layouts carry the same traffic:
 
-* kube-proxy -- the chains of kube-proxy's iptables mode (pkg/proxy/iptables/proxier.go): a dispatch rule a service, a
-  chain a service, a chain an endpoint. What a reader learns here is true on a Kubernetes node. A packet walks the
-  dispatch rules one by one, and the nft backend loads many chains slowly.
-* compact -- the same rules without a chain a service, in chains chosen by the service's address. For many services.
-* minimal -- one DNAT and one MASQUERADE a service, as one would write them by hand. One endpoint a service.
+* kube-proxy -- the chains of kube-proxy's iptables mode (pkg/proxy/iptables/proxier.go): one dispatch rule per
+  service, one chain per service, one chain per endpoint. What a reader learns here is true on a Kubernetes node. A
+  packet tries the dispatch rules one by one, and the nft backend loads many chains slowly.
+* compact -- the same rules without a chain per service, in chains chosen by the service's address. For many services.
+* minimal -- one DNAT and one MASQUERADE rule per service, as written by hand. One endpoint per service.
 
-Rules are written as iptables-save gives them back, so that an unchanged node is recognised without asking iptables.
+Rules are written as iptables-save prints them, so that an unchanged node is recognised without asking iptables.
 """
 
 from __future__ import annotations
@@ -26,38 +26,39 @@ from .dispatch import Entry, dispatch
 from .rules import Chains, Jump, WantedTable
 
 LAYOUTS = ("auto", "kube-proxy", "compact", "minimal")
-# A packet walks kube-proxy's dispatch rules one by one: with more services than this, `auto` is compact.
+# A packet tries kube-proxy's dispatch rules one by one: with more services than this, `auto` is compact.
 MANY_SERVICES = 100
-# A service of the compact layout with more endpoints than this has chains of its own, for the sake of its neighbours.
+# In the compact layout a service with more endpoints than this has its own chains, to keep packets of others fast.
 MANY_ENDPOINTS = 8
 MAX_PREFIX = 28 - len("SVC-") - 16
 
 REJECT_WITH = {"ipv4": "icmp-port-unreachable", "ipv6": "icmp6-port-unreachable"}
-# To a node port, on the node's addresses that others can reach: a loopback address leads nowhere when translated.
+# To a node port, on the node's addresses that others can reach: translation does not work on a loopback address.
 TO_NODE = {
     "ipv4": "! -d 127.0.0.0/8 %s -m addrtype --dst-type LOCAL",
     "ipv6": "! -d ::1/128 %s -m addrtype --dst-type LOCAL",
 }
-# From the node itself, whatever its addresses are.
+# From any address of the node itself.
 FROM_NODE = "-m addrtype --src-type LOCAL"
 
 
 class Options(NamedTuple):
-    """What holds for all services of a node."""
+    """The options that apply to all services of a node."""
 
     prefix: str = "LB-"
     layout: str = "auto"
     masquerade: bool = True
-    mark: int = 0x1000  # one bit of the packet mark: masquerade this
-    pod_cidr: str = ""  # of the family at hand: connections from here keep their source address
+    mark: int = 0x1000  # one bit of the packet mark, which requests masquerading
+    pod_cidr: str = ""  # of this family; connections from here keep their source address
     isolate: tuple[tuple[str, str], ...] = ()  # (from interface, to interface)
 
     @property
     def forward_mark(self) -> int:
-        """The bit that says that a packet is a service's and may be forwarded.
+        """The bit that marks a service's packet, which may be forwarded.
 
-        Where all are masqueraded that is the same bit. Otherwise it is the one below: a policy of DROP must not shut
-        the services, and letting all translated packets through would open what others publish and guard.
+        If all are masqueraded it is the same bit. Otherwise it is the next lower bit. Without it a policy of DROP would
+        block
+        the services; accepting all translated packets instead would open ports that others publish and guard.
         """
         if self.masquerade and not self.pod_cidr:
             return self.mark
@@ -75,12 +76,12 @@ def layout(services: list[Service], family: str, options: Options) -> dict[str, 
 
 
 def service_chain(service: Service, prefix: str) -> str:
-    """Named as kube-proxy does: a hash, for names are longer than chain names may be."""
+    """The chain's name as in kube-proxy: a hash, since service names may be longer than chain names."""
     return prefix + "SVC-" + _hash(service.name + service.protocol)
 
 
 def endpoint_chain(service: Service, endpoint: Endpoint, prefix: str) -> str:
-    """The chain of an endpoint, which is also the name of its list of clients where sessions stick."""
+    """The chain of an endpoint, and also the name of its list of clients under session affinity."""
     return prefix + "SEP-" + _hash(service.name + service.protocol + _socket(endpoint))
 
 
@@ -97,7 +98,7 @@ def _host(address: str) -> str:
 
 
 def _to_vip(service: Service, comment: bool = False) -> str:
-    """Match a packet to the service's address. The source goes before it, as iptables-save writes it."""
+    """Match a packet to the service's address. A source goes before this match, as iptables-save writes it."""
     note = " -m comment --comment " + service.name if comment else ""
     return "-d %s -p %s%s -m %s --dport %d" % (
         _host(service.address), service.protocol, note, service.protocol, service.port,
@@ -114,16 +115,16 @@ def _to_node(family: str, match: str = "") -> str:
 
 
 def _allowed(service: Service, match: str) -> list[str]:
-    """The match once for each source that may connect; the node itself always may."""
+    """The match, repeated for each source that may connect; the node itself always may."""
     if not service.source_ranges or any(network.endswith("/0") for network in service.source_ranges):
         return [match]
     return ["-s %s %s" % (network, match) for network in service.source_ranges] + ["%s %s" % (match, FROM_NODE)]
 
 
 def _shares(endpoints: tuple[Endpoint, ...]) -> list[str]:
-    """Matches that give each endpoint its share of the connections, tried in order; the last takes what is left.
+    """Matches that give each endpoint its share of the connections. They are tried in order; the last takes the rest.
 
-    iptables keeps a probability as a 31-bit number, and shows it with eleven decimals.
+    iptables stores a probability as a 31-bit number, and prints it with eleven decimals.
     """
     left = sum(endpoint.weight for endpoint in endpoints)
     matches = []
@@ -144,14 +145,14 @@ class _Nat:
     def __init__(self, services: list[Service], family: str, options: Options) -> None:
         self.options = options
         self.family = family
-        # A service without endpoints is refused in the filter table, and has no place here.
+        # A service without endpoints is refused in the filter table, and has no rules here.
         self.services = [service for service in services if service.endpoints]
         self.compact = is_compact(services, options)
         self.dispatcher = options.prefix + "SERVICES"
         self.node_ports = options.prefix + "NODEPORTS"
         self.mark_chain = options.prefix + "MARK-MASQ"
         self.marked = "0x%x/0x%x" % (options.mark, options.mark)
-        # Needed besides the masquerade mark where that one does not say which packets are ours.
+        # A second mark, needed when the masquerade mark does not tell which packets are ours.
         self.own_mark = options.forward_mark if options.forward_mark != options.mark else 0
         self.chains: Chains = {}
 
@@ -162,7 +163,7 @@ class _Nat:
         self.chains[postrouting] = [
             *clear,
             "-m mark ! --mark %s -j RETURN" % self.marked,
-            # The mark has done its work; a packet that comes by again, in a tunnel for instance, must not carry it.
+            # The mark is no longer needed; a packet that passes again, for instance in a tunnel, must not carry it.
             "-j MARK --set-xmark 0x%x/0x0" % self.options.mark,
             "-j MASQUERADE --random-fully",
         ]
@@ -191,7 +192,7 @@ class _Nat:
         return [*self._mark_rules(), *rules, *tail, unmark]
 
     def _mark_rules(self) -> list[str]:
-        """Mark a packet to a service: to be let through, and to be masqueraded where that is wanted."""
+        """Mark a packet to a service: to be forwarded, and to be masqueraded where wanted."""
         own, cidr = self.own_mark, self.options.pod_cidr
         rules = ["-j MARK --set-xmark 0x%x/0x%x" % (own, own)] if own else []
         if self.options.masquerade:
@@ -214,7 +215,7 @@ class _Nat:
     def _inline(self, service: Service, match: str) -> list[str]:
         rules = []
         if not self.options.masquerade or self.options.pod_cidr:
-            # An endpoint that meets itself by way of the VIP must see another source, or it answers itself directly.
+            # An endpoint that connects to itself through the VIP needs another source, or it answers itself directly.
             sources = ["-s %s %s" % (_host(endpoint.address), match) for endpoint in service.endpoints]
             rules += ["%s -j %s" % (source, self.mark_chain) for source in dict.fromkeys(sources)]
         for endpoint, share in zip(service.endpoints, _shares(service.endpoints)):
@@ -223,7 +224,7 @@ class _Nat:
 
     def _own_chains(self, service: Service) -> str:
         chain = service_chain(service, self.options.prefix)
-        if chain in self.chains:  # by way of the VIP and by way of the node port
+        if chain in self.chains:  # reached both by the VIP and by the node port
             return chain
         rules = self._mark_rules()
         names = [endpoint_chain(service, endpoint, self.options.prefix) for endpoint in service.endpoints]
@@ -266,7 +267,7 @@ def _minimal(services: list[Service], options: Options) -> WantedTable:
         chains[prerouting].append("%s -j DNAT --to-destination %s" % (_to_vip(service), _socket(endpoint)))
         if options.masquerade:
             chains[postrouting].append(masquerade % values)
-    # Two services of one endpoint need its masquerade once.
+    # Two services with the same endpoint need its masquerade rule once.
     chains[postrouting] = list(dict.fromkeys(chains[postrouting]))
     jumps = {"PREROUTING": [Jump("-j " + prerouting)], "POSTROUTING": [Jump("-j " + postrouting)]}
     return WantedTable(chains, jumps)
@@ -276,7 +277,7 @@ def _filter(services: list[Service], family: str, options: Options) -> WantedTab
     forward, firewall = options.prefix + "FORWARD", options.prefix + "FIREWALL"
     chains: Chains = {}
     jumps: dict[str, list[Jump]] = {}
-    # Replies and translated connections pass: the VIP's packets go between the same two interfaces as direct ones.
+    # Replies and translated connections pass: packets to a VIP use the same two interfaces as direct ones.
     barrier = "-i %s -o %s -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
     chains[forward] = [barrier % pair for pair in options.isolate]
     if services and options.layout != "minimal":
@@ -300,7 +301,7 @@ def _filter(services: list[Service], family: str, options: Options) -> WantedTab
 
 
 def _refusals(service: Service, family: str) -> list[Entry]:
-    """Rules for what still has the service's own address: nobody was there to translate it, or it was not allowed."""
+    """Refuse packets that still have the service's address: it has no endpoint, or their source is not allowed."""
     if not service.endpoints:
         verdict = "-j REJECT --reject-with " + REJECT_WITH[family]
     elif _allowed(service, "") != [""]:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The iptables of a node: which of the two backends it uses, and its save and restore."""
+"""The node's iptables: its backend, and its save and restore."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Iptables:
     """One family's iptables on this node.
 
     family -- ipv4 | ipv6
-    backend -- auto | nft | legacy; auto is what the node's own command uses
+    backend -- auto | nft | legacy; auto is the backend of the node's own command
     wait -- seconds to wait for the xtables lock, which only the legacy backend takes
-    sets -- lines for `ipset restore` that make the sets which are going to be there, by their names
+    sets -- lines for `ipset restore` that make the planned sets, by their names
 
-    After save(), `unshown` and `other_hooks` name the tables that it could not show, and not wholly.
+    After save(), `unshown` names the tables that it could not show, and `other_hooks` those shown only in part.
     """
 
     def __init__(
         self, family: str, backend: str = "auto", wait: int = 30, sets: Mapping[str, str] | None = None
     ) -> None:
-        if wait < 1:  # iptables 1.8.9 takes 0 as for ever, and a command without the option too
+        if wait < 1:  # iptables 1.8.9 waits for ever with 0, and without the option too
             raise InputError("wait %d is too short: write 1 second at least" % wait)
         self.family = family
         self.wait = wait
@@ -64,7 +64,7 @@ class Iptables:
                 )
 
     def _ask(self, command: str) -> tuple[str, str]:
-        """The backend and version of a command, or empty strings where there is no such command."""
+        """The backend and version of a command, or empty strings if the command does not exist."""
         try:
             said = run([command, "--version"]).out
         except CommandError as error:
@@ -79,17 +79,17 @@ class Iptables:
         return ("nft" if found.group(2) == "nf_tables" else "legacy"), found.group(1)
 
     def command_of(self, backend: str) -> str:
-        """The command of a backend, by the name that iptables itself gives it."""
+        """The backend's command, by iptables' own name for it."""
         return "%s-%s" % (self._family_command, backend)
 
     @property
     def restore_command(self) -> list[str]:
-        """The command that loads rules beside those that are there, and waits for the lock."""
+        """The command that adds rules to the existing ones, and waits for the lock."""
         return [self.command + "-restore", "--noflush", "--wait", str(self.wait)]
 
     @property
     def name(self) -> str:
-        """As the command introduces itself: `iptables v1.8.9 (nf_tables)`."""
+        """The command's own version line: `iptables v1.8.9 (nf_tables)`."""
         return "%s v%s (%s)" % (
             self._family_command,
             self.version,
@@ -99,7 +99,7 @@ class Iptables:
     def save(self, prefix: str = "", tables: Collection[str] = ()) -> Ruleset:
         """The rules of all tables in use.
 
-        NodeError where a table cannot be shown that is one of `tables`, or has chains that begin with the prefix.
+        Raises NodeError if a table cannot be shown that is in `tables` or has chains that begin with the prefix.
         """
         text = run([self.command + "-save"]).out
         self.unshown, self.other_hooks = unshown(text), with_other_hooks(text)
@@ -113,11 +113,11 @@ class Iptables:
         return parse_save(text)
 
     def nft_name(self, table: str) -> str:
-        """How nft calls a table."""
+        """nft's name of a table."""
         return "%s %s" % ({"ipv4": "ip", "ipv6": "ip6"}[self.family], table)
 
     def restore(self, text: str, lock_file: str = "") -> Completed:
-        """Load rules. The caller looks at the exit code; a lock that is held too long raises LockError.
+        """Load rules. The caller checks the exit code; a lock that is held too long raises LockError.
 
         Both backends commit table by table: when a table is refused, those before it have been changed.
         """
@@ -128,14 +128,14 @@ class Iptables:
                 "find it with `fuser /run/xtables.lock`, or increase the option wait" % self.wait
             )
         if done.rc == 0 and done.out:
-            # With -h or -V in a rule it ends there, successfully, and has loaded no more.
+            # At -h or -V in a rule iptables-restore exits successfully without loading the rest.
             return done._replace(rc=1, err="a rule asks it to print something: leave out -h, -V and -v")
         return done
 
     def rules_elsewhere(self) -> tuple[int, list[str]]:
-        """How many rules, or policies other than ACCEPT, the other backend holds: packets pass through both.
+        """The number of rules, and of policies other than ACCEPT, in the other backend: packets pass through both.
 
-        And the tables that it cannot show.
+        Also returns the tables that the other backend cannot show.
         """
         other = {"nft": "legacy", "legacy": "nft"}[self.backend]
         if other == "legacy" and not self.legacy_tables():
@@ -150,12 +150,12 @@ class Iptables:
         return rules + policies, unshown(text)
 
     def finds(self, table: str, chain: str, rule: list[str]) -> bool:
-        """Whether iptables finds a rule by its text, which it does not for all that it prints itself (connlimit)."""
+        """Whether iptables finds a rule by its text. It does not find every rule that it prints itself (connlimit)."""
         argv = [self.command, "--wait", str(self.wait), "-t", table, "-C", chain, *rule]
         return run(argv, check=False).rc == 0
 
     def legacy_tables(self) -> str:
-        """The legacy backend's tables as the kernel lists them, one a line; empty where it has none."""
+        """The legacy backend's tables as the kernel lists them, one a line; empty without any."""
         path = "/proc/self/net/%s_names" % {"ipv4": "ip_tables", "ipv6": "ip6_tables"}[self.family]
         try:
             with open(path, encoding="ascii") as names:
@@ -165,9 +165,9 @@ class Iptables:
 
     @contextlib.contextmanager
     def scratch(self, sets: str) -> Iterator[str]:
-        """Enter an empty network namespace of our own, where rules can be tried without touching the node.
+        """Enter a temporary empty network namespace, to try rules without touching the node.
 
-        sets -- the ipsets that must exist in there, as describe_set gives them
+        sets -- the ipsets that must exist there, as describe_set returns them
 
         Yields the lock file to use, so that a trial does not wait for the node's lock.
         """
@@ -177,11 +177,11 @@ class Iptables:
             yield os.path.join(folder, "lock")
 
     def describe_set(self, name: str) -> str:
-        """The line for `ipset restore` that makes an empty set like that of the node."""
+        """The line for `ipset restore` that makes an empty set with the options of the node's set."""
         if name in self._sets:
             return self._sets[name]
         try:
-            # Not as `ipset save` has it, which reads all entries before it leaves them out.
+            # Not by `ipset save`, which reads all entries even to leave them out.
             facts = set_facts(run(["ipset", "list", "-terse", name]).out)[name]
         except CommandError as error:
             raise InputError("the ipset %s is not on the node: %s" % (name, error)) from error
@@ -189,9 +189,9 @@ class Iptables:
 
 
 class NoIptables(Iptables):
-    """A node without iptables whose kernel holds nothing of ours either: there is nothing to remove.
+    """A node without iptables and without chains of ours in the kernel: there is nothing to remove.
 
-    NotInstalledError where it does, or may.
+    Raises NotInstalledError if the kernel has, or may have, chains of ours.
     """
 
     def __init__(self, family: str, prefix: str) -> None:
@@ -222,7 +222,7 @@ class NoIptables(Iptables):
 
 
 def find_iptables(family: str, backend: str, wait: int, prefix: str, present: bool) -> Iptables:
-    """The node's iptables; where there is none, and nothing of ours is to be there or is there, NoIptables."""
+    """The node's iptables; or NoIptables if it is not installed and nothing of ours is declared or left."""
     try:
         return Iptables(family, backend, wait)
     except NotInstalledError:

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bring a node's iptables to a declared state in one transaction, changing only the project's own chains and jumps.
 
-The kernel gives a rule back in another spelling than it was given. Rules that already stand on the node word for word
-need no comparison; all others are loaded into a throw-away network namespace and saved from there, which also refuses
-bad ones before the node is touched.
+The kernel may print a rule with another spelling than the declared one. Rules that are on the node word for word need
+no comparison. All others are loaded into a throw-away network namespace and saved from there, which also refuses bad
+rules before the node is touched.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _ATTEMPTS = 3
 
 
 class Plan(NamedTuple):
-    """The node as it was read, the edits that lead to the declared state, and that state.
+    """The node's rules as read, the edits that lead to the declared state, and that state.
 
-    canonical -- the declaration as the kernel will give it back
+    canonical -- the declaration in the kernel's spelling
     """
 
     have: Ruleset
@@ -55,23 +55,23 @@ class Plan(NamedTuple):
         return any(edit.lines for edit in self.edits.values())
 
     def diff(self) -> dict[str, str]:
-        """Before and after of every chain that changes, in the syntax of iptables-save."""
+        """Every changed chain before and after, in the syntax of iptables-save."""
         chains = {table: edit.chains for table, edit in self.edits.items()}
         return {"before": show(self.have, chains), "after": show(self.then, chains)}
 
 
 def make_plan(tool: Iptables, prefix: str, wanted: Wanted, exact: bool, proven: bool = False) -> Plan:
-    """Read the node and plan its way to the declared state.
+    """Read the node and plan the changes to the declared state.
 
-    prefix -- chains whose names begin with it are ours; those that are not wanted go
-    wanted -- the whole content of the tables that hold something of ours
-    exact -- also find the canonical spelling of chains that are new: a diff shows it, a change does not need it
-    proven -- the rules are our own, not a user's: those that are new need no trial
+    prefix -- chains whose names begin with it are ours; undeclared ones are removed
+    wanted -- the whole content of the tables that contain anything of ours
+    exact -- also find the canonical spelling of new chains: a diff shows it, a change does not need it
+    proven -- this project made the rules, not a user: new ones need no trial
     """
     have = tool.save(prefix, [name for name, content in wanted.items() if content.chains])
     refuse_other_hooks(tool, wanted)
-    # iptables-restore commits table after table, so a user's rules are tried beforehand. What is refused later all the
-    # same is taken back.
+    # iptables-restore commits table after table, so a user's rules are tried beforehand. If a rule is refused later
+    # nevertheless, the change is undone.
     canonical = _canonical(tool, have, wanted, exact, new=exact or not proven)
     edits, then = {}, dict(have)
     for name in {**have, **wanted}:
@@ -88,7 +88,7 @@ def make_plan(tool: Iptables, prefix: str, wanted: Wanted, exact: bool, proven: 
 
 
 def _unfound(tool: Iptables, table: str, edit: Edit) -> set[str]:
-    """The rules that are to go and that iptables does not find by the text by which it shows them."""
+    """The rules to delete that iptables does not find by the text that it prints for them."""
     deletes = [line.split(" ", 2) for line in edit.lines if line.startswith("-D ")]
     return {rule for dummy, chain, rule in deletes if not tool.finds(table, chain, words(rule))}
 
@@ -96,7 +96,7 @@ def _unfound(tool: Iptables, table: str, edit: Edit) -> set[str]:
 def plan_table(
     name: str, table: Table, content: WantedTable, prefix: str, unfound: Collection[str] = ()
 ) -> tuple[Edit, Chains]:
-    """The edit that brings one table to its declared content, and the chains that it has then."""
+    """The edit that brings one table to its declared content, and the table's chains after it."""
     owned = {chain for chain in [*table.chains, *content.chains] if chain.startswith(prefix)}
     want: Chains = dict(content.chains)
     for chain in dict.fromkeys([*TABLES.get(name, ()), *content.jumps]):
@@ -114,7 +114,7 @@ def plan_table(
 
 
 def _refuse_references(name: str, table: Table, content: WantedTable, gone: set[str], known: set[str]) -> None:
-    """A chain that a rule still leads to cannot go."""
+    """Refuse to remove a chain while a rule still jumps to it."""
     if not gone:
         return
     for chain, rules in content.chains.items():
@@ -134,9 +134,9 @@ def _refuse_references(name: str, table: Table, content: WantedTable, gone: set[
 
 
 def _canonical(tool: Iptables, have: Ruleset, wanted: Wanted, whole: bool, new: bool) -> Wanted:
-    """`wanted` in the spelling in which the kernel will give it back.
+    """`wanted` in the kernel's spelling.
 
-    whole -- when anything has to be tried, try everything: a rule may be fine alone and refused together with others
+    whole -- if any rule must be tried, try all: a rule may be valid alone and refused together with others
     new -- also try chains that the node does not have
     """
     asked: Wanted = {}
@@ -173,10 +173,10 @@ def _canonical(tool: Iptables, have: Ruleset, wanted: Wanted, whole: bool, new: 
 
 
 def apply_plan(tool: Iptables, plan: Plan, prefix: str, wanted: Wanted, replan: Callable[[], Plan]) -> Plan:
-    """Carry a plan out, all of it or none, and return the plan that was carried out in the end.
+    """Carry a plan out atomically, and return the plan that was carried out in the end.
 
-    What is refused although a trial of it is not may be due to somebody who changed the rules between reading and
-    writing, so it is planned again.
+    If the change is refused but a trial of it is not, another program may have changed the rules between reading and
+    writing, so the change is planned again.
     """
     for attempt in range(_ATTEMPTS):
         if _moved(tool, plan):
@@ -184,20 +184,20 @@ def apply_plan(tool: Iptables, plan: Plan, prefix: str, wanted: Wanted, replan: 
         try:
             done = tool.restore(render((name, edit.lines) for name, edit in plan.edits.items() if edit.lines))
         except LockError:
-            undo(tool, plan, prefix)  # the lock is taken anew for each table
+            undo(tool, plan, prefix)  # the lock is taken again for each table
             raise
         if done.rc == 0:
             _tidy(tool, [name for name, edit in plan.edits.items() if edit.lines and not _keeps(wanted, name)])
             return plan
         undo(tool, plan, prefix)
-        try_out(tool, plan.have, wanted, wanted)  # names the rule that is refused, if it is one
+        try_out(tool, plan.have, wanted, wanted)  # names the refused rule, if a rule is the reason
         if attempt < _ATTEMPTS - 1:
             plan = replan()
     raise NodeError("%s refused the change, and nothing was changed: %s" % (tool.name, reason(done.err)))
 
 
 def _moved(tool: Iptables, plan: Plan) -> bool:
-    """Whether a chain has changed since in which the plan deletes a rule by its number."""
+    """Whether a chain in which the plan deletes a rule by its number has changed since."""
     numbered = [
         (table, line.split(" ")[1])
         for table, edit in plan.edits.items()
@@ -211,7 +211,7 @@ def _moved(tool: Iptables, plan: Plan) -> bool:
 
 
 def undo(tool: Iptables, plan: Plan, prefix: str) -> None:
-    """Put back what the node had of ours when the plan was made."""
+    """Restore our rules as they were when the plan was made."""
     now = tool.save(prefix, [name for name, edit in plan.edits.items() if edit.lines])
     lines = []
     for name in {**plan.have, **now}:
@@ -247,20 +247,20 @@ def _keeps(wanted: Wanted, table: str) -> bool:
 
 
 def _tidy(tool: Iptables, left: list[str]) -> None:
-    """Where we were the last user of an nft table, leave none behind, as on a node that never had one."""
+    """If we were the last user of an nft table, remove it, as on a node that never had it."""
     if tool.backend != "nft":
         return
     now = tool.save() if left else {}
     for name in left:
         if empty(now, name):
-            # An empty built-in chain can only be deleted in the nft backend (iptables(8), -X).
+            # Only the nft backend can delete an empty built-in chain (iptables(8), -X).
             for chain in TABLES[name]:
-                tool.restore(render([(name, ["-X " + chain])]))  # refused where the chain is not there, or in use
+                tool.restore(render([(name, ["-X " + chain])]))  # refused if the chain does not exist or is in use
             nft_table.delete_if_unused(tool.family, name)
 
 
 def boot_text(wanted: Wanted) -> str:
-    """The declared state for iptables-restore --noflush on a node that has just booted and has no rules yet."""
+    """The declared state for iptables-restore --noflush, on a node that has just booted and has no rules yet."""
     tables = []
     for name, content in wanted.items():
         lines = edit_table(NO_TABLE, content.chains, set(content.chains)).lines
@@ -273,9 +273,9 @@ def boot_text(wanted: Wanted) -> str:
 
 
 def unjump_commands(tool: Iptables, wanted: Wanted) -> list[list[str]]:
-    """Commands that take our jumps out, one each: run before boot_text is loaded, it can be loaded twice.
+    """Commands that each remove one of our jumps; run them before boot_text, so that it can be loaded twice.
 
-    Before them, one for each chain of others that is to hold a jump, in case its owner has not made it yet.
+    Before them, commands that make the chains of others that get a jump, in case their owner has not made them yet.
     """
     commands = []
     for name, content in wanted.items():

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""iptables rules as data: what a node has, what is wanted, and the text that leads from one to the other.
+"""iptables rules as data: a node's rules, the wanted rules, and the text that turns the former into the latter.
 
 Everything here is pure. Rules are kept as text without their `-A CHAIN`, in the spelling of iptables-save(8).
 """
@@ -24,13 +24,13 @@ TABLES = {
 }
 MAX_CHAIN_NAME = 28  # XT_EXTENSION_MAXNAMELEN less its ending zero
 
-# No chain's name begins with a hyphen, so what looks like one is the option, and the one before was some other's text.
+# Chain names never begin with a hyphen, so such a "target" is an option, and the option before it is another's text.
 _TARGET = re.compile(r"(?:^|\s)(?:-[jg]\s*|--(?:jump|goto)[\s=]\s*)(?!-)(\S+)")
-# What the chains of a declaration of ours begin with. A host may have several, a router's own and a cluster's.
+# The prefix of each of our declarations. A host may have several, such as a router's own and a cluster's.
 _DECLARATION = re.compile(r"LB[A-Z]*-")
-# Text in quotes as iptables reads and writes it: single quotes mean nothing to it.
+# Quoted text as iptables reads and writes it: single quotes have no meaning.
 _QUOTED = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
-# iptables-nft-save says so, prints the table as empty or not at all, and succeeds.
+# iptables-nft-save prints this, prints the table as empty or not at all, and succeeds.
 _UNSHOWN = re.compile(r"^# Table `([^']+)' is incompatible", re.MULTILINE)
 _OTHER_HOOKS = re.compile(r"^# Table `([^']+)' contains incompatible base-chains", re.MULTILINE)
 
@@ -49,15 +49,15 @@ NO_TABLE = Table({}, {})
 
 
 class Jump(NamedTuple):
-    """A rule that leads from somebody else's chain into one of ours, and where in that chain it stands."""
+    """A rule in a chain of others that jumps to one of our chains, and its position there."""
 
     rule: str
     position: str = "first"  # first | last | before | after
-    anchor: str = ""  # with before and after: the chain that the neighbouring rule jumps to
+    anchor: str = ""  # with before and after, the chain that the neighbouring rule jumps to
 
 
 class WantedTable(NamedTuple):
-    """The declared content of one table: our chains whole, and our jumps in chains of others."""
+    """The declared content of one table: our chains as a whole, and our jumps in chains of others."""
 
     chains: Chains
     jumps: dict[str, list[Jump]]
@@ -68,7 +68,7 @@ NOTHING_WANTED = WantedTable({}, {})
 
 
 def declares(wanted: Wanted) -> bool:
-    """Whether anything of ours is to be on the node."""
+    """Whether the declaration contains anything."""
     return any(content.chains for content in wanted.values())
 
 
@@ -93,17 +93,17 @@ def parse_save(text: str) -> Ruleset:
 
 
 def unshown(text: str) -> list[str]:
-    """The tables that iptables-save says it cannot show, for they hold rules that only nft can."""
+    """The tables that iptables-save says it cannot show, because they hold rules that only nft can show."""
     return _UNSHOWN.findall(text)
 
 
 def with_other_hooks(text: str) -> list[str]:
-    """The tables of which it says that it leaves base chains out, for they hook in elsewhere than its own."""
+    """The tables with base chains that iptables-save says it leaves out, because they have other hooks than its own."""
     return _OTHER_HOOKS.findall(text)
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Split saved rules into lines, where a comment may hold any character, a newline too."""
+    """Split saved rules into lines; a comment may contain any character, also a newline."""
     begun = ""
     for line in text.split("\n"):
         line = begun + line
@@ -113,9 +113,9 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def unquoted(rule: str) -> str:
-    """A rule without its quoted texts, where anything may stand that looks like an option.
+    """A rule without its quoted texts, which may contain anything that looks like an option.
 
-    Quoted single words keep their place. A quote is left where one is not closed.
+    Quoted single words keep their place. An unclosed quote stays.
     """
     if '"' not in rule:
         return rule
@@ -129,14 +129,14 @@ def target(rule: str) -> str:
 
 
 def place_jumps(rules: list[str], jumps: Iterable[Jump], ours: Iterable[str], where: str) -> list[str]:
-    """The whole content of a chain of others with our jumps at their declared positions.
+    """The whole content of a chain of others, with our jumps at their declared positions.
 
-    A jump stands before or after a rule of others, or one of ours that is declared to be first or last. The first
-    jumps of several declarations of ours stand in the order of their prefixes, so that none moves another's.
+    The neighbour of a jump is a rule of others, or a jump of ours that is declared first or last. The first jumps of
+    several declarations of ours are sorted by prefix, so that none moves another's.
 
-    rules -- what the chain holds now
-    jumps -- what is wanted, in canonical spelling; jumps with one position keep their order
-    ours -- rules among `rules` that are ours, and so are not kept unless they are wanted
+    rules -- the current content of the chain
+    jumps -- the wanted jumps, in canonical spelling; jumps with one position keep their order
+    ours -- our rules among `rules`, kept only if they are wanted
     """
     left = list(ours)
     foreign = []
@@ -165,13 +165,13 @@ def place_jumps(rules: list[str], jumps: Iterable[Jump], ours: Iterable[str], wh
 
 
 def _precedes(rule: str, jump: str) -> bool:
-    """Whether a rule is a jump of another declaration of ours, whose prefix comes before that of our own jump."""
+    """Whether a rule is a jump of another declaration of ours, with a prefix that sorts before our own jump's."""
     other, own = _DECLARATION.match(target(rule)), _DECLARATION.match(target(jump))
     return bool(other and own and other.group() < own.group())
 
 
 class Edit(NamedTuple):
-    """One table's way from `have` to `want`: the lines for iptables-restore, and the chains that differ."""
+    """The edit of one table from `have` to `want`: lines for iptables-restore, and the chains that differ."""
 
     lines: list[str]
     chains: list[str]
@@ -180,9 +180,9 @@ class Edit(NamedTuple):
 def edit_table(have: Table, want: Chains, owned: Iterable[str], unfound: Collection[str] = ()) -> Edit:
     """Plan one table.
 
-    have -- the table as it is
-    want -- the wanted content of all chains that are ours (`owned`), and of chains of others that change
-    owned -- names of chains, wanted or present, that belong to us; those not in `want` are removed
+    have -- the current table
+    want -- the wanted content of all our chains (`owned`), and of chains of others that change
+    owned -- the names of our chains, wanted or present; those not in `want` are removed
     unfound -- rules that iptables cannot delete by their text
     """
     new = [name for name in want if have.chains.get(name) != want[name]]
@@ -205,13 +205,13 @@ def _append(chain: str, rule: str) -> str:
 def _edit_foreign_chain(
     chain: str, have: list[str], want: list[str], owned: Iterable[str], unfound: Collection[str]
 ) -> list[str]:
-    """Take our jumps out and put the wanted ones in, leaving the rules of others and their counters alone.
+    """Remove our jumps and insert the wanted ones, leaving the rules of others and their counters alone.
 
-    Rules go by their text where they can: were somebody to change the chain meanwhile, a number would name another
-    rule.
+    Rules are deleted by their text where possible: if another program changed the chain meanwhile, a number would name
+    another rule.
     """
     gone = [(i, rule) for i, rule in enumerate(have) if target(rule) in owned]
-    # From the last one on, so that the numbers before it hold.
+    # From the last to the first, so that the numbers of earlier rules stay valid.
     deletes = ["-D %s %d" % (chain, i + 1) for i, rule in reversed(gone) if rule in unfound]
     deletes += ["-D %s %s" % (chain, rule) for dummy, rule in gone if rule not in unfound]
     inserts = ["-I %s %d %s" % (chain, i + 1, rule) for i, rule in enumerate(want) if target(rule) in owned]
@@ -227,7 +227,7 @@ def render(tables: Iterable[tuple[str, list[str]]]) -> str:
 
 
 def show(ruleset: Ruleset, chains: dict[str, list[str]]) -> str:
-    """The named chains of each table in the syntax of iptables-save, for a diff."""
+    """The named chains of each table, in the syntax of iptables-save, for a diff."""
     lines = []
     for table in [name for name in TABLES if name in chains]:
         present = ruleset.get(table, NO_TABLE)

@@ -28,10 +28,10 @@ COMMON_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class Declaration(NamedTuple):
-    """The whole declared state of one family, and where a boot finds it (an empty path for nowhere).
+    """The whole declared state of one family, and the file for the next boot (an empty path for none).
 
-    proven -- the rules are our own, not a user's
-    fronts -- where services are answered by UDP; None for rules that are no services
+    proven -- this project made the rules, not a user
+    fronts -- where services answer by UDP; None for rules that are not services
     """
 
     tool: Iptables
@@ -42,7 +42,7 @@ class Declaration(NamedTuple):
     fronts: conntrack.Fronts | None = None
 
     def boot_content(self, plan: Plan) -> str | None:
-        """The file for a boot: what was planned to the letter, which needs no resolver and is what the node has."""
+        """The boot file in the kernel's spelling, which needs no resolver and equals the node's rules."""
         return boot_text(plan.canonical) if declares(self.wanted) else None
 
 
@@ -54,7 +54,7 @@ def run_module(module: Module, declare: Callable[[dict[str, Any]], list[Declarat
     except NotInstalledError as error:
         if not module.check_mode or module.params["state"] == "absent":
             module.fail_json(msg=str(error))
-        # Something else is going to install it: all that can be known now is that the options are in order.
+        # An earlier task would install the tool: in check mode only the options can be checked.
         module.warn("%s. Nothing more can be predicted" % error)
         result = {"changed": True, "iptables": [], "backend": "", "boot": []}
         if "services" in module.params:
@@ -78,16 +78,16 @@ def converge(declarations: list[Declaration], check_mode: bool, diff: bool) -> d
 
 
 def with_forgotten(result: dict[str, Any], forgotten: list[conntrack.Forgotten]) -> dict[str, Any]:
-    """A module's result with what became of connection tracking, and one warning at most."""
+    """A module's result with the deleted entries of connection tracking, and at most one warning."""
     warnings = [each.warning for each in forgotten if each.warning]
     count = sum(each.deleted for each in forgotten)
     return {**result, "conntrack_deleted": count, "warnings": result["warnings"] + warnings[:1]}
 
 
 class Change:
-    """The way of all families to their declared state: planned before the first is touched, undone together.
+    """The changes of all families: planned before the first family is touched, undone together.
 
-    exact -- whether to know the outcome to the letter, as check mode and a diff need it
+    exact -- whether to find the exact outcome, as check mode and a diff need it
     """
 
     def __init__(self, declarations: list[Declaration], exact: bool) -> None:
@@ -108,13 +108,13 @@ class Change:
         return [files.edit(d.boot_file, d.boot_content(plan)) for d, plan in both if d.boot_file]
 
     def refuse_folders(self) -> None:
-        """In check mode, a task before this one may only have said that it would make the folder."""
+        """In check mode the folder may be missing, because an earlier task only reported that it would make it."""
         for file in self._kept:
             if file.changed and file.after is not None:
                 files.refuse_missing_folder("save_to", file.path)
 
     def apply(self) -> None:
-        """Change the rules; when a later family fails, the earlier ones are put back."""
+        """Change the rules; when a later family fails, the earlier ones are restored."""
         done: list[Plan] = []
         try:
             for d, plan, planner in zip(self._declarations, self._plans, self._planners):
@@ -126,7 +126,7 @@ class Change:
         self._kept = self._boot_files()
 
     def undo(self) -> None:
-        """Take back what apply() did."""
+        """Undo apply()."""
         self._undo(self._plans)
 
     def _undo(self, done: list[Plan]) -> None:
@@ -135,12 +135,12 @@ class Change:
                 undo(d.tool, plan, d.prefix)
 
     def save(self) -> None:
-        """Write what a boot restores."""
+        """Write the files that restore the rules at boot."""
         for file in self._kept:
             file.write()
 
     def forget_stale(self, check_mode: bool) -> list[conntrack.Forgotten]:
-        """Delete the entries of connection tracking that the rules have overtaken."""
+        """Delete the connection tracking entries that the new rules have made stale."""
         return [
             conntrack.forget_stale(
                 d.tool.family, fronts_in(plan.have, d.prefix), d.fronts or {}, check_mode
@@ -153,7 +153,7 @@ class Change:
         return rules + [file.diff() for file in self._kept if file.changed]
 
     def result(self) -> dict[str, Any]:
-        """What a module returns, but for the diff."""
+        """The module's result without the diff."""
         saved = [(d, p) for d, p in zip(self._declarations, self._plans) if d.boot_file and declares(d.wanted)]
         return {
             "changed": self.changed,
@@ -165,7 +165,7 @@ class Change:
 
 
 def _boot(declaration: Declaration, plan: Plan) -> list[str]:
-    """Commands as ExecStart of systemd.service(5) takes them: one that may fail begins with a hyphen."""
+    """Commands as values of ExecStart (systemd.service(5)): one that may fail begins with a hyphen."""
     jumps = [exec_start(argv, may_fail=True) for argv in unjump_commands(declaration.tool, plan.canonical)]
     return [*jumps, exec_start([*declaration.tool.restore_command, declaration.boot_file])]
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Try rules out in an empty network namespace: how will the kernel spell them, and which one is refused?"""
+"""Load rules in an empty network namespace, to learn the kernel's spelling and which rule is refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LINE = re.compile(r"line:? (\d+)")
 
 
 class _Line(NamedTuple):
-    """A line for iptables-restore and the rule it comes from: table, chain, number; -1 for no rule."""
+    """A line for iptables-restore, and its rule's table, chain and number; -1 for a line that is no rule."""
 
     text: str
     table: str
@@ -26,13 +26,13 @@ class _Line(NamedTuple):
 
 
 def try_out(tool: Iptables, have: Ruleset, wanted: Wanted, asked: Wanted) -> Ruleset:
-    """Load what is asked into a namespace of its own and return it as it is saved from there.
+    """Load the rules in `asked` into a temporary namespace and return them as saved from there.
 
-    have -- the node, whose chains may be jumped to
-    wanted -- the whole declaration, whose chains may be jumped to
+    have -- the node; rules may jump to its chains
+    wanted -- the whole declaration; rules may jump to its chains
     asked -- the part of it to try
 
-    Raises InputError that names the first rule that iptables refuses.
+    Raises InputError, which names the first refused rule.
     """
     lines = [line for name in asked for line in _table_lines(name, have, wanted, asked[name])]
     sets = _describe_sets(tool, lines, asked)
@@ -44,10 +44,10 @@ def try_out(tool: Iptables, have: Ruleset, wanted: Wanted, asked: Wanted) -> Rul
 
 
 def rehearse(tool: Iptables, have: Ruleset, wanted: Wanted) -> None:
-    """Refuse what the kernel takes alone, and not with the chains of others that it leads to, or that lead to it.
+    """Refuse rules that the kernel accepts alone, but not together with the chains of others above or below them.
 
-    Whether a target such as DNAT is taken depends on all hooks that lead there. InputError names the entry. Where the
-    chains of others cannot be loaded elsewhere, nothing is said.
+    Whether the kernel accepts a target such as DNAT depends on all hooks that lead to it. InputError names the entry.
+    If the chains of others cannot be loaded in a trial, nothing is refused.
     """
     theirs: list[_Line] = []
     lines: list[_Line] = []
@@ -77,7 +77,7 @@ def rehearse(tool: Iptables, have: Ruleset, wanted: Wanted) -> None:
 
 
 def _foreign_lines(name: str, table: Table, content: WantedTable) -> list[_Line]:
-    """The chains of others that are connected with ours, and their rules: all below ours, and the ways to our hosts."""
+    """The chains of others that are connected with ours, and their rules: all below ours, all paths to our jumps."""
     built_in = TABLES[name]
     leads = {chain: {target(rule) for rule in rules} & set(table.chains) for chain, rules in table.chains.items()}
     others = set(table.chains) - set(content.chains) - set(built_in)
@@ -88,14 +88,14 @@ def _foreign_lines(name: str, table: Table, content: WantedTable) -> list[_Line]
     lines = [_Line(":%s - [0:0]" % chain, name) for chain in sorted((below | above) - set(built_in))]
     for chain in [*built_in, *sorted(others)]:
         for rule in table.chains.get(chain, []) if chain in below | above else []:
-            # Below ours every target counts; above them, the way to our hosts.
+            # Below our chains every target counts; above them, only the path to our jumps.
             if target(rule) in above or (chain in below and target(rule) not in {"", *content.chains}):
                 lines.append(_Line("-A %s %s" % (chain, rule), name))
     return lines
 
 
 def _close(chains: set[str], following: Callable[[str], set[str]]) -> None:
-    """Add to chains all that follow from them, and from these in turn."""
+    """Add to `chains` every chain that follows from one of them, directly or indirectly."""
     left = list(chains)
     while left:
         more = following(left.pop()) - chains
@@ -118,7 +118,7 @@ def _describe_sets(tool: Iptables, lines: list[_Line], asked: Wanted) -> str:
 def _table_lines(name: str, have: Ruleset, wanted: Wanted, content: WantedTable) -> list[_Line]:
     chains = {chain: [jump.rule for jump in jumps] for chain, jumps in content.jumps.items()}
     chains.update(content.chains)
-    # Chains that a rule leads to must exist; what they hold does not matter here.
+    # A chain that a rule jumps to must exist; its content does not matter here.
     known = {*wanted[name].chains, *have.get(name, NO_TABLE).chains}
     targets = {target(rule) for rules in chains.values() for rule in rules}
     named = ({*chains} | (targets & known)) - set(TABLES[name])
@@ -138,7 +138,7 @@ def _text(lines: list[_Line]) -> str:
 def _refusal(tool: Iptables, lines: list[_Line], sets: str, asked: Wanted, said: str) -> InputError:
     bad = _line_named(lines, said)
     if bad is None:
-        # The kernel refuses a table as a whole: find the rule by loading ever fewer of them.
+        # The kernel refuses a table as a whole: find the rule by loading fewer and fewer rules.
         good, count = 0, len(lines)
         while count - good > 1:
             middle = (good + count) // 2
@@ -153,13 +153,13 @@ def _refusal(tool: Iptables, lines: list[_Line], sets: str, asked: Wanted, said:
 
 
 def _line_named(lines: list[_Line], said: str) -> _Line | None:
-    """The line whose number iptables-restore complains of, if that is a rule's."""
+    """The line that iptables-restore names in its error, if it is a rule."""
     found = _LINE.search(said)
     number = int(found.group(1)) if found else 0
     at = 0
     for i, line in enumerate(lines):
         if i == 0 or line.table != lines[i - 1].table:
-            at += 1 if i == 0 else 2  # the table's own line, and COMMIT before it
+            at += 1 if i == 0 else 2  # the table's own line, and the COMMIT before it
         at += 1
         if at == number and line.number >= 0:
             return line
@@ -176,7 +176,7 @@ def _entry(asked: Wanted, line: _Line) -> str:
 
 
 def reason(said: str) -> str:
-    """What iptables said, less its own name, numbers of lines of ours, and what only sends the reader elsewhere."""
+    """iptables' message without its program name, our line numbers and hints to other commands."""
     noise = re.compile(r"^(ip6?tables(-\w+)?-restore( v\S+( \(\w+\))?)?: ?)?(line \d+: )?")
     lines = [noise.sub("", line) for line in said.splitlines()]
     kept = [line.strip() for line in lines if line.strip() and not line.startswith(("Error occurred", "Try `"))]

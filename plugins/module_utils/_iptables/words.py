@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The words of a rule: users quote as for a shell, iptables-restore knows double quotes only.
+"""The words of a rule: users quote as in a shell, but iptables-restore knows only double quotes.
 
-Of a shell, quotes and backslashes are taken over, and nothing else: `$`, `*` and `|` stand for themselves. Between
-double quotes a backslash also takes its meaning from a single quote, as iptables-save writes it.
+Only quotes and backslashes have a shell's meaning: `$`, `*` and `|` stand for themselves. Between double quotes a
+backslash also escapes a single quote, as iptables-save writes it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PIECE = re.compile(
 
 
 def split(rule: str) -> list[tuple[str, bool]]:
-    """A rule's words, and whether a part of each was quoted. ValueError says what is wrong with its quotes."""
+    """A rule's words, each with whether a part of it was quoted. ValueError describes a wrong quote."""
     words: list[tuple[str, bool]] = []
     inside, at = False, 0
     while at < len(rule):
@@ -37,17 +37,17 @@ def split(rule: str) -> list[tuple[str, bool]]:
 
 
 def words(rule: str) -> list[str]:
-    """The arguments that a rule is for a program that no shell starts."""
+    """A rule's arguments for a program that is started without a shell."""
     return [word for word, dummy in split(rule)]
 
 
 def respell(rule: str) -> str:
-    """A rule as a shell would read it, for iptables-restore. ValueError says what is wrong with its quotes."""
+    """A rule with a shell's quoting, rewritten for iptables-restore. ValueError describes a wrong quote."""
     if not re.search(r"['\"\\]", rule):
         return rule
     return " ".join(_quote(word) if quoted else word for word, quoted in split(rule))
 
 
 def _quote(word: str) -> str:
-    """As iptables-save quotes a text."""
+    """Quote a text as iptables-save does."""
     return word if re.match(r"[\w-]+\Z", word, re.ASCII) else '"%s"' % re.sub(r"([\"\\'])", r"\\\1", word)
