@@ -57,8 +57,7 @@ class Options(NamedTuple):
         """The bit that marks a service's packet, which may be forwarded.
 
         If all are masqueraded it is the same bit. Otherwise it is the next lower bit. Without it a policy of DROP would
-        block
-        the services; accepting all translated packets instead would open ports that others publish and guard.
+        block the services; accepting all translated packets instead would open ports that others publish and guard.
         """
         if self.masquerade and not self.pod_cidr:
             return self.mark
@@ -184,7 +183,7 @@ class _Nat:
             self.chains[chain] = [rule for entry in entries for rule in entry.rules]
 
     def _mark_around(self, rules: list[str], node_ports: bool) -> list[str]:
-        """Without a chain a service to mark in, mark whatever enters and unmark what finds no service."""
+        """Compact has no chain per service to mark in: mark every packet, then unmark those without a service."""
         tail = [_words(_to_node(self.family), "-j", self.node_ports)] if node_ports else []
         if not (self.compact and rules):
             return rules + tail
