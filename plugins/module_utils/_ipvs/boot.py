@@ -1,11 +1,11 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring the virtual servers of a file back, as a boot does, without ipvsadm.
+"""Restore the virtual servers of a file at boot, without ipvsadm.
 
     python3 -m ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs.boot FILE
 
-Those of the file become as the file says, also where they are there already; all others stay as they are.
+The virtual servers of the file are created, or changed to match it; all others stay unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .kernel import NoIpvsError
 
 
 def restore(path: str) -> None:
-    """Carry a file out that is written as `ipvsadm -Sn` prints."""
+    """Apply a file in the syntax of `ipvsadm -Sn`."""
     with open(path, encoding="utf-8") as file:
         want = ipvs_model.parse(file.read())
     fronts = {virtual.front for virtual in want}

@@ -4,7 +4,7 @@
 """Wait for the connections of each real server to end, then remove it.
 
 The kernel remembers a TCP connection for two minutes after both sides have closed it (ip_vs_proto_tcp.c: TIME_WAIT).
-Nobody is waiting for those, so they do not count. Nor does anything new come to a real server of weight 0.
+No client waits for those, so they do not count. A real server of weight 0 gets no new connections.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .model import Front, host, spell
 from .netlink import GONE, Change, Ipvs
 
 _CONNECTIONS = "/proc/net/ip_vs_conn"
-_POLL = 0.2  # seconds between two looks
+_POLL = 0.2  # seconds between two polls
 _TIME_WAIT = 120  # seconds
-_RESENT = 2  # seconds in which the two sides may still send again what was lost
+_RESENT = 2  # seconds in which the two sides may still retransmit
 
 
 class Route(NamedTuple):
-    """Between which virtual and which real server a connection runs."""
+    """The virtual server and the real server of a connection."""
 
     front: Front
     address: str
@@ -32,13 +32,13 @@ class Route(NamedTuple):
 
 
 def drain(kernel: Ipvs, waiting: list[Change], limit: float, remove: Callable[[Change], None]) -> list[str]:
-    """Remove real servers as their connections end, and all of them when the limit is over.
+    """Remove real servers as their connections end, and all that remain at the limit.
 
-    waiting -- their removals
+    waiting -- the changes that remove them
     limit -- seconds
-    remove -- carries one removal out
+    remove -- carries out one removal
 
-    Returns a word on each real server that went with connections left.
+    Returns a message about each real server that was removed while it had connections.
     """
     end = time.monotonic() + limit
     cut = []
@@ -61,7 +61,7 @@ def drain(kernel: Ipvs, waiting: list[Change], limit: float, remove: Callable[[C
 
 
 def _busy(kernel: Ipvs, waiting: list[Change]) -> dict[Change, int]:
-    """How many connections each real server has that are not over."""
+    """The number of open connections of each real server."""
     found: dict[Change, int] = {}
     for virtual in {change.virtual.front: change.virtual for change in waiting}.values():
         try:
@@ -74,7 +74,7 @@ def _busy(kernel: Ipvs, waiting: list[Change]) -> dict[Change, int]:
             if change.real and change.virtual.front == virtual.front:
                 found[change] = counts.get(change.real[:2], 0)
     if any(found.values()):
-        # After the counts: what has vanished in between counts as there still, and is gone at the next look.
+        # Read after the counts: a connection that ends in between counts as open now, and is gone at the next poll.
         with open(_CONNECTIONS, encoding="ascii") as file:
             over = Counter(ended(file))
         for change, number in found.items():
@@ -84,14 +84,14 @@ def _busy(kernel: Ipvs, waiting: list[Change]) -> dict[Change, int]:
 
 
 def ended(lines: Iterable[str]) -> Iterator[Route]:
-    """Where the TCP connections ran that both sides have closed, of a list as in /proc/net/ip_vs_conn."""
+    """The routes of TCP connections that both sides have closed, from lines as in /proc/net/ip_vs_conn."""
     seen = set()
     for line in lines:
-        # Protocol, client, virtual server, real server (address and port each), state, seconds until it is forgotten.
+        # Protocol, client, virtual server, real server (address and port each), state, seconds until it expires.
         fields = line.split()
         if fields[0] != "TCP" or fields[7] != "TIME_WAIT" or int(fields[8]) > _TIME_WAIT - _RESENT:
             continue
-        # The kernel lists one twice where the list changes while it is read.
+        # The kernel lists a connection twice if the table changes while it is read.
         if tuple(fields[1:5]) not in seen:
             seen.add(tuple(fields[1:5]))
             address, real = _address(fields[3]), _address(fields[5])
@@ -100,6 +100,6 @@ def ended(lines: Iterable[str]) -> Iterator[Route]:
 
 
 def _address(packed: str) -> str:
-    """In the kernel's own spelling, as those of virtual and real servers are."""
+    """In the kernel's own spelling, like the addresses of virtual and real servers."""
     family = socket.AF_INET6 if ":" in packed else socket.AF_INET
     return socket.inet_ntop(family, bytes.fromhex(packed.replace(":", "")))

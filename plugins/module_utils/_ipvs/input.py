@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of the module ipvs: checked, and brought to the types that the planner takes."""
+"""The options of the module ipvs: checked, and converted to the planner's types."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VIRTUAL_KEYS = (
 )  # fmt: skip
 REAL_KEYS = ("address", "port", "forward", "weight", "upper_threshold", "lower_threshold")
 FORWARDS = ("masquerade", "direct", "tunnel")
-# The kernel counts jiffies in 32 bits: a tenth of this in seconds with the fastest clock (HZ=1000) is 49 days.
+# The kernel counts timeouts as 32 bits of jiffies, which overflow after 49 days with the fastest clock (HZ=1000).
 MAX_TIMEOUT = 31 * 24 * 3600
 _NUMBERS = {
     "port": (65535, "a port"),
@@ -35,7 +35,7 @@ _MARKS = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?\Z")
 
 
 class Scope(NamedTuple):
-    """What is ours beside what is declared: networks, each as first and last address, and ranges of marks."""
+    """Our virtual servers besides declared ones: networks, each as first and last address, and ranges of marks."""
 
     networks: tuple[tuple[str, int, int], ...] = ()  # family, first, last
     marks: tuple[tuple[int, int], ...] = ()
@@ -137,7 +137,7 @@ def _front(raw: Any, where: str) -> Front:
         family = value_or(raw, "family", "ipv4")
         if family not in tuple(FULL_NETMASKS):
             raise InputError("%s.family %s is not one of %s" % (where, family, ", ".join(FULL_NETMASKS)))
-        # Longer than the nine digits that all other numbers have at most.
+        # A mark may have more than the nine digits that parse_number allows.
         first, last = _marks(raw["mark"], where + ".mark")
         if first != last:
             raise InputError("%s.mark %s is not one mark" % (where, raw["mark"]))
@@ -186,7 +186,7 @@ def _real(raw: Any, front: Front, where: str) -> RealServer:
 
 
 def _given(raw: Any, key: str, where: str, default: int = 0) -> int:
-    """A number that may be left out."""
+    """An optional number."""
     value = raw.get(key)
     if value is None:
         return default
@@ -215,7 +215,7 @@ def _netmask(raw: Any, family: str, timeout: int, where: str) -> str:
     if family == "ipv6":
         return str(parse_number(text, 1, 128, where, "a prefix length"))
     try:
-        # Also refuses masks with holes, and those written the other way round.
+        # Also refuses netmasks with holes and inverted ones.
         network = ipaddress.ip_network("0.0.0.0/" + text)
         if not network.prefixlen or ("." in text and str(network.netmask) != text):
             raise ValueError

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parts of IPVS that the node's kernel has, found without loading them."""
+"""Find out which parts of IPVS the node's kernel has, without loading them."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def is_loaded() -> bool:
 
 
 def require() -> None:
-    """NoIpvsError where IPVS is neither loaded nor there to be loaded."""
+    """Raise NoIpvsError if IPVS is neither loaded nor loadable."""
     if not is_loaded() and "ip_vs" not in (_listed() or ()):
         raise NoIpvsError
 
 
 def load() -> None:
-    """Load IPVS unless that is done already."""
+    """Load IPVS if it is not loaded yet."""
     if not is_loaded():
         with contextlib.suppress(CommandError):
             run(["modprobe", "--quiet", "ip_vs"], check=False)
@@ -46,11 +46,11 @@ def load() -> None:
 
 
 def missing(kind: str, names: set[str]) -> tuple[list[str], list[str]]:
-    """Which of these the kernel does not have, and those that it has.
+    """The names that the kernel lacks, and the names that it has.
 
-    kind -- what the names of their modules begin with: ip_vs_ for schedulers, ip_vs_pe_ for persistence engines
+    kind -- the prefix of their modules: ip_vs_ for schedulers, ip_vs_pe_ for persistence engines
 
-    Nothing is missing where it cannot be known, as in a container without the modules of its host's kernel.
+    Nothing is reported missing if it cannot be known, as in a container without the modules of its host's kernel.
     """
     listed = _listed()
     if listed is None:
@@ -61,12 +61,12 @@ def missing(kind: str, names: set[str]) -> tuple[list[str], list[str]]:
 
 
 def _listed() -> set[str] | None:
-    """The modules of IPVS that are there to be loaded or built in; None where there is no list."""
+    """The IPVS modules that are loadable or built in; None if the kernel has no list of modules."""
     folder = "/lib/modules/%s" % os.uname().release
     texts = [_text("%s/%s" % (folder, name)) for name in ("modules.dep", "modules.builtin")]
     if not any(texts):
         return None
-    # Paths such as kernel/net/netfilter/ipvs/ip_vs_rr.ko.xz, in modules.dep with what they need after a colon.
+    # Paths such as kernel/net/netfilter/ipvs/ip_vs_rr.ko.xz; modules.dep appends a colon and their dependencies.
     found = re.findall(r"^(?:\S*/)?(ip_vs\w*)\.ko", "\n".join(texts), re.MULTILINE)
     return set(found)
 

@@ -1,16 +1,16 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Services by IPVS: the virtual servers, and the ipsets and iptables rules round them.
+"""Services by IPVS: the virtual servers, and the ipsets and iptables rules around them.
 
-IPVS only translates destinations. What it leaves to iptables is the same however many services there are, for the
-services stand in ipsets: this is kube-proxy's ipvs mode (pkg/proxy/ipvs/proxier.go, ipset.go), with its names, its
+IPVS only translates destinations. The iptables rules for the rest are the same for any number of services, because the
+services are in ipsets: this is kube-proxy's ipvs mode (pkg/proxy/ipvs/proxier.go, ipset.go), with its names, its
 comments and its order. Two layouts:
 
-* full -- also lets endpoints reach themselves, keeps source ranges, and opens the services' ports on the node.
-* minimal -- one set and the rules that translation cannot do without, as one would write them by hand.
+* full -- also lets endpoints reach themselves, enforces source ranges, and opens the services' ports on the node.
+* minimal -- one set, and only the rules that translation needs, as written by hand.
 
-Rules are written as iptables-save gives them back, so that an unchanged node is recognised without asking iptables.
+Rules are written as iptables-save prints them, so that an unchanged node is recognised without asking iptables.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ MAX_PREFIX = 31 - len("6-" + SOURCES)  # ipset(8): a name has 31 characters at m
 _DEFAULT_MAXELEM = 65536  # ipset(8)
 
 _ESTABLISHED = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-# Replies and translated connections pass, whoever translated them.
+# Replies and translated connections pass, regardless of who translated them.
 _BARRIER = "-i %s -o %s -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
 
 
 class Frontend(NamedTuple):
-    """An address, protocol and port where a service is answered."""
+    """An address, protocol and port at which a service answers."""
 
     address: str
     protocol: str
@@ -49,7 +49,7 @@ class Frontend(NamedTuple):
 
     @property
     def element(self) -> str:
-        """As an element of a set of the type hash:ip,port."""
+        """The frontend as an element of a set of type hash:ip,port."""
         return "%s,%s:%d" % (self.address, self.protocol, self.port)
 
     @property
@@ -58,14 +58,14 @@ class Frontend(NamedTuple):
 
 
 def front_of(element: str) -> Front:
-    """The virtual server of an element of the services' set."""
+    """The virtual server that belongs to an element of the services' set."""
     address, rest = element.split(",")
     protocol, port = rest.split(":")
     return Front("ipv6" if ":" in address else "ipv4", protocol, address, int(port))
 
 
 def frontends(services: list[Service], family: str, node_addresses: Iterable[str]) -> list[Frontend]:
-    """Where the services of a family are answered: at their VIP, and by node ports at each of the node's addresses."""
+    """Where the services of a family answer: at their VIP, and with node ports at each of the node's addresses."""
     found = []
     for service in services:
         if service.family == family:
@@ -84,9 +84,9 @@ def set_name(name: str, family: str, prefix: str) -> str:
 
 
 def sets(fronts: list[Frontend], family: str, options: Options, recorded: Iterable[str] = ()) -> list[ipset.Wanted]:
-    """The sets of one family, which there are only where services are.
+    """The sets of one family; none without services.
 
-    recorded -- more elements of the set of services
+    recorded -- additional elements of the set of services
     """
     if not fronts:
         return []
@@ -109,7 +109,7 @@ def sets(fronts: list[Frontend], family: str, options: Options, recorded: Iterab
 
 
 def _plain_host(source: str) -> str:
-    """ipset writes a network of one address as that address."""
+    """ipset prints a network of one address as that address."""
     whole = "/128" if "." not in source.rsplit(",", 1)[1] else "/32"
     return source[: -len(whole)] if source.endswith(whole) else source
 
@@ -124,9 +124,9 @@ def _set(name: str, kind: str, entries: list[str], family: str, options: Options
 
 
 def virtual_servers(fronts: list[Frontend], scheduler: str, schedulers: dict[str, str]) -> list[VirtualServer]:
-    """One for each place where a service is answered. Session affinity is what IPVS calls persistence.
+    """One virtual server for each frontend. Session affinity is called persistence in IPVS.
 
-    scheduler -- of all services but those that `schedulers` names
+    scheduler -- for all services except those in `schedulers`
     """
     return [
         VirtualServer(
@@ -143,7 +143,7 @@ def virtual_servers(fronts: list[Frontend], scheduler: str, schedulers: dict[str
 
 
 def rules(services: list[Service], family: str, options: Options) -> Wanted:
-    """The tables of iptables that the services of one family need."""
+    """The iptables tables that the services of one family need."""
     present = [service for service in services if service.family == family]
     tables = {"filter": _filter(present, family, options)}
     if present:
@@ -168,7 +168,7 @@ def _nat(family: str, options: Options) -> WantedTable:
     chains = {
         mark_chain: ["-j MARK --set-xmark " + mark],
         postrouting: [masquerade + " -m mark --mark %s -j MASQUERADE" % mark],
-        # What has found its service here is not for the rules of others.
+        # A packet to one of these services must not reach the rules of others.
         dispatcher: [to_service + " -j ACCEPT"],
     }
     if options.masquerade:
@@ -180,7 +180,7 @@ def _nat(family: str, options: Options) -> WantedTable:
         chains[postrouting] = [
             "%s %s -j MASQUERADE" % (hairpin, _match(LOOP_BACK, family, options, "dst,dst,src")),
             "-m mark ! --mark %s -j RETURN" % mark,
-            # The mark has done its work; a packet that comes by again, in a tunnel for instance, must not carry it.
+            # The mark is no longer needed; a packet that passes again, for instance in a tunnel, must not carry it.
             "-j MARK --set-xmark 0x%x/0x0" % options.mark,
             masquerade + " -j MASQUERADE --random-fully",
         ]
@@ -201,7 +201,7 @@ def _filter(services: list[Service], family: str, options: Options) -> WantedTab
         chains[forward] += [_comment("kubernetes forwarding rules") + marked, *_replies(options)]
     jumps = {"FORWARD": [Jump("%s -j %s" % (_comment("kubernetes forwarding rules"), forward))]}
     if services and options.layout == "full":
-        # IPVS takes packets where they would be delivered to the node itself, and so behind the rules of INPUT.
+        # IPVS takes packets at the point of local delivery, that is after the rules of INPUT.
         to_service = _match(SERVICES, family, options)
         chains[access] = [to_service + " -j ACCEPT"]
         if any(restricted(service) for service in services):
@@ -224,12 +224,12 @@ def _replies(options: Options) -> list[str]:
 
 
 def restricted(service: Service) -> bool:
-    """Whether some clients may not connect."""
+    """Whether a service restricts its clients."""
     return bool(service.source_ranges) and not any(network.endswith("/0") for network in service.source_ranges)
 
 
 def refuse(services: list[Service], options: Options) -> None:
-    """InputError for a service that the minimal layout cannot carry."""
+    """Raise InputError for a service that the minimal layout cannot carry."""
     for service in services:
         if options.layout == "minimal" and (service.node_port or restricted(service)):
             raise InputError(

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Virtual servers and their real servers, and how `ipvsadm -Sn` writes them."""
+"""Virtual servers and their real servers, as data and in the syntax of `ipvsadm -Sn`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FULL_NETMASKS = {"ipv4": "255.255.255.255", "ipv6": "128"}
 
 
 class Front(NamedTuple):
-    """What tells one virtual server from another: a protocol, address and port, or a firewall mark."""
+    """The identity of a virtual server: a protocol, address and port, or a firewall mark."""
 
     family: str  # ipv4 | ipv6
     protocol: str = ""  # tcp | udp | sctp
@@ -32,7 +32,7 @@ class Front(NamedTuple):
 
 
 class RealServer(NamedTuple):
-    """One of the servers behind a virtual server. Address and port tell them apart."""
+    """A server behind a virtual server, identified by its address and port."""
 
     address: str
     port: int
@@ -43,19 +43,19 @@ class RealServer(NamedTuple):
 
 
 class VirtualServer(NamedTuple):
-    """A virtual server, its real servers sorted."""
+    """A virtual server with its real servers, sorted."""
 
     front: Front
     scheduler: str = "wlc"
-    flags: int = 0  # of the scheduler, FLAGS
+    flags: int = 0  # FLAGS of the scheduler
     one_packet: bool = False
-    timeout: int = 0  # of the persistence, in seconds; 0 for none
-    netmask: str = "255.255.255.255"  # of the persistence; the length of a prefix with IPv6
+    timeout: int = 0  # of the persistence, in seconds; 0 disables it
+    netmask: str = "255.255.255.255"  # of the persistence; for IPv6 the length of a prefix
     engine: str = ""  # of the persistence
     real_servers: tuple[RealServer, ...] = ()
 
 
-# In the order of their numbers (RFC 5237), by which ipvsadm sorts.
+# In the order of the protocol numbers (RFC 5237), as ipvsadm sorts.
 _PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp"}
 _PROTOCOL_OPTIONS = {protocol: option for option, protocol in _PROTOCOLS.items()}
 _FORWARDS = {"-m": "masquerade", "-g": "direct", "-i": "tunnel"}
@@ -63,7 +63,7 @@ _FORWARD_OPTIONS = {forward: option for option, forward in _FORWARDS.items()}
 
 
 def spell(front: Front) -> str:
-    """A virtual server's identity as options of ipvsadm."""
+    """A virtual server's identity as ipvsadm options."""
     if front.mark:
         return "-f %d%s" % (front.mark, " -6" if front.family == "ipv6" else "")
     return "%s %s" % (_PROTOCOL_OPTIONS.get(front.protocol, front.protocol), host(front.address, front.port))
@@ -74,7 +74,7 @@ def host(address: str, port: int) -> str:
 
 
 def spell_virtual(virtual: VirtualServer) -> str:
-    """The line of `ipvsadm -Sn` that makes a virtual server, without its real servers."""
+    """The line of `ipvsadm -Sn` that creates a virtual server, without its real servers."""
     line = "-A %s -s %s" % (spell(virtual.front), virtual.scheduler)
     if virtual.timeout:
         line += " -p %d" % virtual.timeout
@@ -91,7 +91,7 @@ def spell_virtual(virtual: VirtualServer) -> str:
 
 
 def spell_real(front: Front, real: RealServer) -> str:
-    """The line that adds a real server. ipvsadm itself leaves out the thresholds, and reads them."""
+    """The line that adds a real server. It has the thresholds, which ipvsadm reads but does not print."""
     line = "-a %s -r %s %s -w %d" % (
         spell(front),
         host(real.address, real.port),
@@ -106,7 +106,7 @@ def spell_real(front: Front, real: RealServer) -> str:
 
 
 def render(servers: Iterable[VirtualServer]) -> str:
-    """As `ipvsadm -Sn` writes it, in its order."""
+    """Virtual servers in the syntax and order of `ipvsadm -Sn`."""
     lines = []
     for virtual in sorted(servers, key=lambda virtual: _order(virtual.front)):
         lines.append(spell_virtual(virtual))
@@ -127,7 +127,7 @@ def _number(address: str) -> bytes:
 
 
 def parse(text: str) -> list[VirtualServer]:
-    """What render has written, or `ipvsadm -Sn`. InputError names a line that is not understood."""
+    """Read the output of render() or of `ipvsadm -Sn`. InputError names a line with unknown syntax."""
     found: dict[Front, VirtualServer] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         words = shlex.split(line)
@@ -146,7 +146,7 @@ def parse(text: str) -> list[VirtualServer]:
 
 
 def _parse_words(words: list[str]) -> tuple[Front, dict[str, str]]:
-    """The virtual server that a line is about, and the other options with their values."""
+    """The virtual server of a line, and the other options with their values."""
     if words[0] not in ("-A", "-a"):
         raise ValueError(words[0])
     rest, options = iter(words[1:]), {}

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """IPVS by generic netlink, as linux/ip_vs.h and linux/genetlink.h describe it. No program is needed on the node.
 
-Changes are packed many to a datagram: ipvsadm sends and waits one by one. Numbers are in the byte order of the machine,
-but for ports, addresses and IPv4 netmasks.
+Many changes are packed into one datagram, whereas ipvsadm sends and waits for each. Numbers are in the machine's byte
+order, except ports, addresses and IPv4 netmasks.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _FRONT = struct.Struct("=HH HHHxx HHHxx HH16s HH2sxx")
 _MARK_FRONT = struct.Struct("=HH HHHxx HHI")
 _DEST = struct.Struct("=HH HH16s HH2sxx HHI HHI HHI HHI HHHxx")
 
-GONE = (errno.ENOENT, errno.ESRCH)  # what is said of a virtual server, or of a real server, that is not there
-BATCH = 256  # messages in a datagram: with 150 bytes each they stay far below any socket's buffer
+GONE = (errno.ENOENT, errno.ESRCH)  # the kernel's errors for a missing virtual or real server
+BATCH = 256  # messages in a datagram: at 150 bytes each, far below any socket's buffer
 
 
 class Change(NamedTuple):
-    """One message to the kernel; no real server for those about the virtual server itself."""
+    """One message to the kernel; `real` is None in a message about the virtual server itself."""
 
     command: int
     virtual: VirtualServer
@@ -57,14 +57,14 @@ class Change(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A message that the kernel did not carry out, and its errno."""
+    """A message that the kernel refused, and its errno."""
 
     change: Change
     code: int
 
 
 class Connections(NamedTuple):
-    """What a real server has."""
+    """The connections of a real server."""
 
     active: int
     inactive: int
@@ -73,7 +73,7 @@ class Connections(NamedTuple):
 
 @functools.lru_cache(maxsize=1 << 16)
 def _pack_address(address: str) -> bytes:
-    """An address, filled up to the kernel's union of both families."""
+    """An address, padded to the size of the kernel's union of both families."""
     if ":" in address:
         return socket.inet_pton(socket.AF_INET6, address)
     return socket.inet_pton(socket.AF_INET, address) + bytes(12)
@@ -141,7 +141,7 @@ def _text(data: bytes, at: tuple[int, int] | None) -> str:
 
 
 def decode_virtual(data: bytes, start: int, end: int) -> VirtualServer:
-    """A virtual server, still without its real servers, from the attributes between two places."""
+    """A virtual server, without its real servers, from the attributes between two offsets."""
     found = attributes(data, *attributes(data, start, end)[_CMD_SERVICE])
     family = _U16.unpack_from(data, found[_SVC_AF][0])[0]
     name = _FAMILY_NAMES[family]
@@ -164,14 +164,14 @@ def decode_virtual(data: bytes, start: int, end: int) -> VirtualServer:
         flags & _SCHEDULER_FLAGS,
         bool(flags & _ONE_PACKET),
         _U32.unpack_from(data, found[_SVC_TIMEOUT][0])[0] if persistent else 0,
-        # Nothing depends on it without persistence.
+        # Without persistence nothing depends on the netmask.
         spelled if persistent else FULL_NETMASKS[name],
         _text(data, found.get(_SVC_ENGINE)),
     )
 
 
 def decode_real(data: bytes, start: int, end: int, family: str) -> tuple[RealServer, Connections]:
-    """A real server and its connections. Old kernels do not tell its family, which is the virtual server's then."""
+    """A real server and its connections. Old kernels omit its family, which is then the virtual server's."""
     found = attributes(data, *attributes(data, start, end)[_CMD_DEST])
     unpack = _U32.unpack_from
 
@@ -193,7 +193,7 @@ def decode_real(data: bytes, start: int, end: int, family: str) -> tuple[RealSer
 
 
 class Ipvs:
-    """A conversation with the IPVS of this network namespace. NoIpvsError where the kernel has none."""
+    """A netlink connection to the IPVS of this network namespace. Raises NoIpvsError if the kernel has no IPVS."""
 
     def __init__(self) -> None:
         self._netlink = Netlink(_NETLINK_GENERIC)
@@ -237,13 +237,13 @@ class Ipvs:
         }
 
     def connections(self, virtual: VirtualServer) -> dict[RealServer, Connections]:
-        """What the real servers of a virtual server have. None where it is gone."""
+        """The connections of each real server of a virtual server. Empty if the virtual server is gone."""
         family = virtual.front.family
         answers = self._netlink.ask(self._message(GET_DEST, encode(Change(GET_DEST, virtual))), DUMP)
         return dict(decode_real(*answer, family) for answer in answers)
 
     def send(self, changes: Sequence[Change]) -> list[Refusal]:
-        """Have changes made, in order, up to the first batch that holds one that is refused."""
+        """Send changes in order; stop after the first batch that contains a refused one."""
         for start in range(0, len(changes), BATCH):
             batch = changes[start : start + BATCH]
             refused = self._netlink.tell([self._message(c.command, encode(c)) for c in batch])

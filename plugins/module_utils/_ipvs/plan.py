@@ -1,11 +1,11 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring the virtual servers of a node to a declared state, changing only the project's own.
+"""Bring the virtual servers of a node to a declared state, changing only our own.
 
-IPVS has no transactions. So the order of the changes sees to it that no connection is refused on the way: real servers
-come before others go, and what can be changed in place is not removed and made anew. When the kernel refuses a change,
-those before it are taken back.
+IPVS has no transactions. The changes are therefore ordered so that no connection is refused meanwhile: real servers are
+added before others are removed, and settings that can be changed in place are changed in place. When the kernel refuses
+a change, the changes before it are undone.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .netlink import DEL_DEST, DEL_SERVICE, GONE, NEW_DEST, NEW_SERVICE, SET_DES
 
 
 class ChangeError(Exception):
-    """The kernel refused a change. What was changed before it was taken back."""
+    """The kernel refused a change. The changes before it have been undone."""
 
 
 class Plan(NamedTuple):
-    """Our virtual servers as they were read, the changes that lead to the declared state, and that state.
+    """Our virtual servers as read, the changes that lead to the declared state, and that state.
 
-    draining -- real servers that go when their connections have ended; `changes` gives them weight 0
-    last -- virtual servers that go with the last of their real servers
+    draining -- real servers to remove when their connections have ended; `changes` gives them weight 0
+    last -- virtual servers to remove after the last of their real servers
     """
 
     have: Mapping[Front, VirtualServer]
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
         return bool(self.changes or self.draining or self.last)
 
     def diff(self) -> dict[str, str]:
-        """Before and after of every virtual server that changes, in the syntax of `ipvsadm -Sn`."""
+        """Every changed virtual server before and after, in the syntax of `ipvsadm -Sn`."""
         fronts = {change.virtual.front for change in (*self.changes, *self.draining, *self.last)}
         before, after = (
             render(servers[front] for front in fronts if front in servers) for servers in (self.have, self.then)
@@ -56,10 +56,10 @@ def plan(
     drain: bool = False,
     preserve_weights: bool = False,
 ) -> Plan:
-    """The way from what is ours to what is declared. What is ours and not declared goes.
+    """Plan the changes from our current virtual servers to the declared ones. Undeclared ones of ours are removed.
 
-    drain -- let the connections of real servers that go end first
-    preserve_weights -- leave the weights of real servers that are there already
+    drain -- let the connections of removed real servers end first
+    preserve_weights -- keep the weights of existing real servers
     """
     then = {virtual.front: virtual for virtual in want}
     grow: list[Change] = []
@@ -81,7 +81,7 @@ def plan(
     for front, old in have.items():
         if front not in then:
             before = len(draining)
-            # Without draining a virtual server takes its real servers along.
+            # Without draining the kernel removes the real servers together with their virtual server.
             _remove(old, old.real_servers if drain else (), drain, (shrink, draining))
             (last if len(draining) > before else shrink).append(Change(DEL_SERVICE, old))
     return Plan(have, then, (*grow, *shrink), tuple(draining), tuple(last))
@@ -94,7 +94,7 @@ def _keep_weights(old: VirtualServer, virtual: VirtualServer) -> VirtualServer:
 
 
 def _edits(old: VirtualServer, virtual: VirtualServer) -> list[Change]:
-    """What is new or other in a virtual server that stays."""
+    """The changed settings and the new or changed real servers of a virtual server that stays."""
     known = {real[:2]: real for real in old.real_servers}
     changes = [Change(NEW_DEST, virtual, real) for real in virtual.real_servers if real[:2] not in known]
     if old._replace(real_servers=()) != virtual._replace(real_servers=()):
@@ -113,7 +113,7 @@ def _remove(
 ) -> None:
     now, later = into
     for real in reals:
-        # The connections of UDP have no end to wait for.
+        # UDP connections have no end to wait for.
         if drain and virtual.front.protocol != "udp":
             if real.weight:
                 now.append(Change(SET_DEST, virtual, real._replace(weight=0)))
@@ -123,14 +123,14 @@ def _remove(
 
 
 def describe(change: Change) -> str:
-    """What a change is about, as ipvsadm would be told."""
+    """The object of a change in the syntax of ipvsadm."""
     if change.real is not None:
         return spell_real(change.virtual.front, change.real)
     return spell_virtual(change.virtual)
 
 
 def read(ours: Callable[[Front], bool]) -> dict[Front, VirtualServer]:
-    """Our virtual servers on this node. A kernel that has not loaded IPVS has none, and is left as it is."""
+    """Our virtual servers on this node. If the kernel has not loaded IPVS there are none, and IPVS stays unloaded."""
     if not ipvs_kernel.is_loaded():
         return {}
     with Ipvs() as kernel:
@@ -138,12 +138,12 @@ def read(ours: Callable[[Front], bool]) -> dict[Front, VirtualServer]:
 
 
 def apply(todo: Plan, limit: float = 0, entry: Callable[[Change], str] = describe) -> list[str]:
-    """Carry a plan out. ChangeError for what the kernel refuses, after what was changed has been taken back.
+    """Apply a plan. Raises ChangeError if the kernel refuses a change, after undoing the changes before it.
 
-    limit -- seconds that draining servers have for their connections to end
-    entry -- how messages call what a change is about
+    limit -- seconds that connections of draining servers have to end
+    entry -- returns the name of a change for messages
 
-    Returns a word on each real server that went with connections left.
+    Returns a message about each real server that was removed while it had connections.
     """
     if not todo.changed:
         return []
@@ -155,7 +155,7 @@ def apply(todo: Plan, limit: float = 0, entry: Callable[[Change], str] = describ
             raise ChangeError("%s, and nothing was changed" % _reason(refused[0], entry))
 
         def remove(change: Change) -> None:
-            # Somebody else may have removed it meanwhile.
+            # Another program may have removed it meanwhile.
             for refusal in kernel.send([change]):
                 if refusal.code not in GONE:
                     raise ChangeError(_reason(refusal, entry))
@@ -167,7 +167,7 @@ def apply(todo: Plan, limit: float = 0, entry: Callable[[Change], str] = describ
 
 
 def undo(todo: Plan) -> None:
-    """Put back what was ours when a plan was made."""
+    """Restore our virtual servers as they were when the plan was made."""
     if todo.changed:
         with Ipvs() as kernel:
             _take_back(kernel, todo)

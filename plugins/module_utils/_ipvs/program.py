@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program for the boot, which restores virtual servers where nothing of Ansible is: a zip file that Python runs."""
+"""A program that restores virtual servers at boot without Ansible: a zip file that Python runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PARTS = (command, errors, common_netlink, boot, drain, kernel, model, netlink, 
 
 
 def program() -> bytes:
-    """The same bytes from the same sources, so that a file that holds them is left alone."""
+    """The program's bytes: the same for the same sources, so that an unchanged file is left alone."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
 

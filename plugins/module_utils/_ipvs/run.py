@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The body of the module ipvs: what is declared, what is there, and the way from one to the other."""
+"""The body of the module ipvs: read, plan and apply."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE = "ipvs.rules"
 
 
 def converge(options: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[str, Any]:
-    """Bring the node to the declared state, or only say how; the module's result with its warnings."""
+    """Bring the node to the declared state, or only report the changes; return the result with its warnings."""
     scope: Scope = parse_scope(options["scope"], options["scope_marks"])
     if options["drain"] < 0:
         raise InputError(
@@ -37,7 +37,7 @@ def converge(options: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[s
     want = declared if present else []
     todo = ipvs.plan(have, want, options["drain"] > 0, options["preserve_weights"])
     path = os.path.join(options["save_to"], FILE) if options["save_to"] else ""
-    # As declared: a boot is no place to bring back weights that were set for a while.
+    # The declared weights: a boot must not restore weights that were set for a while.
     text = render(want) or None if path else None
     kept = [files.edit(path, text)] if path else []
     to_write = [file for file in kept if file.changed]
@@ -55,7 +55,7 @@ def converge(options: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[s
 
 
 def refuse_unknown(declared: Sequence[VirtualServer], where: str = "virtual_servers") -> None:
-    """InputError for a scheduler or persistence engine that the node's kernel does not have."""
+    """Raise InputError for a scheduler or persistence engine that the node's kernel lacks."""
     for option, kind, names in (
         ("scheduler", "ip_vs_", [virtual.scheduler for virtual in declared]),
         ("persistence_engine", "ip_vs_pe_", [virtual.engine for virtual in declared]),
@@ -69,7 +69,7 @@ def refuse_unknown(declared: Sequence[VirtualServer], where: str = "virtual_serv
 
 
 def entry(declared: Sequence[VirtualServer], raw: Sequence[Any], change: Change) -> str:
-    """Where the user wrote what a change is about."""
+    """The user's entry that a change belongs to."""
     said = "`%s`" % ipvs.describe(change)
     for i, virtual in enumerate(declared):
         if virtual.front != change.virtual.front:
@@ -78,7 +78,7 @@ def entry(declared: Sequence[VirtualServer], raw: Sequence[Any], change: Change)
         if change.real is None:
             return "%s %s" % (where, said)
         for j, real in enumerate(raw[i].get("real_servers") or []):
-            # Real servers are sorted when they have been parsed.
+            # Parsing sorts the real servers, so find the entry by its parsed form.
             (alone,) = parse_virtual_servers([{**raw[i], "real_servers": [real]}], Scope())
             if alone.real_servers[0][:2] == change.real[:2]:
                 return "%s.real_servers[%d] %s" % (where, j, said)

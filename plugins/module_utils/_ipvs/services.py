@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Services by IPVS on a node: sets, rules and virtual servers, all of it or none.
+"""Services by IPVS on a node: sets, rules and virtual servers, changed atomically.
 
-A virtual server is ours when its address, protocol and port stand in the set of services. So that this record is never
-lost, services enter the set before anything else changes, and leave it last.
+A virtual server is ours when its address, protocol and port are in the set of services. So that this record is never
+lost, services are added to the set before anything else changes, and removed from it last.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ FAMILIES = ("ipv4", "ipv6")
 
 
 class Settings(NamedTuple):
-    """What holds for all services of a node, whatever their family.
+    """The settings that apply to all services of a node, of either family.
 
-    schedulers -- of some services, by their names; all others have `scheduler`
-    drain -- seconds that the connections of endpoints have which go
-    manage -- whether the virtual servers are ours to make
-    folder -- where files for the boot are kept; empty for nowhere
+    schedulers -- schedulers of single services, by service name; all others use `scheduler`
+    drain -- seconds that connections of removed endpoints have to end
+    manage -- whether this module makes the virtual servers
+    folder -- the folder of the boot files; empty for none
     """
 
     schedulers: dict[str, str]
@@ -58,14 +58,14 @@ class Settings(NamedTuple):
 
 
 def missing_packages() -> list[str]:
-    """What has to be installed first."""
+    """The packages that must be installed first."""
     path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
-    # Packages and programs have the same names.
+    # Each package has the name of its program.
     return [program for program in ("iptables", "ipset") if shutil.which(program, path=path) is None]
 
 
 def refuse_left(missing: list[str], prefix: str, settings: Settings) -> None:
-    """NodeError where packages are missing to remove what is left of ours."""
+    """Raise NodeError if packages are missing that are needed to remove what is left of ours."""
     for family in FAMILIES:
         if "iptables" in missing:
             NoIptables(family, prefix)
@@ -81,7 +81,7 @@ def refuse_left(missing: list[str], prefix: str, settings: Settings) -> None:
 
 
 def node_addresses(vips: set[str]) -> list[str]:
-    """The addresses by which others reach this node itself."""
+    """The addresses by which others reach this node."""
     links = json.loads(ask(["ip", "-json", "address", "show"]) or "[]", strict=False)
     return [
         found["local"]
@@ -92,7 +92,7 @@ def node_addresses(vips: set[str]) -> list[str]:
 
 
 class Node:
-    """The declared state of a node, and the way there."""
+    """The declared state of a node, and the changes that lead to it."""
 
     def __init__(self, services: list[Service], options: dict[str, Options], settings: Settings, exact: bool) -> None:
         self._settings = settings
@@ -123,7 +123,7 @@ class Node:
         self._kept = list(self._boot_files())
 
     def _recorded(self) -> dict[str, list[str]]:
-        """The services of each family that are ours already, as elements of their set."""
+        """The recorded services of each family, as elements of their set."""
         names = {family: set_name(SERVICES, family, self._prefix) for family in FAMILIES}
         live = ipset_tool.headers()
         found = ipset_tool.read({name: live[name] for name in names.values() if name in live})
@@ -135,7 +135,7 @@ class Node:
         return virtual_servers(fronts, self._settings.scheduler, self._settings.schedulers)
 
     def _rules_of(self, services: list[Service], family: str, options: Options) -> Rules:
-        # Isolation holds for both families: a barrier with a way round it is none.
+        # Isolation applies to both families: otherwise the other family would bypass the barrier.
         wanted = options.isolate or any(service.family == family for service in services)
         planned = {each.name: "create %s %s\n" % (each.name, each.create) for each in self._sets}
         return Rules(
@@ -153,7 +153,7 @@ class Node:
         return ipset.make_plan(self._sets, self._prefix, self._exact, unused=True)
 
     def _boot_files(self) -> Iterator[files.FileEdit]:
-        """What a boot restores beside the rules."""
+        """The files for the next boot, except the rules."""
         if self._settings.folder:
             yield files.edit(self._file("ipset.rules"), ipset.boot_text(self._sets) or None)
             yield files.edit(self._file("ipvs.rules"), ipvs_model.render(self._virtual) or None)
@@ -165,14 +165,15 @@ class Node:
         return any(parts) or any(file.changed for file in self._kept)
 
     def apply(self) -> list[str]:
-        """Carry it out, and return a word on each endpoint that went with connections left."""
+        """Apply the changes; return a message about each endpoint that was removed while it had connections."""
         self._rules.refuse_folders()
         for file in self._kept:
             if file.after:
                 files.refuse_missing_folder("save_to", file.path)
         done: list[Callable[[], None]] = []
         cut: list[str] = []
-        # What carries traffic is there before it is led there, and the other way round where all of it goes.
+        # First the parts that carry traffic, then the rules that lead traffic to them; when removing all, in reverse
+        # order.
         steps = [self._grow_sets, self._apply_rules, self._apply_servers]
         try:
             for step in steps if self._present else reversed(steps):
@@ -206,9 +207,10 @@ class Node:
         return cut
 
     def forget_stale(self, check_mode: bool) -> list[conntrack.Forgotten]:
-        """Delete the entries of connection tracking that the services have overtaken.
+        """Delete the connection tracking entries that the new services have made stale.
 
-        Who makes the virtual servers decides how they forward, and not all ways are to be seen in the entries.
+        Only if we make the virtual servers: otherwise their forwarding method is unknown, and not every one shows in
+        entries.
         """
         if not self._settings.manage:
             return []
@@ -221,7 +223,7 @@ class Node:
         return parts + [file.diff() for file in self._kept if file.changed]
 
     def result(self) -> dict[str, Any]:
-        """What the module returns, but for the diff."""
+        """The module's result without the diff."""
         result = self._rules.result()
         boot = [exec_start(["ipset", "-exist", "-file", self._file("ipset.rules"), "restore"])] if self._sets else []
         boot += result["boot"]
