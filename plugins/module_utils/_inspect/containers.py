@@ -1,11 +1,11 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers and images, from what crictl and containerd's ctr print.
+"""Containers and images, from the output of crictl and containerd's ctr.
 
 Everything here is pure. Labels of Kubernetes are those of its pkg/kubelet/types/labels.go; containerd marks the
-sandbox of a pod by io.cri-containerd.kind. What else the tools print of a container, such as the values of its
-environment, is left alone: it may be secret.
+sandbox of a pod by io.cri-containerd.kind. Everything else that the tools print, such as the values of environment
+variables, is ignored: it may be secret.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .._netns.node import parse_json
 
 _POD, _NAMESPACE, _NAME = "io.kubernetes.pod.name", "io.kubernetes.pod.namespace", "io.kubernetes.container.name"
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-# REF TYPE DIGEST SIZE, and more; the size is a hyphen, or a sentence, where it is not known.
+# REF TYPE DIGEST SIZE, and more; an unknown size is a hyphen or a sentence.
 _IMAGE_LINE = re.compile(r"(\S+)\s+\S+\s+(\w+:[0-9a-f]+)\s+(?:([\d.]+)\s*([KMGT]?i?B)\s)?")
 
 
@@ -29,14 +29,14 @@ class Container(NamedTuple):
     name: str
     image: str = ""
     state: str = ""  # as crictl ps shows it: Created, Running, Exited, Unknown
-    pod: str = ""  # empty: it is in no pod
+    pod: str = ""  # empty if it is in no pod
     namespace: str = ""
-    pid: int = 0  # 0: it does not run
+    pid: int = 0  # 0 if it does not run
     sandbox: bool = False
 
 
 def read_cri_containers(text: str) -> list[Container]:
-    """The containers that `crictl ps -a -o json` printed, without their processes."""
+    """The containers that `crictl ps -a -o json` printed, without their process ids."""
     found = []
     for entry in json.loads(text).get("containers") or []:
         labels, image = entry.get("labels") or {}, entry.get("image") or {}
@@ -54,7 +54,7 @@ def read_cri_containers(text: str) -> list[Container]:
 
 
 def read_cri_sandboxes(text: str) -> list[Container]:
-    """The sandboxes that `crictl pods -o json` printed, without their processes."""
+    """The sandboxes that `crictl pods -o json` printed, without their process ids."""
     found = []
     for entry in json.loads(text).get("items") or []:
         pod = entry.get("metadata") or {}
@@ -68,9 +68,10 @@ def read_cri_sandboxes(text: str) -> list[Container]:
 
 
 def read_cri_pids(text: str) -> dict[str, int]:
-    """The processes that `crictl inspect` and `crictl inspectp` printed, by the ids of what they run.
+    """The process ids that `crictl inspect` and `crictl inspectp` printed, by container or sandbox id.
 
-    Of one it prints an object. Of several crictl 1.31 prints a list, older ones print objects one after the other.
+    For one id it prints an object. For several, crictl 1.31 prints a list; older versions print one object after the
+    other.
     """
     pids = {}
     for document in parse_json(text):
@@ -93,9 +94,9 @@ def read_cri_images(text: str) -> list[dict[str, Any]]:
 
 
 def read_ctr_tasks(text: str) -> dict[str, tuple[int, str]]:
-    """The process and the state of each container that `ctr tasks list` printed."""
+    """The process id and the state of each container that `ctr tasks list` printed."""
     rows = (line.split() for line in text.splitlines()[1:])
-    # RUNNING, CREATED, STOPPED, PAUSED, UNKNOWN: all but STOPPED are called as the CRI calls them.
+    # RUNNING, CREATED, STOPPED, PAUSED, UNKNOWN: all but STOPPED have the same name in the CRI.
     return {
         row[0]: (int(row[1]), row[2].replace("STOPPED", "EXITED").capitalize())
         for row in rows
@@ -107,7 +108,7 @@ def read_ctr_container(text: str, tasks: Mapping[str, tuple[int, str]]) -> Conta
     """The container that `ctr containers info ID` printed."""
     entry = json.loads(text)
     labels = entry.get("Labels") or {}
-    # containerd's CRI deletes the task of a container that has ended.
+    # containerd's CRI deletes the task of an ended container.
     pid, state = tasks.get(entry["ID"], (0, "Exited"))
     return Container(
         id=entry["ID"],
@@ -122,7 +123,7 @@ def read_ctr_container(text: str, tasks: Mapping[str, tuple[int, str]]) -> Conta
 
 
 def read_ctr_images(text: str) -> list[dict[str, Any]]:
-    """The images that `ctr images list` printed: a line for each name, one of which is the id that the CRI uses."""
+    """The images that `ctr images list` printed: one line per name; one of the names is the id that the CRI uses."""
     images: dict[str, dict[str, Any]] = {}
     for line in text.splitlines()[1:]:
         found = _IMAGE_LINE.match(line)
@@ -136,18 +137,18 @@ def read_ctr_images(text: str) -> list[dict[str, Any]]:
         else:
             image["names"].append(name)
     for image in images.values():
-        # The CRI gives each image a name by its digest too, which says nothing where there is a tag.
+        # The CRI also names each image by its digest, which adds nothing if there is a tag.
         image["names"] = [name for name in image["names"] if "@" not in name] or image["names"]
     return list(images.values())
 
 
 def with_pids(containers: Iterable[Container], pids: Mapping[str, int]) -> list[Container]:
-    """The containers with their processes."""
+    """The containers with their process ids."""
     return [container._replace(pid=pids.get(container.id, 0)) for container in containers]
 
 
 def report_containers(containers: Iterable[Container], images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The containers as the module returns them, by pod; a runtime may name the image by its id only."""
+    """The containers as the module returns them, sorted by pod; a runtime may name an image only by its id."""
     names = {image["id"]: image["names"][0] for image in images if image["names"]}
     names.update({image.partition(":")[2]: name for image, name in names.items()})
     listed = sorted(containers, key=lambda each: (each.namespace, each.pod, each.name, each.id))

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The contents of a node's packet filters, and their owners.
 
-Everything here is pure. The owner of a chain, a set or a table is known by the name that programs give theirs:
+Everything here is pure. Programs give their chains, sets and tables typical names, which tell the owner:
 
 - kube-proxy: KUBE-* chains (pkg/proxy/iptables/proxier.go, pkg/proxy/ipvs/proxier.go), KUBE-* sets
   (pkg/proxy/ipvs/ipset.go), the tables `kube-proxy` (pkg/proxy/nftables/proxier.go), the link kube-ipvs0
@@ -31,7 +31,7 @@ OTHER = "other"
 OURS = "this project"
 KUBE_PROXY = "kube-proxy"
 
-# The first that matches the beginning of a chain's or a set's name.
+# The first pattern that matches the beginning of a chain's or a set's name wins.
 _OWNERS = [
     (OURS, re.compile(r"LBC?-")),
     ("kubelet", re.compile(r"KUBE-(FIREWALL|KUBELET-CANARY|IPTABLES-HINT)$")),
@@ -65,19 +65,19 @@ def owner(name: str) -> str:
 
 
 def _rule_owner(chain: str, rule: str) -> str:
-    """The owner of a rule: that of its chain or, in a chain of the kernel or the administrator, that of its target."""
+    """The owner of a rule: that of its chain; in a chain of the kernel or the administrator, that of its target."""
     found = owner(chain)
     if found != OTHER:
         return found
-    # Calico writes rules of its own into the kernel's chains, whose comments begin like this.
+    # Calico writes rules into the kernel's chains; their comments begin like this.
     return "CNI" if '--comment "cali:' in rule else owner(target(rule))
 
 
 def read_iptables(text: str, variant: str, family: str) -> list[dict[str, Any]]:
     """The tables that iptables-save printed.
 
-    iptables-nft-save shows a table of nftables that it cannot read as an empty one: that is left out, for it is among
-    those of nftables.
+    iptables-nft-save prints an nftables table that it cannot read as an empty one. Such a table is left out here,
+    because it is among those of nftables.
     """
     found = []
     unread = set(_INCOMPATIBLE.findall(text))
@@ -102,7 +102,7 @@ def read_iptables(text: str, variant: str, family: str) -> list[dict[str, Any]]:
 
 
 def read_nftables(text: str) -> list[dict[str, Any]]:
-    """The tables that `nft -j list ruleset` printed, those of iptables-nft among them."""
+    """The tables that `nft -j list ruleset` printed, including those of iptables-nft."""
     tables: dict[tuple[str, str], dict[str, Any]] = {}
     bases: dict[tuple[str, str], set[str]] = {}
     for entry in json.loads(text, strict=False).get("nftables", []):
@@ -121,7 +121,7 @@ def read_nftables(text: str) -> list[dict[str, Any]]:
 
 
 def _table_owner(family: str, name: str, bases: set[str]) -> str:
-    """Whose a table of nftables is. iptables-nft's have its tables' and its chains' names, and others none besides."""
+    """The owner of an nftables table. A table is iptables-nft's if its name and all its base chains are."""
     if family in ("ip", "ip6") and name in TABLES and bases.issubset(TABLES[name]):
         return "iptables"
     return next((who for who, pattern in _TABLE_OWNERS if pattern.match(name)), OTHER)
@@ -142,14 +142,14 @@ def read_ipsets(text: str) -> list[dict[str, Any]]:
 
 
 def read_ipvs(text: str) -> list[dict[str, Any]]:
-    """The virtual servers of /proc/net/ip_vs, where addresses and ports are in hexadecimal. The owner is left open."""
+    """The virtual servers of /proc/net/ip_vs, which has hexadecimal addresses and ports. The owner is left open."""
     found: list[dict[str, Any]] = []
     for words in map(str.split, text.splitlines()):
         if len(words) >= 3 and words[0] in ("TCP", "UDP", "SCTP"):
             address, port = _read_endpoint(words[1])
             found.append(_virtual_server(words[0].lower(), address, port, words[2]))
         elif len(words) >= 3 and words[0] == "FWM":
-            # A firewall mark takes the place of an address and a port.
+            # A firewall mark replaces address and port.
             found.append(_virtual_server("fwm", str(int(words[1], 16)), 0, words[2]))
         elif found and len(words) >= 3 and words[0] == "->" and words[1] != "RemoteAddress:Port":
             found[-1]["servers"] += 1
@@ -177,8 +177,8 @@ def _virtual_server(protocol: str, address: str, port: int, scheduler: str) -> d
 def own_ipvs(servers: Iterable[Mapping[str, Any]], ours: Iterable[str], kube_ipvs0: bool) -> list[dict[str, Any]]:
     """The virtual servers with their owners.
 
-    ours -- the addresses of the node that this project has marked
-    kube_ipvs0 -- whether kube-proxy's link is there: it then removes virtual servers of others but for excludeCIDRs
+    ours -- the node's addresses that this project has marked
+    kube_ipvs0 -- whether kube-proxy's link exists: it then removes others' virtual servers outside excludeCIDRs
     """
     marked = set(ours)
     rest = KUBE_PROXY if kube_ipvs0 else OTHER

@@ -1,11 +1,11 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The links, routes and neighbours of network namespaces, from what iproute2 prints as JSON.
+"""The links, routes and neighbours of network namespaces, from the JSON output of iproute2.
 
-Everything here is pure. A link that ends at or lies upon another names it by that one's index (IFLA_LINK) and the id
-that its namespace has in the link's own (IFLA_LINK_NETNSID, linux/if_link.h). Where both are in the same namespace,
-iproute2 prints the other's name instead.
+Everything here is pure. A link may name another link: its peer, or the link below it. It names it by the other link's
+index (IFLA_LINK) and by the id of the other namespace in its own one (IFLA_LINK_NETNSID, linux/if_link.h). If both are
+in the same namespace, iproute2 prints the other link's name instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from .._virtual_address.plan import LINK_ALIAS, OWNERS
 
-# What is worth showing of a link of its kind, by the names of iproute2.
+# The attributes to report for each kind of link, by iproute2's names.
 DETAILS = {
     "bond": ("mode",),
     "bridge": ("stp_state", "vlan_filtering"),
@@ -33,11 +33,11 @@ DETAILS = {
 
 
 class Far(NamedTuple):
-    """The link that another one names: the other end of a veth pair, or what a VLAN or macvlan lies upon."""
+    """The link that another one names: the other end of a veth pair, or the link below a VLAN or macvlan."""
 
     ifindex: int = 0
-    name: str = ""  # only of one in the same namespace
-    nsid: int | None = None  # the id of its namespace, in the namespace of the link that names it
+    name: str = ""  # only if it is in the same namespace
+    nsid: int | None = None  # the id of its namespace, in the namespace of the naming link
 
 
 class Link(NamedTuple):
@@ -45,19 +45,19 @@ class Link(NamedTuple):
 
     ifindex: int
     name: str
-    kind: str = ""  # as in `ip link add type`; loopback for lo; empty for a device of hardware
+    kind: str = ""  # as in `ip link add type`; loopback for lo; empty for a hardware device
     state: str = ""
     mtu: int = 0
     mac: str = ""
     master: str = ""
     far: Far = Far()
     addresses: tuple[str, ...] = ()
-    ours: tuple[str, ...] = ()  # those that this project's virtual_address has put there, without prefix length
+    ours: tuple[str, ...] = ()  # added by this project's virtual_address, without prefix length
     details: Mapping[str, Any] = {}
 
 
 class Network(NamedTuple):
-    """What was read in one namespace; nsids are the other namespaces by the ids that they have in this one."""
+    """The data of one namespace; nsids maps ids in this namespace to other namespaces."""
 
     links: tuple[Link, ...] = ()
     routes: tuple[dict[str, Any], ...] = ()
@@ -66,7 +66,7 @@ class Network(NamedTuple):
 
 
 def read_entries(text: str) -> list[dict[str, Any]]:
-    """What `ip -json` lists. It may print nothing, or empty objects for what was filtered out."""
+    """The entries that `ip -json` lists. It may print nothing, or empty objects for filtered entries."""
     return [entry for entry in json.loads(text.strip() or "[]", strict=False) if entry]
 
 
@@ -87,7 +87,7 @@ def _read_link(entry: Mapping[str, Any]) -> Link:
         kind=kind,
         state=entry.get("operstate", ""),
         mtu=entry.get("mtu", 0),
-        # That of a tunnel is no MAC address but its own IP address.
+        # A tunnel's "hardware address" is not a MAC address but its own IP address.
         mac=entry.get("address", "") if entry.get("link_type") == "ether" else "",
         master=entry.get("master", ""),
         far=Far(entry.get("link_index") or 0, entry.get("link") or "", entry.get("link_netnsid")),
@@ -100,7 +100,7 @@ def _read_link(entry: Mapping[str, Any]) -> Link:
 def read_routes(text: str) -> tuple[dict[str, Any], ...]:
     """The routes that `ip -json -details route show table all` lists, without the table local.
 
-    One with several next hops is as many routes to one destination.
+    A route with several next hops is reported as several routes to one destination.
     """
     return tuple(
         route
@@ -114,7 +114,7 @@ def _read_route(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for hop in entry.get("nexthops") or [entry]:
         yield {
             "destination": str(entry["dst"]),
-            # A next hop of the other family is called via.
+            # iproute2 calls a next hop of the other family `via`.
             "gateway": hop.get("gateway") or (hop.get("via") or {}).get("host", ""),
             "device": hop.get("dev", ""),
             "protocol": str(entry.get("protocol", "")),
@@ -141,12 +141,12 @@ def read_neighbors(text: str) -> tuple[dict[str, Any], ...]:
 
 
 def named_ids(links: Sequence[Link]) -> set[int]:
-    """The ids of namespaces that links name; -1 is none (NETNSA_NSID_NOT_ASSIGNED)."""
+    """The namespace ids that links name; -1 is none (NETNSA_NSID_NOT_ASSIGNED)."""
     return {link.far.nsid for link in links if link.far.nsid is not None and link.far.nsid >= 0}
 
 
 def find_far(home: int, link: Link, networks: Mapping[int, Network]) -> tuple[int, Link] | None:
-    """The namespace and the link that a link names; None where that is not known for certain.
+    """The namespace and the link that a link names; None if this is not certain.
 
     home -- the namespace of the link
     """
@@ -164,7 +164,7 @@ def report_link(home: int, link: Link, networks: Mapping[int, Network]) -> dict[
     found, peer = find_far(home, link, networks), None
     if found and link.kind == "veth":
         back = find_far(found[0], found[1], networks)
-        # Each end names the other. What does not is a link that took the index of one that is gone.
+        # The ends of a veth pair name each other. Otherwise the found link took the index of a deleted one.
         if back and back[0] == home and back[1].ifindex == link.ifindex:
             peer = {"namespace": found[0], "name": found[1].name, "index": found[1].ifindex}
     elif found:

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The network namespaces of a node, their owners and their contents.
 
-A namespace lives while a process is in it or a file system is mounted for it (`ip netns add`, CNI, Docker); one that
-is held by nothing but an open file or a socket is not found. Each is held by a file of ours while it is looked at, so
-that a process or a mount that goes away meanwhile does not lead to another one.
+A namespace lives while a process is in it or a file system is mounted for it (`ip netns add`, CNI, Docker). A namespace
+that is held only by an open file or a socket is not found. Each namespace is held by a file of ours while it is read,
+so
+that a process or mount that goes away meanwhile does not lead to another namespace.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ class Scan(NamedTuple):
 
 
 def scan() -> Scan:
-    """Find all namespaces: /proc is gone through once.
+    """Find all namespaces in one pass over /proc.
 
-    The initial one is that of process 1. In a sandbox root may not look into it, and into its other processes it may.
+    The initial one is that of process 1. In a sandbox root may be unable to read process 1, but able to read other processes of the initial namespace.
     """
     homes: dict[int, int] = {}
     for entry in os.listdir("/proc"):
@@ -79,7 +80,7 @@ def scan() -> Scan:
 
 
 def parse_stat(text: str) -> Process:
-    """A line of /proc/PID/stat, where the name in parentheses may hold anything (proc(5))."""
+    """A line of /proc/PID/stat; the name in parentheses may contain any character (proc(5))."""
     pid, dummy, rest = text.partition(" (")
     comm, dummy, rest = rest.rpartition(") ")
     fields = rest.split()
@@ -90,22 +91,22 @@ def parse_mounts(text: str) -> dict[int, list[str]]:
     """The network namespaces in /proc/self/mountinfo, by number."""
     found: dict[int, list[str]] = {}
     for number, path in _MOUNT.findall(text):
-        # Blanks and backslashes are written as octal numbers.
+        # Blanks and backslashes are escaped as octal numbers.
         plain = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code.group(1), 8)), path)
         found.setdefault(int(number), []).append(plain)
     return found
 
 
 def _name(paths: Sequence[str]) -> str:
-    """The name of a namespace: that of `ip netns`, or else of any file it is mounted on."""
+    """The name of a namespace: from `ip netns`, or else any file that it is mounted on."""
     return os.path.basename(min(paths, key=lambda path: not path.startswith(_NAMED), default=""))
 
 
 def find_owners(seen: Scan, containers: Iterable[Container], own: int) -> dict[int, dict[str, Any]]:
     """The owner of each namespace: the host, a pod, a container, or else its oldest process.
 
-    containers -- with the sandboxes, which come first: a pod's namespace is its sandbox's
-    own -- the process that looks; it and its ancestors own none, for they are gone when it has looked
+    containers -- including the sandboxes, which take precedence: a pod's namespace belongs to its sandbox
+    own -- the inspecting process; it and its ancestors own no namespace, since they end with the inspection
     """
     owners = {seen.host: _owner("host", 1)}
     for container in sorted(containers, key=lambda each: not each.sandbox):
@@ -136,7 +137,7 @@ def _ancestors(seen: Scan, own: int) -> set[int]:
 
 
 def open_namespaces(seen: Scan, stack: contextlib.ExitStack, tools: Tools) -> dict[int, int]:
-    """A file of each namespace that is still there, open until the stack is left."""
+    """An open file for each existing namespace; the files are closed with the stack."""
     files: dict[int, int] = {}
     for number in seen.ids:
         pids = sorted(pid for pid, home in seen.homes.items() if home == number)
@@ -144,12 +145,12 @@ def open_namespaces(seen: Scan, stack: contextlib.ExitStack, tools: Tools) -> di
             try:
                 file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
-                continue  # it went away, or another mount hides it
+                continue  # the process or mount is gone, or another mount hides it
             except OSError as error:
                 tools.note("%s could not be opened (%s): its namespace may not be in the report" % (path, error))
                 continue
             stack.callback(os.close, file)
-            # The number of a process may have gone to another, and a mount may hide another.
+            # The process id may have been reused, or another mount may hide the file.
             if os.fstat(file).st_ino == number:
                 files[number] = file
                 break
@@ -157,7 +158,7 @@ def open_namespaces(seen: Scan, stack: contextlib.ExitStack, tools: Tools) -> di
 
 
 def inside(file: int) -> contextlib.AbstractContextManager[None]:
-    """Be in the namespace of an open file."""
+    """Enter the namespace of an open file."""
     return entered("/proc/self/fd/%d" % file)
 
 
@@ -171,7 +172,7 @@ def read_networks(files: Mapping[int, int], wanted: Iterable[int], tools: Tools)
                 networks[number] = _read_network(files, tools)
         except OSError as error:
             if os.stat(_OWN).st_ino != home:
-                raise  # what follows would look at the wrong namespace
+                raise  # otherwise the rest would read the wrong namespace
             tools.note("the network namespace %d could not be looked at (%s): %s" % (number, error, _UNTOLD))
     return networks
 
@@ -187,9 +188,9 @@ def _read_network(files: Mapping[int, int], tools: Tools) -> Network:
 
 
 def _find_ids(wanted: set[int], files: Mapping[int, int]) -> dict[int, int]:
-    """The namespaces that have these ids in the one that this is called in.
+    """The namespaces that have these ids in the current namespace.
 
-    Asking gives no namespace an id that it does not have.
+    Asking does not assign an id to a namespace without one.
     """
     found: dict[int, int] = {}
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as link:
@@ -203,7 +204,7 @@ def _find_ids(wanted: set[int], files: Mapping[int, int]) -> dict[int, int]:
 
 
 def _ask_id(link: socket.socket, file: int) -> int:
-    """The id that the namespace of a file has in the socket's; -1 where it has none."""
+    """The id of a file's namespace in the socket's namespace; -1 for none."""
     link.send(struct.pack("=IHHIIB3xHHI", 28, _GETNSID, _REQUEST, 1, 0, 0, 8, _FD, file))
     answer = link.recv(4096)
     if struct.unpack_from("=H", answer, 4)[0] == _NEWNSID:
@@ -219,7 +220,7 @@ def _ask_id(link: socket.socket, file: int) -> int:
 def report(
     seen: Scan, owners: Mapping[int, Mapping[str, Any]], networks: Mapping[int, Network]
 ) -> Iterator[dict[str, Any]]:
-    """The namespaces as the module returns them: the initial one, then by name, those without one by their owner."""
+    """The namespaces as the module returns them: the initial one, then by name; unnamed ones by their owner."""
     called = {number: _name(seen.mounts.get(number, [])) for number in seen.ids}
 
     def order(number: int) -> tuple[Any, ...]:

@@ -1,12 +1,13 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at a node without changing it: its namespaces, its packet filters, its containers.
+"""Inspect a node without changing it: its namespaces, its packet filters, its containers.
 
-No tool is asked what would make the kernel load a module or create a table: iptables-legacy-save only for tables that
-/proc/net/ip_tables_names lists; nft and ipset only where the kernel has that part already; iptables-nft-save only where
-it has nft_compat too, by which that command asks for the extensions of the rules, which came with the rules. IPVS is
-read from /proc. No runtime of containers is asked that does not run, for systemd may start one when its socket is used.
+A tool is not run if it would make the kernel load a module or create a table. iptables-legacy-save runs only for tables
+in /proc/net/ip_tables_names. nft and ipset run only if the kernel already has their part. iptables-nft-save runs only
+if the kernel also has nft_compat, by which the command looks up the rules' extensions, and which was loaded with the
+rules. IPVS is read from /proc. Only running container runtimes are asked, because systemd may start one when its socket
+is used.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ Listed = List[Dict[str, Any]]
 
 
 def inspect(timeout: int, others: bool) -> dict[str, Any]:
-    """The report.
+    """Inspect the node and return the report.
 
-    timeout -- seconds that each tool may take
-    others -- enter the other namespaces too
+    timeout -- the time limit of each tool in seconds
+    others -- also enter the other namespaces
     """
     tools = Tools(timeout)
     listed, images = read_containers(tools)
@@ -47,7 +48,7 @@ def inspect(timeout: int, others: bool) -> dict[str, Any]:
         with namespaces.inside(files[seen.host]):
             filters = read_firewall(networks.get(seen.host, Network()), tools)
     owners = namespaces.find_owners(seen, listed, os.getpid())
-    # Of one that ended in between there is nothing to tell.
+    # Leave out namespaces that ended meanwhile.
     found = [each for each in namespaces.report(seen, owners, networks) if each["id"] in files]
     report: dict[str, Any] = utf8(
         {
@@ -64,7 +65,7 @@ def inspect(timeout: int, others: bool) -> dict[str, Any]:
 
 
 def read_firewall(host: Network, tools: Tools) -> dict[str, Any]:
-    """The packet filters of the namespace that this is called in."""
+    """The packet filters of the current namespace."""
     ours = [address for link in host.links for address in link.ours]
     kube_ipvs0 = any(link.name == "kube-ipvs0" for link in host.links)
     servers = firewall.read_ipvs(_read_file("/proc/thread-self/net/ip_vs"))
@@ -117,11 +118,11 @@ def _read_legacy(tools: Tools) -> Listed:
 
 
 def _find_save(command: str, variant: str, tools: Tools) -> str:
-    """The command that saves the rules of a variant: where a node has but one, it goes by the plain name alone."""
+    """The save command of a variant. A node with only one variant has it under the plain name."""
     name = "%s-%s-save" % (command, variant)
     plain = tools.find(command + "-save")
     if not tools.find(name) and plain:
-        # xtables-nft-multi, or xtables-legacy-multi and before it xtables-multi.
+        # The command links to xtables-nft-multi, to xtables-legacy-multi or, in old versions, to xtables-multi.
         is_nft = "nft" in os.path.basename(os.path.realpath(plain))
         if is_nft == (variant == "nft"):
             return command + "-save"
@@ -129,7 +130,7 @@ def _find_save(command: str, variant: str, tools: Tools) -> str:
 
 
 def _read_file(path: str) -> str:
-    """A file of the kernel; empty where it has none such."""
+    """The text of a kernel file; empty if it does not exist."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
@@ -138,7 +139,7 @@ def _read_file(path: str) -> str:
 
 
 def read_containers(tools: Tools) -> tuple[list[Container], Listed]:
-    """The containers, the sandboxes of pods among them, and the images."""
+    """The containers, including the sandboxes of pods, and the images."""
     lost = "containers and images are not in the report"
     running = [path for path in RUNTIMES if os.path.exists(path)]
     told = os.path.exists(CRICTL_SETTINGS) or "CONTAINER_RUNTIME_ENDPOINT" in os.environ
@@ -166,7 +167,7 @@ def _ask_crictl(argv: Sequence[str], tools: Tools, lost: str) -> tuple[list[Cont
         ids = [each.id for each in group if each.state == "Running"]
         if ids:
             lost = "the processes of containers are not in the report"
-            # All at once: crictl takes long to start.
+            # All ids in one call: crictl takes long to start.
             pids.update(tools.read([*argv, inspect_them, "-o", "json", *ids], containers.read_cri_pids, lost) or {})
     images = tools.read([*argv, "images", "-o", "json"], containers.read_cri_images, "images are not in the report")
     return containers.with_pids([*listed, *sandboxes], pids), images or []

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the node's tools to inspect it: none is required, none may hang, none may make the kernel load a module."""
+"""Run the node's tools for an inspection: none is required, none may hang, none may make the kernel load a module."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Tools:
-    """The tools of a node, and notes on the data that they could not read.
+    """The tools of a node, and notes about data that they could not read.
 
-    timeout -- seconds that each may take
+    timeout -- the time limit of each tool in seconds
     """
 
     def __init__(self, timeout: int) -> None:
@@ -33,16 +33,16 @@ class Tools:
         self.path = ":".join(folder for folder in folders if folder)
 
     def note(self, sentence: str) -> None:
-        """Say it once."""
+        """Add a note, unless it was added before."""
         if sentence not in self.notes:
             self.notes.append(sentence)
 
     def find(self, name: str) -> str:
-        """Where a tool is, or an empty string."""
+        """The path of a tool, or an empty string."""
         return shutil.which(name, path=self.path) or ""
 
     def read(self, argv: Sequence[str], parse: Callable[[str], T], lost: str) -> T | None:
-        """What a tool prints, parsed; where that fails None, and a note on what is lost."""
+        """The parsed output of a tool; on failure None, and a note with `lost`."""
         text = self.ask(argv, lost)
         if text is None:
             return None
@@ -53,7 +53,7 @@ class Tools:
         return None
 
     def ask(self, argv: Sequence[str], lost: str) -> str | None:
-        """What a tool prints; where it fails None, and a note on what is lost."""
+        """The output of a tool; on failure None, and a note with `lost`."""
         for name in (argv[0], "timeout"):
             if not self.find(name):
                 self.note("%s is not installed: %s" % (name, lost))
@@ -73,16 +73,16 @@ class Tools:
                 said = " ".join((done.err or done.out).split())[-300:]
                 self.note("%s failed (%s; exit code %d): %s" % (argv[0], said, done.rc, lost))
                 return None
-            # It would keep us waiting as long each time that it is asked.
+            # Otherwise each further call would wait as long again.
             self._hung.add(argv[0])
         self.note("%s did not answer within %d s: %s" % (argv[0], self.timeout, lost))
         return None
 
 
 def loaded(module: str) -> bool:
-    """Whether asking a part of the kernel loads no module, because it is there or because the kernel loads none.
+    """Whether a part of the kernel can be used without loading a module: it is present, or the kernel loads none.
 
-    What is built in is in /sys/module only when it has parameters.
+    A built-in module is in /sys/module only if it has parameters.
     """
     if not os.path.exists("/proc/modules") or os.path.isdir("/sys/module/" + module):
         return True
@@ -94,9 +94,9 @@ def loaded(module: str) -> bool:
 
 
 def utf8(value: Any) -> Any:
-    """The same, all text in it valid UTF-8.
+    """The value with all its text as valid UTF-8.
 
-    Bytes of the node that are none came in as surrogates, and JSON may hold half of a pair of them.
+    Python reads invalid bytes as surrogates, and JSON may contain an unpaired surrogate.
     """
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
