@@ -50,7 +50,7 @@ def run(
     try:
         process = subprocess.run(
             list(argv),
-            # One try instead of one for each folder, which is dear in a user-mode kernel.
+            # Search the path here, instead of one exec for each folder, which is slow in a user-mode kernel.
             executable=shutil.which(argv[0], path=path),
             input="" if stdin is None else stdin,
             env=environment,

@@ -24,13 +24,13 @@ class NotInstalledError(NodeError):
     """The node lacks the program."""
 
 
-# Where a message names an option: at its beginning, as "the option NAME", or with an index or a key.
+# An option's name in a message: at the beginning, as "the option NAME", or with an index or a key.
 _OPTION = re.compile(r"\A(\w+)(?=[\[. :])|the option (\w+)|(?<![\w.\]])(\w+)(?=\[\d|\.\w)")
 
 
 def named(error: Exception, variables: Mapping[str, str]) -> str:
     """An error's text, with the names of options replaced by those of a role's variables.
 
-    variables -- the variables of a role, by the options that they set
+    variables -- maps each option to the role's variable that sets it
     """
     return _OPTION.sub(lambda found: variables.get(found[found.lastindex or 0], found[0]), str(error))

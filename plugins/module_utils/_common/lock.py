@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One writer at a time: a lock for each network namespace, by flock(2).
 
-A node is a network namespace, and several of them may share the files of one machine. The kernel frees the lock when
-the process that holds it ends, in whatever way.
+Each network namespace counts as a node; several may share the files of one machine. The kernel frees the lock when the
+process that holds it ends, for whatever reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Iterator
 from .errors import NodeError
 
 FOLDER = "/run/homelab-loadbalancer"
-LIMIT = 60.0  # seconds to wait for the one that holds it
+LIMIT = 60.0  # seconds to wait for the current holder
 PAUSE = 0.05  # seconds between two attempts
 
 
@@ -26,7 +26,7 @@ PAUSE = 0.05  # seconds between two attempts
 def locked(shared: bool = False, limit: float = LIMIT) -> Iterator[None]:
     """Hold the lock of this node.
 
-    shared -- for one who only reads: many may read at once, and none while another writes
+    shared -- for a reader: several may read at once, but not during a write
 
     Raises NodeError with the process that holds the lock when it is not free within `limit` seconds.
     """
@@ -41,7 +41,7 @@ def locked(shared: bool = False, limit: float = LIMIT) -> Iterator[None]:
 
 
 def _take(descriptor: int, kind: int, limit: float) -> None:
-    """Wait for the lock, with a limit, which flock(2) itself does not have."""
+    """Wait for the lock with a time limit, which flock(2) itself lacks."""
     end = time.monotonic() + limit
     while True:
         try:
@@ -57,7 +57,7 @@ def _take(descriptor: int, kind: int, limit: float) -> None:
 
 
 def _holder(descriptor: int) -> str:
-    """The process that holds the lock, by proc_locks(5)."""
+    """The process that holds the lock, according to proc_locks(5)."""
     end = ":%d" % os.fstat(descriptor).st_ino
     with open("/proc/locks", encoding="ascii") as locks:
         words = [line.split() for line in locks]

@@ -40,14 +40,14 @@ class Module(AnsibleModule):  # type: ignore[misc] # ansible-core carries no typ
 class NodeModule(Module):
     """A module that changes the node. It holds the node's lock until it reports.
 
-    Two modules that ran at once would each plan from what the other is about to change. In check mode a module shares
-    the lock with others that only read.
+    Two modules that ran at once would each plan from a state that the other is about to change. In check mode a module
+    shares the lock with other readers.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(supports_check_mode=True, **options)
         self._lock = contextlib.ExitStack()
-        # Only root changes the node. The module itself tells another user what it lacks.
+        # Only root changes the node. For another user the module itself reports the missing privilege.
         if os.geteuid() != 0:
             return
         try:

@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages to the kernel and their attributes, as linux/netlink.h describes them. No program is needed on the node.
+"""Messages to the kernel and their attributes, as defined in linux/netlink.h. No program is needed on the node.
 
-Generic netlink and nfnetlink both put four bytes between the header and the attributes; these are the caller's.
+Generic netlink and nfnetlink both have four bytes between the header and the attributes; the caller fills them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BUFFER = 1 << 22
 
 
 class Message(NamedTuple):
-    """What is sent: the header's type, the four bytes after the header, and the attributes."""
+    """A message to send: the header's type, the four bytes after the header, and the attributes."""
 
     kind: int
     head: bytes
@@ -38,7 +38,7 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def attributes(data: bytes, start: int, end: int) -> dict[int, tuple[int, int]]:
-    """Where each kind of attribute begins and ends, between two places."""
+    """The start and end of each attribute between two offsets, by its kind."""
     found = {}
     unpack = _ATTRIBUTE.unpack_from
     while start + 4 <= end:
@@ -51,7 +51,7 @@ def attributes(data: bytes, start: int, end: int) -> dict[int, tuple[int, int]]:
 
 
 class Netlink:
-    """A conversation with one of the kernel's netlink protocols, in this network namespace."""
+    """A socket of one of the kernel's netlink protocols, in this network namespace."""
 
     def __init__(self, protocol: int) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
@@ -69,14 +69,14 @@ class Netlink:
         return _HEADER.pack(size, message.kind, _REQUEST | flags, self._number, 0, message.head) + message.payload
 
     def ask(self, message: Message, flags: int) -> Iterator[tuple[bytes, int, int]]:
-        """Send one question; where the attributes of each answer are. OSError when it is refused."""
+        """Send one request; yield the position of the attributes in each answer. OSError if it is refused."""
         self._socket.send(self._pack(message, flags))
         while True:
             data = self._socket.recv(1 << 16)
             at = 0
             while at < len(data):
                 length, answer, dummy, number = _START.unpack_from(data, at)
-                if number == self._number:  # else the rest of a question that was given up
+                if number == self._number:  # otherwise an answer to an earlier, abandoned request
                     if answer in (_ERROR, _DONE):
                         code = -_CODE.unpack_from(data, at + 16)[0]
                         if code:
@@ -86,9 +86,9 @@ class Netlink:
                 at += (length + 3) & ~3
 
     def tell(self, batch: Sequence[Message]) -> list[tuple[int, int]]:
-        """Send messages in one datagram; the places in it of those that were refused, each with its errno."""
+        """Send messages in one datagram; return the index of each refused message with its errno."""
         first = self._number + 1
-        # Only the last one is answered in any case: what comes before that answer is refusals.
+        # Only the last message is always answered: all earlier answers are refusals.
         flags = [0] * (len(batch) - 1) + [ACK]
         self._socket.send(b"".join(self._pack(message, flag) for message, flag in zip(batch, flags)))
         refused = []

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Network namespaces of this thread, and of the programs that it starts."""
+"""Network namespaces for this thread and the programs that it starts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CLONE_NEWNET = 0x40000000
 
 
 def enter(descriptor: int, name: str) -> None:
-    """Move this thread into an open network namespace by setns(2), which Python has from 3.12 on only.
+    """Move this thread into an open network namespace by setns(2), which Python offers only from 3.12 on.
 
-    OSError with the given name when the kernel refuses.
+    Raises OSError with the given name if the kernel refuses.
     """
     if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
@@ -27,7 +27,7 @@ def enter(descriptor: int, name: str) -> None:
 
 @contextlib.contextmanager
 def new_network() -> Iterator[None]:
-    """An empty network namespace in which the node's tools try rules and sets."""
+    """An empty network namespace, in which rules and sets can be tried with the node's tools."""
     with open("/proc/self/ns/net", encoding="ascii") as home:
         if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
             raise NodeError(

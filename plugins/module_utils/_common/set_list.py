@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 def set_facts(text: str) -> dict[str, dict[str, str]]:
-    """The facts of each set by the set's name; the output names them: Type, Header, References."""
+    """The facts of each set, by set name, with the output's own keys: Type, Header, References."""
     found = {}
     for block in text.split("\n\n"):
         facts = dict(line.split(": ", 1) for line in block.strip().splitlines() if ": " in line)
@@ -17,5 +17,5 @@ def set_facts(text: str) -> dict[str, dict[str, str]]:
 
 
 def set_header(facts: dict[str, str]) -> str:
-    """The type of a set and its options, as they follow its name in `create`."""
+    """A set's type and options, as in `create` after its name."""
     return ("%s %s" % (facts["Type"], facts.get("Header", ""))).rstrip()

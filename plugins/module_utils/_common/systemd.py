@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands in units of systemd: each argument arrives as it is (systemd.service(5), "Command lines")."""
+"""Commands in systemd units: each argument arrives unchanged (systemd.service(5), "Command lines")."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 def exec_start(argv: Sequence[str], may_fail: bool = False) -> str:
     """The value of ExecStart= that runs argv."""
-    # Variables are not looked for in the name of the program.
+    # systemd does not expand variables in the name of the program.
     words = [_quote(argv[0]), *(word(argument) for argument in argv[1:])]
     return ("-" if may_fail else "") + " ".join(words)
 
 
 def word(argument: str) -> str:
-    """One argument: neither quotes nor `%` specifiers nor `$` variables of it have a meaning."""
+    """One argument, escaped so that its quotes, `%` specifiers and `$` variables have no meaning."""
     return _quote(argument.replace("$", "$$"))
 
 

@@ -15,7 +15,7 @@ DIGITS = re.compile(r"[0-9]{1,10}\Z")
 
 
 def parse_list(raw: Any, where: str) -> list[Any]:
-    """Check that it is a list."""
+    """Check that the value is a list."""
     if not isinstance(raw, (list, tuple)):
         raise InputError("%s must be a list, not %s" % (where, type(raw).__name__))
     return list(raw)
@@ -28,7 +28,7 @@ def value_or(raw: Mapping[str, Any], key: str, default: Any) -> Any:
 
 
 def check_keys(raw: Any, known: tuple[str, ...], required: tuple[str, ...], where: str) -> None:
-    """Check that it is a mapping that has the required keys and no unknown ones."""
+    """Check that the value is a mapping with the required keys and no unknown ones."""
     if not isinstance(raw, dict):
         raise InputError("%s must be a mapping with the keys %s" % (where, ", ".join(known)))
     for key in raw:
