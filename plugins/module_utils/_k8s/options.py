@@ -10,7 +10,7 @@ from typing import Any, Mapping
 from .._common.module import Module
 from .._common.values import parse_number
 
-# A login to EKS. The action plugin makes it on the control node, and passes a kubeconfig to the module.
+# An EKS login. The action plugin logs in on the control node, and passes a kubeconfig to the module.
 EKS: dict[str, dict[str, Any]] = {
     "cluster": {"type": "str", "required": True},
     "region": {"type": "str"},
@@ -26,7 +26,7 @@ ACCESS: dict[str, dict[str, Any]] = {
     "eks": {"type": "dict", "options": EKS},
 }
 
-# The options that are numbers: the least, the greatest, and how messages call them.
+# The numeric options: minimum, maximum, and their names in messages.
 NUMBERS = {
     "tail": (-1, 1000000, "a number of lines, or -1 for all,"),
     "timeout": (0, 86400, "a number of seconds"),
@@ -34,16 +34,16 @@ NUMBERS = {
 
 
 def check_numbers(options: Mapping[str, Any], prefix: str = "") -> None:
-    """InputError where a number makes no sense; the prefix stands before the options' names."""
+    """Raise InputError for a number out of range; the prefix precedes the option's name."""
     for key, (low, high, what) in NUMBERS.items():
         if key in options:
             parse_number(options[key], low, high, prefix + key, what)
 
 
 def discreet_module(**more: Any) -> Module:
-    """A module, with these arguments, that does not return the token in the content of a kubeconfig.
+    """A module with these arguments that does not return the token in a kubeconfig's content.
 
-    Not by `no_log` of the option: then the path of one, which is no secret, would be hidden in objects as well.
+    `no_log` on the option would also hide a kubeconfig's path, which is no secret, in objects.
     """
     module = Module(**more)
     if isinstance(module.params["kubeconfig"], dict):

@@ -1,12 +1,12 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests to an API server, several side by side over one pool of connections.
+"""Requests to an API server, several in parallel over one pool of connections.
 
 The official Python client finds the API server and the credentials (kubeconfig, exec plugins, a pod's service account)
 and makes the connections. Requests are made by path: its dynamic client is slow, and loses parts of answers.
 
-It runs on the control node, in the process of an action plugin, or on a host, by the module `k8s_request`.
+The code runs on the control node, in the process of an action plugin, or on a host, in the module `k8s_request`.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ except ImportError:
 else:
     MISSING = ""
 
-WORKERS = 8  # requests side by side
+WORKERS = 8  # parallel requests
 CONNECT_TIMEOUT = 10.0  # seconds
-# Seconds without a byte of an answer. The API server waits up to 30 s for a webhook, and ends a request after 60 s.
+# Seconds without data from the server. The API server waits up to 30 s for a webhook, and ends a request after 60 s.
 READ_TIMEOUT = 70.0
-# An overloaded API server (API Priority and Fairness) answers 429 and says after how many seconds to try again.
+# An overloaded API server (API Priority and Fairness) answers 429 with the seconds to wait before a retry.
 _BUSY_TRIES = 10
 _BUSY_SECONDS = 5.0
-# A connection that breaks is tried anew, unless the request must not be made twice.
+# A request over a broken connection is retried, unless it must not be made twice.
 _BROKEN_TRIES = 3
 _BROKEN_SECONDS = 0.2
 
-# Why there is no answer.
+# The reasons for a missing answer.
 UNREACHABLE, SILENT, BROKEN = "unreachable", "silent", "broken"
-SKIPPED = "skipped"  # it was not made, for one before it has not succeeded
+SKIPPED = "skipped"  # not sent, because an earlier request failed
 
 
 class AccessError(Exception):
-    """There is no API server or no credentials to be found."""
+    """No API server or no credentials were found."""
 
 
 class Request(NamedTuple):
@@ -60,25 +60,25 @@ class Request(NamedTuple):
     body: Any = None  # sent as JSON
     content_type: str = "application/json"
     accept: str = "application/json"
-    repeatable: bool = True  # when the connection broke, and the API server may have done it
-    then: bool = False  # after those before it, and only when all of them have succeeded
+    repeatable: bool = True  # whether to retry on a broken connection, although the API server may have acted on it
+    then: bool = False  # wait for the requests before it, and run only if all of them succeeded
 
 
 class Response(NamedTuple):
-    """One answer, or why there is none."""
+    """One answer, or the reason why there is none."""
 
-    status: int  # of HTTP; 0 without an answer
-    body: Any  # as JSON has it where that was accepted, else text
+    status: int  # HTTP status; 0 without an answer
+    body: Any  # parsed JSON if that was accepted, else text
     failure: str = ""  # UNREACHABLE, SILENT, BROKEN or SKIPPED
-    cause: str = ""  # in the operating system's words
+    cause: str = ""  # the operating system's message
 
 
 class Transport:
     """Connections to one API server.
 
-    kubeconfig -- a path, the content of one, or empty: E(KUBECONFIG), in a pod its service account, or ~/.kube/config
-    context -- one of its contexts; empty is its current one
-    Raises AccessError where there is none.
+    kubeconfig -- a path or the content of one; if empty E(KUBECONFIG), in a pod its service account, or ~/.kube/config
+    context -- the name of a context in it; empty for the current one
+    Raises AccessError if there is none.
     """
 
     def __init__(self, kubeconfig: Any = "", context: str = "", read_timeout: float = READ_TIMEOUT) -> None:
@@ -94,13 +94,13 @@ class Transport:
 
     @property
     def in_pod(self) -> bool:
-        """Whether the credentials are those of a pod's service account."""
+        """Whether the credentials come from a pod's service account."""
         return bool(self._configuration.ssl_ca_cert == SERVICE_CERT_FILENAME)
 
     def exchange(self, requests: Sequence[Request]) -> list[Response]:
-        """The answers, in the order of the requests, which are made side by side up to the next one with `then`.
+        """The answers, in the order of the requests. Requests run in parallel up to the next one with `then`.
 
-        Where there is none to one of them, those that nobody has begun with are not made: it is their failure, too.
+        When a request gets no answer, requests that have not started yet are not sent: they get the same failure.
         """
         headers: dict[str, str] = {"User-Agent": "homelab.loadbalancer"}
         token = self._configuration.auth_settings().get("BearerToken", {}).get("value")
@@ -143,7 +143,7 @@ class Transport:
                 return response
 
     def _try(self, request: Request, headers: Mapping[str, str]) -> tuple[Response, float | None]:
-        """An answer, and after how many seconds to ask again when the API server is overloaded."""
+        """One answer and, if the API server is overloaded, the seconds to wait before a retry."""
         url = self._configuration.host.rstrip("/") + request.path
         if request.query:
             url += "?" + urlencode([(pair[0], pair[1]) for pair in request.query])
@@ -168,7 +168,7 @@ def _batches(requests: Sequence[Request]) -> list[list[Request]]:
 
 
 def configuration(kubeconfig: Any, context: str) -> Any:
-    """The client's configuration, found as kubectl finds it, and by the variables K8S_AUTH_... as kubernetes.core does.
+    """The client's configuration, found as by kubectl, and from the variables K8S_AUTH_... as by kubernetes.core.
 
     Raises AccessError.
     """
@@ -193,7 +193,7 @@ def configuration(kubeconfig: Any, context: str) -> Any:
 
 
 def _from_surroundings(found: Any) -> None:
-    """By the service account of a pod, else by the default kubeconfig."""
+    """From the service account of a pod, or else from the default kubeconfig."""
     try:
         kube_config.load_incluster_config(client_configuration=found)
     except ConfigException:
@@ -216,7 +216,7 @@ def _from_environment(found: Any) -> None:
 
 
 def _parsed(answer: Any, accept: str) -> Any:
-    """JSON where it was accepted, or is the reason of a refusal; otherwise text, which may be that of a container."""
+    """JSON if it was accepted or explains a refusal; otherwise text, such as a container's log."""
     text = answer.data.decode("utf-8", "replace")
     try:
         return json.loads(text) if "json" in accept or answer.status >= 400 else text
@@ -239,7 +239,7 @@ def _failed(error: BaseException) -> Response:
 
 
 def _cause(error: BaseException) -> str:
-    """In the operating system's words, or those of TLS."""
+    """The operating system's message, or that of TLS."""
     for each in _chain(error):
         if isinstance(each, ssl.SSLCertVerificationError):
             return str(each.verify_message)
@@ -251,7 +251,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterable[BaseException]:
-    """An exception with those that it was made of."""
+    """An exception with its causes and contexts."""
     seen: list[BaseException] = []
     left = [error]
     while left:

@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values as the Kubernetes API takes them, checked before anything is sent; `where` is how messages call the place.
+"""Values for the Kubernetes API, checked before anything is sent; `where` is the value's name in messages.
 
-The rules are those of the API server: names and labels as k8s.io/apimachinery/pkg/util/validation has them, quantities
+The API server's rules: names and labels as in k8s.io/apimachinery/pkg/util/validation, quantities
 as k8s.io/apimachinery/pkg/api/resource, images as the reference grammar of github.com/distribution/reference.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from .._common.errors import InputError
 from .._common.values import parse_list
 
-# RFC 1035, which a Service's name must follow, and RFC 1123, which may begin with a digit.
+# RFC 1035 applies to a Service's name; RFC 1123 also allows a digit at the beginning.
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
@@ -34,14 +34,14 @@ IMAGE = re.compile(
 
 
 def parse_pattern(raw: Any, pattern: re.Pattern[str], where: str, what: str) -> str:
-    """Check a text; `what` says what it is not, and how to write one."""
+    """Check a text; `what` completes the message: what the text is not, and how to write one."""
     if not isinstance(raw, str) or not pattern.match(raw):
         raise InputError("%s %s is not %s" % (where, raw, what))
     return raw
 
 
 def parse_name(raw: Any, where: str) -> str:
-    """Check a name that a Deployment and a Service can have."""
+    """Check a name for a Deployment and a Service."""
     return parse_pattern(
         raw, NAME, where, "a name: use lower-case letters, digits and inner hyphens, a letter first, 63 at most"
     )
@@ -53,7 +53,7 @@ def parse_label(raw: Any, where: str) -> str:
 
 
 def parse_subdomain(raw: Any, where: str) -> str:
-    """Check a name of an object to which dots are allowed."""
+    """Check an object name that may contain dots."""
     return parse_pattern(
         raw, SUBDOMAIN, where, "the name of an object: use lower-case letters, digits, inner hyphens and dots"
     )
@@ -75,14 +75,14 @@ def parse_qualified(raw: Any, where: str) -> str:
 
 
 def parse_mapping(raw: Any, where: str) -> dict[Any, Any]:
-    """Check that it is a mapping."""
+    """Check that the value is a mapping."""
     if not isinstance(raw, dict):
         raise InputError("%s must be a mapping, not %s" % (where, type(raw).__name__))
     return dict(raw)
 
 
 def parse_files(raw: Any, where: str) -> dict[str, str]:
-    """Check a mapping of names of files to their texts."""
+    """Check a mapping of file names to texts."""
     return {
         parse_pattern(name, FILE, where, "the name of a file: use letters, digits and - _ ."): parse_text(
             text, "%s.%s" % (where, name)
@@ -92,7 +92,7 @@ def parse_files(raw: Any, where: str) -> dict[str, str]:
 
 
 def parse_text(raw: Any, where: str) -> str:
-    """Check a text. Numbers and booleans, which YAML makes of what looks like them, are spelt as YAML spells them."""
+    """Check a text. Numbers and booleans that YAML has parsed are spelt as in YAML."""
     if isinstance(raw, bool):
         return str(raw).lower()
     if not isinstance(raw, (str, int, float)):
@@ -114,7 +114,7 @@ def parse_annotations(raw: Any, where: str) -> dict[str, str]:
 
 
 def parse_labels(raw: Any, where: str) -> dict[str, str]:
-    """Check a mapping of qualified names to values of labels."""
+    """Check a mapping of qualified names to label values."""
     labels = parse_annotations(raw, where)
     for key, value in labels.items():
         if value:
@@ -138,7 +138,7 @@ def parse_quantity(raw: Any, where: str) -> str:
 
 
 def parse_path(raw: Any, where: str) -> str:
-    """Check an absolute path of a container, other than its root."""
+    """Check an absolute path in a container, other than the root."""
     if (
         not isinstance(raw, str)
         or not raw.startswith("/")
