@@ -5,8 +5,7 @@
 
 A namespace lives while a process is in it or a file system is mounted for it (`ip netns add`, CNI, Docker). A namespace
 that is held only by an open file or a socket is not found. Each namespace is held by a file of ours while it is read,
-so
-that a process or mount that goes away meanwhile does not lead to another namespace.
+so that a process or mount that goes away meanwhile does not lead to another namespace.
 """
 
 from __future__ import annotations
@@ -60,7 +59,8 @@ class Scan(NamedTuple):
 def scan() -> Scan:
     """Find all namespaces in one pass over /proc.
 
-    The initial one is that of process 1. In a sandbox root may be unable to read process 1, but able to read other processes of the initial namespace.
+    The initial one is that of process 1. In a sandbox root may be unable to read process 1, but able to read other
+    processes of the initial namespace.
     """
     homes: dict[int, int] = {}
     for entry in os.listdir("/proc"):

@@ -209,8 +209,7 @@ class Node:
     def forget_stale(self, check_mode: bool) -> list[conntrack.Forgotten]:
         """Delete the connection tracking entries that the new services have made stale.
 
-        Only if we make the virtual servers: otherwise their forwarding method is unknown, and not every one shows in
-        entries.
+        Only if we make the virtual servers: otherwise their forwarding method is unknown, and entries may not show it.
         """
         if not self._settings.manage:
             return []
