@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Carries out a plan: tries everything by dry run, refuses before anything changes, applies, removes and waits."""
+"""Carries out a plan: dry-runs every step, refuses before anything changes, applies, removes and waits."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from .server import Server, key_of, message_of
 from .trial import CRD, Trial, Trials
 from .wait import UnfinishedError, wait_for_rollout
 
-INTERVAL = 0.5  # seconds between looks
+INTERVAL = 0.5  # seconds between polls
 _WEBHOOK_INTERVAL = 2.0
-# Seconds for which an API server may not know a kind that another one has established.
+# Seconds in which an API server may not know a kind yet that another one has established.
 _SETTLING = 10.0
 
 
 class RefusedError(Exception):
-    """The cluster refuses the plan. Nothing was changed."""
+    """The cluster refuses the plan, and nothing was changed."""
 
 
 class FailedError(Exception):
     """A step failed.
 
-    outcome -- what was done before
+    outcome -- the changes made before the failure
     unfinished -- the objects whose rollout is not complete
     """
 
@@ -41,7 +41,7 @@ class FailedError(Exception):
 
 
 def make_plan(server: Server, planner: Planner, options: Mapping[str, Any]) -> Plan:
-    """The plan of a module, after as many reads as it asks for."""
+    """The plan of a module, after all the reads that it asks for."""
     found = server.read(planner.queries(options))
     plan = planner.plan(options, found)
     while plan.look:
@@ -53,8 +53,8 @@ def make_plan(server: Server, planner: Planner, options: Mapping[str, Any]) -> P
 class Engine:
     """Carries out plans on one API server.
 
-    check_mode -- try, and change nothing
-    warn -- tells the user something while it waits
+    check_mode -- only try, change nothing
+    warn -- shows the user a message during a wait
     manager -- the field manager
     """
 
@@ -71,7 +71,7 @@ class Engine:
         self._manager = manager
 
     def run(self, plan: Plan) -> Outcome:
-        """What was done, or would be in check mode. Raises RefusedError and FailedError."""
+        """The changes that were made or, in check mode, would be made. Raises RefusedError and FailedError."""
         outcome = Outcome()
         self._timeout = plan.timeout
         self._trials = Trials(self._server, self._manager, self._check_mode, plan.steps)
@@ -84,7 +84,7 @@ class Engine:
         return outcome
 
     def _try(self, plan: Plan) -> list[list[Trial]]:
-        """Of each step what it would do."""
+        """The trials of each step."""
         return [self._try_step(step) for step in plan.steps]
 
     def _try_step(self, step: Any) -> list[Trial]:
@@ -131,10 +131,10 @@ class Engine:
         self._wait(step, outcome)
 
     def _apply(self, step: Apply, changing: list[Trial], outcome: Outcome) -> None:
-        """In their order, objects of one kind that follow each other side by side. Kinds are awaited."""
+        """Apply objects in order; consecutive objects of one kind in parallel. New kinds are awaited."""
         left = _runs(_ordered(changing))
         while left:
-            # Up to the next kinds all is sent at once: on a managed host that is one run of a module.
+            # Everything up to the next kinds is sent at once: on a managed host that is one run of a module.
             end = next((index for index, group in enumerate(left) if _are_kinds(group)), len(left) - 1) + 1
             groups, left = left[:end], left[end:]
             requests = [
@@ -154,10 +154,10 @@ class Engine:
             self._server.discovery.forget()
 
     def _send(self, group: list[Trial], requests: Sequence[Request], outcome: Outcome) -> list[Response]:
-        """Make requests. What was done is noted, also where another one is refused."""
+        """Send requests. Successful changes are recorded even if another request is refused."""
         responses = self._server.exchange(requests)
         deadline = time.monotonic() + _SETTLING
-        # What was established a moment ago may not be known to every API server.
+        # Not every API server may know a recently established kind.
         while any(trials.is_unknown(response) for response in responses) and time.monotonic() < deadline:
             if requests[0].method != "PATCH":
                 break
@@ -191,7 +191,7 @@ class Engine:
         )
 
     def _until_gone(self, group: list[Trial], deleted: Sequence[Response], outcome: Outcome) -> None:
-        """Wait until objects are gone, or others have their names."""
+        """Wait until objects are gone, or until their names belong to new objects."""
         paths = [trial.request.path for trial in group]
         uids = {path: _uid(response) for path, response in zip(paths, deleted)}
         names = {trial.request.path: name_of(trial.definition) for trial in group}
@@ -241,7 +241,7 @@ class Engine:
     def _rollout(
         self, objects: Iterable[Any], addresses: bool, timeout: float, outcome: Outcome, anew: bool = False
     ) -> None:
-        """Wait for a rollout. The objects as they were read last are the first look, unless they are read `anew`."""
+        """Wait for a rollout. The last read objects serve as the first poll, except with `anew`."""
         known = [] if anew else [self._known(one, outcome) for one in objects]
         try:
             outcome.addresses.update(
@@ -259,13 +259,13 @@ class Engine:
             raise FailedError(str(error), outcome, error.unfinished) from None
 
     def _known(self, one: Any, outcome: Outcome) -> dict[str, Any] | None:
-        """An object as it was read last. A Service that was changed has its former addresses in it."""
+        """The last read object. None for a changed Service, because the read one still has its former addresses."""
         if one["kind"] == "Service" and "update " + name_of(one) in outcome.changes:
             return None
         return self._server.live.get(key_of(one))
 
     def _rehearse(self, step: Rehearsal, changing: list[Trial]) -> None:
-        """Apply, wait and remove. No change is left, and none is told of."""
+        """Apply, wait and remove. It leaves no change and reports none."""
         outcome = Outcome()
         try:
             self._apply(Apply(step.objects), changing, outcome)
@@ -277,7 +277,7 @@ class Engine:
 
     def _until(self, step: Until, outcome: Outcome) -> None:
         start = time.monotonic()
-        # Where nothing was changed, what the plan was made of is the first look.
+        # If nothing was changed, the answers that the plan was made from serve as the first poll.
         known = None if outcome.changes else self._server.known(step.queries)
         while True:
             answers = known or self._server.read(step.queries)
@@ -307,7 +307,7 @@ class Engine:
             time.sleep(INTERVAL)
 
     def _log(self, namespace: str, pod: str, container: str, tail: int) -> list[str]:
-        """The last lines of a container. There may be none any more, and then there is nothing to show."""
+        """The last lines of a container's log, or nothing if the container is gone."""
         path = "/api/v1/namespaces/%s/pods/%s/log" % (namespace, pod)
         query = [("container", container), ("tailLines", str(tail))]
         response = self._server.exchange([Request("GET", path, query, accept="*/*")])[0]
@@ -331,12 +331,12 @@ def _are_kinds(group: Sequence[Trial]) -> bool:
 
 
 def _is_left(response: Response) -> bool:
-    """Whether a request is to be made again, or for the first time, when the API server knows its kind."""
+    """Whether to send a request again, or for the first time, once the API server knows its kind."""
     return response.failure == SKIPPED or trials.is_unknown(response)
 
 
 def _ordered(found: Sequence[Trial]) -> list[Trial]:
-    """Namespaces first, each kind before the objects of it, and otherwise in the order that they have."""
+    """Namespaces first, each kind before its objects; otherwise in the given order."""
     kinds: dict[tuple[str, str], Trial] = {}
     for trial in found:
         if trial.definition["kind"] == CRD:
@@ -350,7 +350,7 @@ def _ordered(found: Sequence[Trial]) -> list[Trial]:
 
 
 def _runs(found: Iterable[Trial]) -> list[list[Trial]]:
-    """Objects of one kind that follow each other: these do not need one another."""
+    """Groups of consecutive objects of one kind, which do not depend on each other."""
     grouped = itertools.groupby(found, lambda trial: (trial.definition["apiVersion"], trial.definition["kind"]))
     return [list(group) for dummy, group in grouped]
 

@@ -3,13 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The data model of plans: queries, steps, waits and results.
 
-A planner is two pure functions: `queries(options)` and `plan(options, found)`. The engine reads the queries, has the
-plan made, tries everything on the API server without changing anything, refuses, and then carries out the steps.
+A planner is two pure functions: `queries(options)` and `plan(options, found)`. The engine reads the queries, calls the
+planner, tries every step on the API server by dry runs, stops on any refusal, and then carries out the steps.
 
-A query is a mapping with `kind`, and where needed `api_version` (v1), `namespace`, `name`, `label_selectors`,
+A query is a mapping with `kind`, and optionally `api_version` (v1), `namespace`, `name`, `label_selectors`,
 `field_selectors` (lists) and `hidden_fields` (a list of dotted paths, by default `metadata.managedFields`).
-An answer to one is `{"kind": ..., "api_found": bool, "resources": [...]}`. Answers are in the order of the queries.
-With `optional: true` a query that the API server forbids is no failure: its answer is empty and has `forbidden: true`.
+Its answer is `{"kind": ..., "api_found": bool, "resources": [...]}`. Answers are in the order of the queries.
+With `optional: true` a query that the API server forbids does not fail: its answer is empty and has `forbidden: true`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Answer = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Apply:
-    """Server-side apply of objects, in their order, but namespaces come first, and each kind before objects of it.
+    """Server-side apply of objects in their order, except namespaces first, and each kind before objects of it.
 
-    force -- take over fields that another manager has with another value; otherwise that is a refusal
-    late -- it can only be tried after the steps before it, such as a pool whose addresses another one still has
-    patient -- a webhook that does not answer yet is awaited, up to the plan's timeout
+    force -- take over fields to which another manager gave another value; otherwise such a field is a refusal
+    late -- try the step only after the steps before it, such as a pool that takes addresses from another pool
+    patient -- wait for a webhook that does not answer yet, up to the plan's timeout
     """
 
     objects: Sequence[Object]
@@ -39,9 +39,9 @@ class Apply:
 
 @dataclass(frozen=True)
 class Remove:
-    """Deletion of objects in the opposite order, until each is gone, and the pods of a workload with it.
+    """Delete objects in reverse order, and wait until each is gone, and with a workload its pods.
 
-    Objects that are not there are skipped. References are enough: apiVersion, kind, metadata.name and .namespace.
+    Missing objects are skipped. References are enough: apiVersion, kind, metadata.name and .namespace.
     """
 
     objects: Sequence[Object]
@@ -49,7 +49,7 @@ class Remove:
 
 @dataclass(frozen=True)
 class Patch:
-    """A JSON merge patch (RFC 7386) of an object of others, which must be there; `target` is a reference to it."""
+    """A JSON merge patch (RFC 7386) of an existing object that is not ours; `target` is a reference to it."""
 
     target: Object
     patch: Mapping[str, Any]
@@ -57,7 +57,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Wait until the workloads among the objects are as declared, with `addresses` Services have theirs as well."""
+    """Wait until the workloads among the objects are as declared; with `addresses`, also for Services' addresses."""
 
     objects: Sequence[Object]
     addresses: bool = False
@@ -65,9 +65,9 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """Objects that show whether the steps after it would work: applied, awaited for `timeout` seconds, and removed.
+    """Apply objects, wait up to `timeout` seconds and remove them, to learn whether the steps after it would work.
 
-    It is no change, and check mode leaves it out. `failure` is what to say before why their rollout is not complete.
+    It does not count as a change, and check mode skips it. `failure` precedes the reason if their rollout fails.
     """
 
     objects: Sequence[Object]
@@ -77,9 +77,9 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Until:
-    """Wait until the answers to queries are complete; `explain` lists objects whose rollout explains a failure.
+    """Wait until the answers to queries are complete. On a failure the rollout of the objects in `explain` explains it.
 
-    In check mode it is one look. What was seen last is in the outcome.
+    Check mode polls only once. The outcome has the last answers.
     """
 
     queries: Sequence[Query]
@@ -90,7 +90,7 @@ class Until:
 
 @dataclass(frozen=True)
 class Accepted:
-    """Wait until the API server takes an object in a dry run, such as one that a webhook is to see."""
+    """Wait until the API server accepts an object in a dry run, for instance one that a webhook validates."""
 
     probe: Object
     failure: str
@@ -102,10 +102,10 @@ Step = Union[Apply, Remove, Patch, Rollout, Rehearsal, Until, Accepted]
 
 @dataclass
 class Outcome:
-    """What was done, or would be in check mode.
+    """The changes that were made or, in check mode, would be made.
 
-    addresses -- of Services, by namespace and name
-    seen -- of each `Until` the answers of its last look
+    addresses -- the addresses of Services, by namespace and name
+    seen -- the last answers of each `Until`
     """
 
     changes: list[str] = field(default_factory=list)
@@ -116,13 +116,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done.
+    """The steps and messages of a module.
 
-    refusals -- why nothing may be changed
-    unmet -- the same, but in check mode, where a task before may meet it, these are notes
-    look -- queries for a second read; the plan is made anew with their answers after the first ones
-    result -- what the module returns besides `changed`, `changes`, `diff` and `notes`; a function of the outcome where
-        it is known only when all is done
+    refusals -- the reasons why nothing may be changed
+    unmet -- also refusals, but only notes in check mode, where an earlier task may remove the reason
+    look -- queries for a second read; then the plan is made again, from the first answers and these
+    result -- the module's result besides `changed`, `changes`, `diff` and `notes`; a function of the outcome if it is
+        known only after all steps
     """
 
     steps: Sequence[Step] = ()
@@ -134,15 +134,15 @@ class Plan:
     result: Mapping[str, Any] | Callable[[Outcome], Mapping[str, Any]] = field(default_factory=dict)
 
     def refused(self, check_mode: bool) -> list[str]:
-        """Why nothing may be changed; empty where it may."""
+        """The reasons why nothing may be changed; empty if there is none."""
         return [*self.refusals, *([] if check_mode else self.unmet)]
 
     def noted(self, check_mode: bool) -> list[str]:
-        """The sentences for the user."""
+        """The notes for the user."""
         return [*self.notes, *(self.unmet if check_mode else [])]
 
     def results(self, outcome: Outcome) -> Mapping[str, Any]:
-        """What the module returns besides."""
+        """The rest of the module's result."""
         return self.result(outcome) if callable(self.result) else self.result
 
 

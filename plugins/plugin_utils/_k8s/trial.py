@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What steps would change, tried on the API server by dry runs (KEP-576), which change nothing."""
+"""The changes that steps would make, found by dry runs on the API server (KEP-576), which change nothing."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from .server import Server, key_of, message_of
 CRD = "CustomResourceDefinition"
 _DRY = ("dryRun", "All")
 _UNKNOWN_NAMESPACE = re.compile(r'namespaces "[^"]*" not found')
-# What an API server says while the pod of a webhook is not there yet, or its certificate is new.
+# The API server's message while a webhook's pod is not there yet, or its certificate is new.
 _WEBHOOK = "failed calling webhook"
-# So many objects of a kind and namespace are read by one list, but for kinds of which a namespace may have large ones.
+# At least this many objects of a kind and namespace are read as one list, except kinds with potentially large objects.
 _LIST = 3
 _LARGE = ("Secret", "ConfigMap", CRD)
-# Bookkeeping that a patch changes where it changes nothing else.
+# Bookkeeping fields, which change even if a patch changes nothing else.
 _NOTED = ("managedFields", "resourceVersion", "generation")
 
 
 @dataclass
 class Trial:
-    """What is to be done with one object.
+    """The action on one object.
 
     verb -- create, update, delete or keep
-    fault -- why it cannot be done
+    fault -- the reason why the action is impossible
     """
 
     definition: Object
@@ -43,13 +43,13 @@ class Trial:
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
     fault: str = ""
-    transient: bool = False  # whether the fault may pass by itself
-    policy: str = ""  # of a deletion
-    homeless: bool = False  # whether its namespace is not there yet
+    transient: bool = False  # whether the fault may disappear by itself
+    policy: str = ""  # the propagation policy of a deletion
+    homeless: bool = False  # whether its namespace does not exist yet
 
     @property
     def request(self) -> Request:
-        """What does it, but for the parameters of its manager."""
+        """The request for the action, without the parameters of its manager."""
         if self.kind is None:
             raise ValueError("%s is of an unknown kind" % self.definition["kind"])
         metadata = self.definition["metadata"]
@@ -60,11 +60,11 @@ class Trial:
 
 
 class Trials:
-    """Tries steps.
+    """Tries steps by dry runs.
 
     manager -- the field manager
-    brought -- the namespaces and kinds that the plan itself brings
-    check_mode -- what is missing may come by an earlier task, which in check mode has not brought it
+    brought -- the namespaces and kinds that the plan itself creates
+    check_mode -- missing objects are no fault, because in check mode an earlier task has not created them
     """
 
     def __init__(self, server: Server, manager: str, check_mode: bool, planned: Iterable[Any]) -> None:
@@ -89,7 +89,7 @@ class Trials:
                 self._kinds[api_version, names["kind"]] = Kind(api_version, names["kind"], names["plural"], namespaced)
 
     def apply(self, step: Apply, blind: bool = False) -> list[Trial]:
-        """What applying objects would do. With `blind` it is judged by the objects as they are, without a dry run."""
+        """The changes that an apply would make. With `blind` they come from the live objects, without a dry run."""
         objects = [plain(one) for one in step.objects]
         trials = [Trial(one, self._server.discovery.find(one["apiVersion"], one["kind"])) for one in objects]
         for trial in trials:
@@ -113,10 +113,9 @@ class Trials:
         return trials
 
     def _try_elsewhere(self, trials: Sequence[Trial]) -> None:
-        """What is for a namespace that is not there yet is tried as an object of the namespace `default`.
+        """Try objects for a namespace that does not exist yet as new objects in the namespace `default`.
 
-        Only what the API server says of the object itself counts, and not who may do what there, or which names are
-        taken.
+        Only errors in the object itself count, not missing permissions or names that are in use there.
         """
         requests = [_elsewhere(trial.definition, trial.kind) for trial in trials if trial.kind]
         for trial, response in zip(trials, self._server.exchange(requests)):
@@ -125,11 +124,11 @@ class Trials:
                 trial.fault = said
 
     def remove(self, step: Remove) -> list[Trial]:
-        """What removing objects would do, in the order in which they are removed."""
+        """The changes that a removal would make, in the order of removal."""
         trials = []
         for one in reversed(step.objects):
             kind = self._server.discovery.find(one["apiVersion"], one["kind"])
-            # In the foreground the pods of a workload are gone when it is. For what has none that takes long.
+            # Foreground deletion of a workload waits for its pods. For objects without pods it would only take longer.
             foreground = one["apiVersion"].startswith(("apps/", "batch/"))
             trials.append(Trial(one, kind, policy="Foreground" if foreground else "Background"))
         known = [trial for trial in trials if trial.kind]
@@ -142,7 +141,7 @@ class Trials:
         return trials
 
     def probe(self, one: Object) -> str:
-        """Why the API server would not take an object now; empty where it would."""
+        """The reason why the API server would not accept an object now; empty if it would."""
         trial = Trial(plain(one), self._server.discovery.find(one["apiVersion"], one["kind"]))
         if not trial.kind:
             return "the cluster does not know %s of %s" % (one["kind"], one["apiVersion"])
@@ -150,7 +149,7 @@ class Trials:
         return "" if 200 <= response.status < 300 else message_of(response)
 
     def patch(self, step: Patch) -> Trial:
-        """What a patch would do."""
+        """The change that a patch would make."""
         target = step.target
         trial = Trial(target, self._server.discovery.find(target["apiVersion"], target["kind"]))
         if not trial.kind:
@@ -169,11 +168,11 @@ class Trials:
         return trial
 
     def live(self, one: Object) -> dict[str, Any] | None:
-        """An object as it was read last."""
+        """The last read version of an object."""
         return self._server.live.get(key_of(one))
 
     def _read(self, trials: Sequence[Trial]) -> None:
-        """Read the objects that are not known yet, several of a kind by one list."""
+        """Read objects that have not been read yet; many of a kind as one list."""
         groups: dict[tuple[str, str, str], list[Object]] = {}
         for trial in trials:
             version, kind, namespace, dummy = key = key_of(trial.definition)
@@ -195,7 +194,7 @@ class Trials:
             trial.fault = "metadata.namespace is missing: %s is a kind of namespaces" % trial.kind.kind
 
     def _without_kind(self, trial: Trial) -> None:
-        """An object cannot be tried before its kind is there."""
+        """An object cannot be tried while its kind does not exist."""
         if trial.fault:
             return
         one = trial.definition
@@ -209,9 +208,9 @@ class Trials:
             )
 
     def _judge(self, trial: Trial, response: Response) -> None:
-        """By the answer to a dry run."""
+        """Interpret the answer to a dry run."""
         if is_unknown(response):
-            # A kind that was known to an earlier task may have gone since.
+            # A kind that an earlier task found may have been removed since.
             self._server.discovery.renewed()
             trial.kind = self._server.discovery.find(trial.definition["apiVersion"], trial.definition["kind"])
             if trial.kind is None:
@@ -220,13 +219,13 @@ class Trials:
         one, live = trial.definition, self.live(trial.definition)
         if 200 <= response.status < 300:
             if live is None:
-                # One that is there could not be read.
+                # The object exists but could not be read.
                 trial.verb, trial.after = "create" if response.status == 201 else "update", shown(one)
             elif _differs(live, response.body, self._manager):
                 trial.verb = "update"
                 trial.before, trial.after = shown_pair(live, response.body)
                 if not trial.before and not trial.after:
-                    trial.after = shown(one)  # who owns fields changes, and no value
+                    trial.after = shown(one)  # only the owners of fields change, no values
             return
         said = message_of(response)
         namespace = str(one["metadata"].get("namespace"))
@@ -240,7 +239,7 @@ class Trials:
 
 
 def is_unknown(response: Response) -> bool:
-    """Whether the API server does not know the path, and not only the object."""
+    """Whether the API server does not know the path at all, rather than the object."""
     if response.status != 404:
         return False
     details = response.body.get("details") if isinstance(response.body, Mapping) else None
@@ -268,16 +267,16 @@ def patching(step: Patch, kind: Kind, dry: bool = False) -> Request:
 
 
 def plain(thing: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON has it: a text that Vault encrypted, and one that YAML took for a date, is text."""
+    """Convert to plain JSON types: Vault-encrypted texts and dates that YAML has parsed become text."""
     copy: dict[str, Any] = json.loads(json.dumps(thing, default=str))
     return copy
 
 
 def _differs(live: Mapping[str, Any], tried: Mapping[str, Any], manager: str) -> bool:
-    """Whether an apply changes an object, by the answer to a dry run.
+    """Whether an apply changes an object, according to the answer to a dry run.
 
-    The entry of the manager has a time of whole seconds, which does not tell two applies within one second apart. Where
-    nobody else has changed the object since it was read, all that differs is what the apply changes.
+    The manager's entry has a time in whole seconds, so two applies within one second look the same. If nothing else has
+    changed the object since it was read, every difference comes from the apply.
     """
     if entry_of(live, manager) != entry_of(tried, manager):
         return True
