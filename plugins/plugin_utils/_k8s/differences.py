@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a diff shows of an object: the parts that differ, without bookkeeping, status and the values of Secrets."""
+"""The content of a diff: the parts of an object that differ, without bookkeeping, status and the values of Secrets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Mapping
 from .._common.objects import BOOKKEEPING
 from .._common.redact import redact, redacted_pair
 
-# By which of these the entries of a list are told apart, where all of them have it.
+# Fields that identify the entries of a list, if all entries have them.
 _NAMES = ("name", "containerPort", "port", "key", "type", "ip")
 
 
@@ -35,7 +35,7 @@ def _plain(thing: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parts(before: Any, after: Any) -> tuple[Any, Any]:
-    """What differs in two values. None on both sides where nothing does."""
+    """The parts that differ between two values. None on both sides if they are equal."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         return _parts_of_mappings(before, after)
     name = _name_of_entries(before, after)
@@ -62,7 +62,7 @@ def _parts_of_mappings(before: Mapping[str, Any], after: Mapping[str, Any]) -> t
 
 
 def _name_of_entries(before: Any, after: Any) -> str:
-    """The field by which the entries of two lists are told apart; empty where there is none."""
+    """The field that identifies the entries of both lists; empty if there is none."""
     if not isinstance(before, list) or not isinstance(after, list) or not before or not after:
         return ""
     for name in _NAMES:

@@ -1,13 +1,13 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a server-side apply would change an object, read from what the API server notes about owners of fields.
+"""Whether a server-side apply would change an object, according to the API server's record of field owners.
 
-`metadata.managedFields` has for each manager the set of fields that it applied (structured-merge-diff, FieldsV1). An
-apply changes nothing when that set is the declared one and each of these fields has the declared value.
+`metadata.managedFields` has for each manager the fields that it applied (structured-merge-diff, FieldsV1). An apply
+changes nothing if these fields are exactly the declared ones and each has its declared value.
 
-`is_applied` proves that from the object alone. It never says so wrongly: where it cannot tell, for instance because a
-quantity is spelled otherwise, it is for a dry run to tell, of which `entry_of` compares what the API server noted.
+`is_applied` proves this from the object alone and has no false positives. If it cannot tell, for instance because a
+quantity is spelled differently, a dry run decides; `entry_of` then returns the API server's record for a comparison.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from __future__ import annotations
 import json
 from typing import Any, Mapping
 
-# What every object has, and no manager owns.
+# Fields that every object has and no manager owns.
 _IDENTITY = ("apiVersion", "kind")
 _NAMES = ("name", "namespace")
-# Keys of entries that the API server adds where they are not given: ports of Services and containers have both kinds.
+# Default values that the API server adds to the keys of entries: for ports of Services and of containers.
 _KEY_DEFAULTS = {"protocol": "TCP"}
 
 
 def entry_of(thing: Mapping[str, Any], manager: str) -> Mapping[str, Any] | None:
-    """What the API server noted about the manager's own apply of an object."""
+    """The API server's record of the manager's own apply of an object."""
     for entry in (thing.get("metadata") or {}).get("managedFields") or []:
         if (entry.get("manager"), entry.get("operation"), entry.get("subresource")) == (manager, "Apply", None):
             return dict(entry)
@@ -31,7 +31,7 @@ def entry_of(thing: Mapping[str, Any], manager: str) -> Mapping[str, Any] | None
 
 
 def is_applied(live: Mapping[str, Any], declared: Mapping[str, Any], manager: str) -> bool:
-    """Whether applying what is declared is certain to change nothing."""
+    """Whether an apply of the declared object is certain to change nothing."""
     entry = entry_of(live, manager)
     if not entry or entry.get("apiVersion") != declared["apiVersion"] or live["apiVersion"] != declared["apiVersion"]:
         return False
@@ -45,7 +45,7 @@ def is_applied(live: Mapping[str, Any], declared: Mapping[str, Any], manager: st
 
 
 def _holds(fields: Mapping[str, Any], live: Any, declared: Any) -> bool:
-    """Whether the owned fields are the declared ones, with their values."""
+    """Whether the owned fields are exactly the declared ones, with the declared values."""
     fields = {key: value for key, value in fields.items() if key != "."}
     if not fields:
         return _same(live, declared)
@@ -63,20 +63,20 @@ def _holds_mapping(fields: Mapping[str, Any], live: Any, declared: Mapping[str, 
 
 
 def _holds_list(fields: Mapping[str, Any], live: list[Any], declared: list[Any]) -> bool:
-    """Lists that are merged: each entry is owned by its own, by its keys (k:) or by its value (v:)."""
+    """Lists that are merged: each entry has its own owner, and is identified by its keys (k:) or its value (v:)."""
     places = []
     for name, below in fields.items():
         mine, theirs = _position(name, declared), _position(name, live)
         if mine is None or theirs is None or not _holds(below, live[theirs], declared[mine]):
             return False
         places.append((mine, theirs))
-    # An apply may set the entries into the declared order.
+    # An apply may sort the entries into the declared order.
     places.sort()
     return [theirs for dummy, theirs in places] == sorted(theirs for dummy, theirs in places)
 
 
 def _position(name: str, entries: list[Any]) -> int | None:
-    """Where the entry of a list is that a field's name means; None where there is not exactly one."""
+    """The index of the list entry that a field's name identifies; None unless there is exactly one."""
     prefix, dummy, text = name.partition(":")
     try:
         wanted = json.loads(text)
@@ -97,5 +97,5 @@ def _position(name: str, entries: list[Any]) -> int | None:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal as JSON is: true is not 1, and 1.0 not 1."""
+    """Equality of JSON values: true is not 1, and 1.0 is not 1."""
     return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

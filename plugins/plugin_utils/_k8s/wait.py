@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waits until workloads have rolled out and Services have their addresses, or explains why they do not.
+"""Wait until workloads have rolled out and Services have their addresses, or explain why they do not.
 
-The cluster is asked by a callable, so nothing here knows of HTTP. One look is one call of it with all queries, which
-it may send side by side; a look that shows that something is missing to judge by is followed by another one at once.
+A callable reads the cluster, so nothing here depends on HTTP. One poll is one call with all queries, which it may send
+in parallel. If the answers show that more is needed for a judgement, another poll follows at once.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from .._k8s_explain.services import view
 from .model import Answer, Object, Query
 
 Read = Callable[[Sequence[Query]], Sequence[Answer]]
-# The last lines of a container: its namespace, pod and name, and how many lines.
+# Returns the last lines of a container's log, by its namespace, pod, name and number of lines.
 Log = Callable[[str, str, str, int], Sequence[str]]
 Found = List[Any]  # objects as the API server returns them
-Heard = Optional[Found]  # None where they may not be read
+Heard = Optional[Found]  # None if they may not be read
 
-# Seconds between looks: they double from the first to the second.
+# Seconds between polls: they double from the first value to the second.
 SHORTEST, LONGEST = 0.25, 1.0
-NODES_INTERVAL = 5.0  # and at nodes
+NODES_INTERVAL = 5.0  # seconds between reads of the nodes
 NODES = {"kind": "Node"}
 CLASSES = {"kind": "StorageClass", "api_version": "storage.k8s.io/v1"}
 POOLS = {"kind": "IPAddressPool", "api_version": "metallb.io/v1beta1"}
-# MetalLB's pods, as its manifests label them, and as its Helm chart does.
+# MetalLB's pods, labelled by its manifests or by its Helm chart.
 METALLB = ("app=metallb", "app.kubernetes.io/name=metallb")
-# What only explains: who may not read these hears the pods' reasons alone.
+# Queries that only explain: without permission for them a report has only the pods' reasons.
 EXPLAINING = frozenset(["Event", "Node", "PersistentVolumeClaim", "StorageClass"])
 
 
 class UnfinishedError(Exception):
-    """Why waiting ended before all objects were complete, and the names of those that are not."""
+    """The reason why the wait ended before all objects were complete, and the names of incomplete objects."""
 
     def __init__(self, message: str, unfinished: Sequence[str]) -> None:
         super().__init__(message)
@@ -57,13 +57,13 @@ def wait_for_rollout(
     warn: Callable[[str], None],
     seen: Iterable[Object] = (),
 ) -> dict[str, list[str]]:
-    """The addresses of the Services by `namespace/name`, when all objects are complete.
+    """Wait until all objects are complete; return the addresses of the Services by `namespace/name`.
 
-    addresses -- wait for the addresses of Services of type LoadBalancer, too
-    timeout -- seconds, for all of them together
-    seen -- objects as the API server returned them a moment ago: those that are complete are not asked for
+    addresses -- also wait for the addresses of Services of type LoadBalancer
+    timeout -- seconds for all objects together
+    seen -- recently read objects: complete ones are not read again
 
-    Raises UnfinishedError when time is up, or before that when no waiting helps any workload.
+    Raises UnfinishedError at the timeout, or earlier if no workload can recover by waiting.
     """
     known = {_key(one): one for one in seen}
     entries = [_Entry(one, known.get(_key(one))) for one in rollout.awaited(list(map(dict, objects)), addresses)]
@@ -72,7 +72,7 @@ def wait_for_rollout(
 
 
 class _Entry:
-    """An awaited object, and what the last look found about it."""
+    """An awaited object, and the results of its last poll."""
 
     def __init__(self, declared: dict[str, Any], live: Object | None) -> None:
         metadata = {"namespace": "default", **declared["metadata"]}
@@ -83,7 +83,7 @@ class _Entry:
             "namespace": metadata["namespace"],
             "name": metadata["name"],
         }
-        # As it is declared when somebody has removed it since.
+        # The declared object, used if the object has been removed since.
         self.declared: Object = {**declared, "metadata": {**metadata, "generation": 1}}
         self.known = live is not None
         self.live: Any = live or self.declared
@@ -103,8 +103,10 @@ class _Entry:
 
     @property
     def suspicious(self) -> bool:
-        """Whether no waiting helps, unless that is about pods of an earlier revision. It is known of Deployments only,
-        and of them by their ReplicaSets."""
+        """Whether waiting is useless, unless the troubled pods belong to an earlier revision.
+
+        Only for Deployments: their ReplicaSets tell the revision.
+        """
         return self.kind == "Deployment" and rollout.hopeless([self.live], self.troubles)
 
     @property
@@ -115,16 +117,16 @@ class _Entry:
 
     @property
     def claims(self) -> dict[str, claims.Waiting]:
-        """Why claims that the pods wait for have no volume, as far as it was asked for."""
+        """The reasons why the pods' claims have no volume, if the last poll read the claims."""
         names = claims.claims_of(self.live, self.pods)
         told = [self.found.get(kind) for kind in ("PersistentVolumeClaim", "StorageClass", "Event")]
         heard = [resources for resources in told if resources is not None]
         return claims.waiting(names, *heard) if names and heard == told else {}
 
     def queries(self, grace: bool) -> list[Query]:
-        """What the next look asks, by what is known now.
+        """The queries of the next poll, depending on the last answers.
 
-        grace -- time enough has passed for volumes to be made
+        grace -- whether enough time for creating volumes has passed
         """
         selectors = rollout.selectors_of(self.live) if self.known else []
         inside = {"namespace": self.own["namespace"]}
@@ -144,12 +146,12 @@ class _Entry:
         self.known, self.live = True, own[0] if own else self.declared
 
     def lacks(self, grace: bool) -> bool:
-        """Whether the last look did not ask what is needed to judge what it found."""
+        """Whether the last poll lacked a query that is needed to judge its answers."""
         return any(query["kind"] not in self.found for query in self.queries(grace))
 
 
 class _Waiting:
-    """Looks at objects until they are complete, or until it is known that they will not be."""
+    """Polls objects until they are complete, or until it is certain that they will not be."""
 
     def __init__(self, read: Read, log: Log, warn: Callable[[str], None], timeout: float) -> None:
         self.reader, self.log, self.timeout = _Reader(read), log, timeout
@@ -157,7 +159,7 @@ class _Waiting:
         self.start = time.monotonic()
 
     def wait(self, entries: list[_Entry]) -> None:
-        """Those that are complete once are not asked for again."""
+        """Poll objects; one that is complete is not read again."""
         pause = SHORTEST
         while entries:
             self._look(entries)
@@ -185,10 +187,10 @@ class _Waiting:
             self.nodes.take(next(answers), waited)
 
     def _judge(self, entries: Sequence[_Entry]) -> None:
-        """Raise UnfinishedError when time is up or no waiting helps.
+        """Raise UnfinishedError at the timeout, or if waiting helps no workload.
 
-        A workload that waits in vain does not end the waiting for the others. A Service without an address, which has
-        no pods, does not prolong it.
+        A hopeless workload does not end the wait for others. A Service without an address has no pods, and does not
+        prolong the wait.
         """
         late = self._waited() > self.timeout
         hindering = self.nodes.hinder([entry.pods for entry in entries])
@@ -222,16 +224,16 @@ class _Waiting:
 
 
 class _Reader:
-    """Asks the cluster, and what it may not be asked, as far as that only explains, not a second time."""
+    """Reads the cluster. A forbidden explaining query is not repeated."""
 
     def __init__(self, read: Read) -> None:
         self.read = read
         self.refused: set[str] = set()  # kinds
 
     def ask(self, queries: Sequence[Query], explaining: bool = False) -> list[Heard]:
-        """What each query finds, None where that is refused; equal ones are asked once.
+        """The objects for each query, or None if it is refused; equal queries are sent once.
 
-        explaining -- all of them only explain
+        explaining -- all queries only explain
         """
         wanted: list[Query] = []
         for query in queries:
@@ -247,7 +249,7 @@ class _Reader:
 
 
 class _Nodes:
-    """The nodes that hinder pods. They are named as soon as they are seen, while others may still become ready."""
+    """The nodes that hinder pods. They are reported as soon as they are found, while others may still become ready."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self.warn = warn
@@ -263,7 +265,7 @@ class _Nodes:
         self.nodes, self.looked = nodes or [], waited
 
     def hinder(self, pods: Sequence[Found]) -> list[list[Hindrance]]:
-        """Which nodes hinder the pods of each workload."""
+        """The nodes that hinder the pods of each workload."""
         found = [hindrances(each, self.nodes) for each in pods]
         self.found = {node.said: node for each in found for node in each}
         for said in self.found.keys() - self.named:
@@ -272,7 +274,7 @@ class _Nodes:
         return found
 
     def explain(self, report: str) -> str:
-        """The report with the nodes as its first cause."""
+        """The report, with the nodes as its first cause."""
         head, dummy, rest = report.partition("\n")
         return "\n".join([head, *("%s: %s" % (one.said, one.remedy) for one in self.found.values()), rest])
 
@@ -283,7 +285,7 @@ def _in_vain(entry: _Entry, hindering: Sequence[Hindrance]) -> bool:
 
 
 def _pending(service: dict[str, Any], events: Found, pools: Found, pods: Sequence[Heard]) -> dict[str, str]:
-    """Why a Service has no address, and what to do."""
+    """The reason why a Service has no address, and a remedy."""
     there = [pod for each in pods for pod in each or []]
     objects: dict[str, Found] = collections.defaultdict(list)
     objects.update(Service=[service], Event=events, IPAddressPool=pools, Pod=there)
