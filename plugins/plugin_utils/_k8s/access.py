@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests of a task to its API server, and messages for the user when they fail.
+"""The requests of a task to its API server, and messages for the user when they fail.
 
-Where the host of the task is the control node itself, or a network namespace of it, requests are made in this process.
-Elsewhere the module `k8s_request` makes them on the host, several in one go.
+If the task's host is the control node itself, or a network namespace of it, this process sends the requests.
+Otherwise the module `k8s_request` sends them on the host, several in one run.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ...module_utils._k8s.transport import AccessError, Request, Response, Trans
 from . import eks
 from .server import UnansweredError, UnusableError
 
-# Runs `k8s_request` on the host of the task and returns its result; `msg` says why it failed.
+# Runs `k8s_request` on the task's host and returns its result; on failure `msg` has the reason.
 RunModule = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class Access:
-    """Makes requests to one API server.
+    """Sends requests to one API server.
 
-    kubeconfig, context, options_of_eks -- as the task's options have them
-    folder -- the run's own, in which logins are kept
-    namespace -- the path of the network namespace in which this process makes the requests; empty is its own
-    run_module -- makes the requests on another host instead
+    kubeconfig, context, options_of_eks -- as in the task's options
+    folder -- this run's private folder, which stores logins
+    namespace -- the path of the network namespace from which this process sends requests; empty for its own
+    run_module -- sends the requests on another host instead
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Access:
 
     @property
     def key(self) -> str:
-        """What tells this API server and these credentials from others."""
+        """Identifies the API server and the credentials."""
         return json.dumps([self._kubeconfig, self._context, self._eks, self._namespace], default=str)
 
     def exchange(self, requests: Sequence[Request]) -> list[Response]:
-        """The answers to requests. Raises UnansweredError where no API server can be asked, and EksError."""
+        """The answers to requests. Raises UnansweredError if no API server can be asked, and EksError."""
         given = self._credentials()
         if self._run_module:
             return self._on_host(self._run_module, given, requests)
@@ -73,7 +73,7 @@ class Access:
             return self._transport.exchange(requests)
 
     def explained(self, error: UnansweredError) -> str:
-        """Why there is no answer, with what the user can do."""
+        """The reason why there is no answer, and what the user can do."""
         said = str(error)
         if isinstance(error, UnusableError):
             return said
@@ -83,11 +83,11 @@ class Access:
         return "the API server %s does not answer (%s): %s" % (server, said, unreachable)
 
     def scrubbed(self, text: str) -> str:
-        """A text without the token of a login."""
+        """A text without the token of an EKS login."""
         return text.replace(self._login.token, "********") if self._login else text
 
     def _parties(self) -> tuple[str, str, str, str]:
-        """The API server, whose credentials are used, and what to do when it refuses them, and when it is silent."""
+        """The API server, the credentials' owner, and remedies for refused credentials and for a silent server."""
         if self._login:
             return (
                 self._login.server,
@@ -121,7 +121,7 @@ class Access:
         )
 
     def _credentials(self) -> tuple[Any, str]:
-        """The kubeconfig and its context. A login to EKS ends, so it is asked for again and again."""
+        """The kubeconfig and its context. An EKS login expires, so this asks for it each time."""
         if not self._eks:
             return self._kubeconfig, self._context
         login = eks.kept(self._folder, self._eks)
@@ -139,7 +139,7 @@ class Access:
 
 @contextlib.contextmanager
 def _inside(namespace: str) -> Iterator[None]:
-    """Be in a network namespace: this thread, and those that it starts meanwhile."""
+    """Enter a network namespace with this thread and the threads that it starts."""
     if not namespace:
         yield
         return

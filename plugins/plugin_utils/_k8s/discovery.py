@@ -1,12 +1,12 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kinds that an API server knows.
+"""The kinds that an API server serves.
 
-They are read once per run of Ansible and kept in a file of that run's, for each task runs in a process of its own. A
-kind that is missing there is looked for once more: what was installed a moment ago may have brought it.
+They are read once per run of Ansible and kept in a file in the run's folder, because each task has its own process. A
+kind that is missing in it is looked up once more: a recent installation may have added it.
 
-Aggregated discovery is two requests (KEP-3352, Kubernetes 1.27); older API servers are asked group by group.
+Aggregated discovery takes two requests (KEP-3352, Kubernetes 1.27); older API servers are asked group by group.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Exchange = Callable[[Sequence[Request]], Sequence[Response]]
 
 
 class Kind(NamedTuple):
-    """A kind of objects, as one version of its group has it."""
+    """A kind of objects in one version of its group."""
 
     api_version: str
     kind: str
@@ -45,7 +45,7 @@ class Kind(NamedTuple):
         return self.api_version.rpartition("/")[0]
 
     def path(self, namespace: str = "", name: str = "") -> str:
-        """The path of an object, or of all of a namespace, or of the cluster."""
+        """The path of an object, or of all objects of a namespace or of the cluster."""
         return path_of(self.api_version, self.plural, namespace if self.namespaced else "", name)
 
 
@@ -58,12 +58,12 @@ def path_of(api_version: str, plural: str, namespace: str = "", name: str = "") 
 
 
 class Discovery:
-    """What is known of an API server's kinds.
+    """An API server's kinds.
 
-    exchange -- makes requests
-    check -- raises for a response that is no answer
-    folder -- the run's own, which nobody else can read; empty keeps nothing
-    key -- what tells this API server and these credentials from others
+    exchange -- sends requests
+    check -- raises an exception for a failed response
+    folder -- this run's private folder; if empty, nothing is stored
+    key -- identifies the API server and the credentials
     """
 
     def __init__(self, exchange: Exchange, check: Callable[[Response], Any], folder: str, key: str) -> None:
@@ -71,30 +71,30 @@ class Discovery:
         self._check = check
         digest = hashlib.sha256(key.encode()).hexdigest()
         self._file = os.path.join(folder, "k8s-kinds-%s" % digest) if folder else ""
-        self._fresh = False  # whether this task has asked
+        self._fresh = False  # whether this task has asked the API server
         self._kinds: list[Kind] = []
 
     def all(self) -> list[Kind]:
-        """All kinds, as far as they were known when they were last asked for."""
+        """All kinds at the time of the last discovery."""
         if not self._kinds:
             self._kinds = self._kept() or self._asked()
         return self._kinds
 
     def renewed(self) -> list[Kind]:
-        """All kinds, asked for anew unless this task has just done so."""
+        """All kinds, read again unless this task has just done so."""
         if not self._fresh:
             self._kinds = self._asked()
         return self._kinds
 
     def forget(self) -> None:
-        """Kinds have come or gone."""
+        """Drop the known kinds after kinds have been added or removed."""
         self._kinds, self._fresh = [], False
         if self._file:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(self._file)
 
     def find(self, api_version: str, kind: str) -> Kind | None:
-        """The kind, or None where there is none."""
+        """The kind, or None if it does not exist."""
         return _named(self.all(), api_version, kind) or _named(self.renewed(), api_version, kind)
 
     def _kept(self) -> list[Kind]:
@@ -137,7 +137,7 @@ class Discovery:
     def _keep(self, kinds: Iterable[Kind]) -> None:
         if not self._file:
             return
-        # Several hosts may write at once: each a file of its own, put into place as a whole.
+        # Several hosts may write at the same time: each writes its own file, then renames it.
         temporary = "%s.%d" % (self._file, os.getpid())
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             json.dump([list(kind) for kind in kinds], file)
@@ -156,7 +156,7 @@ def _kind(entry: Sequence[Any]) -> Kind:
 def _aggregated(answer: Any) -> Iterator[Kind]:
     for group in answer.get("items") or []:
         name = (group.get("metadata") or {}).get("name", "")
-        # The preferred version is the first.
+        # The first version is the preferred one.
         for index, version in enumerate(group.get("versions") or []):
             api_version = "%s/%s" % (name, version["version"]) if name else version["version"]
             for one in version.get("resources") or []:

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Logs in to an Amazon EKS cluster by AWS IAM, on the control node, once for all tasks of a run.
 
-The token is what `aws eks get-token` and aws-iam-authenticator make: the URL of an STS request GetCallerIdentity,
-signed by the caller's credentials together with a header that names the cluster. The API server has STS answer that
-request, and so learns who signed it. Times and names are those of aws-iam-authenticator, pkg/token/token.go, and of
+The token has the format of `aws eks get-token` and aws-iam-authenticator: the URL of an STS request GetCallerIdentity,
+signed with the caller's credentials, including a header that names the cluster. The API server sends that request to
+STS, and so learns who signed it. Times and names are those of aws-iam-authenticator, pkg/token/token.go, and of
 aws-cli, awscli/customizations/eks/get_token.py.
 """
 
@@ -25,15 +25,15 @@ from ...module_utils._k8s.options import EKS
 
 HEADER = "x-k8s-aws-id"
 PREFIX = "k8s-aws-v1."
-# Seconds, in the URL. STS does not look at it, and old authenticators want no more than this.
+# The lifetime in the URL, in seconds. STS ignores it, and old authenticators accept no more than this.
 URL_EXPIRES = 60
-# Seconds that a token is used: STS takes the URL for 15 minutes, and clocks differ.
+# Seconds that a token is used: STS accepts the URL for 15 minutes, and clocks differ.
 LIFETIME = 14 * 60
-# Seconds of them that a module has at least. It cannot renew the token, and may wait for minutes.
+# The seconds that remain at least when a module starts. It cannot renew the token, and may wait for minutes.
 MARGIN = LIFETIME / 2
 CONTEXT = "the login of homelab.loadbalancer to EKS"
 
-# Makes a client of a service of AWS, with other credentials than the caller's where they are given.
+# Makes a client of an AWS service, with the caller's credentials unless others are given.
 Clients = Callable[..., Any]
 
 _EXPIRED = "the AWS credentials have expired: get new ones, for instance by `aws sso login`"
@@ -46,7 +46,7 @@ _INCOMPLETE = (
     "ansible-playbook is started, name a profile in k8s_eks, or run `aws configure` or `aws sso login`"
 )
 _SILENT = "%s: look at the region in k8s_eks, and whether the control node reaches AWS, perhaps by HTTPS_PROXY"
-# What to say, by the code that AWS answers with or the class of botocore's exception. %s is what was said.
+# Messages by AWS error code or botocore exception class. %s is the original message.
 _CAUSES = {
     "ResourceNotFoundException": "there is no such cluster: `aws eks list-clusters` names those of region and account",
     "ProfileNotFound": "there is no such profile: name one of ~/.aws/config on the control node",
@@ -60,7 +60,7 @@ _CAUSES = {
     "UnauthorizedSSOTokenError": _EXPIRED,
     "AccessDenied": "%s: allow this principal sts:AssumeRole in its policy, and in the trust policy of the role",
     "AccessDeniedException": "%s: allow this principal eks:DescribeCluster",
-    # What AWS says of these quotes what was signed, of which a session token is a part.
+    # For these codes the AWS message quotes the signed text, which contains the session token.
     "InvalidClientTokenId": _UNKNOWN,
     "InvalidSignatureException": _UNKNOWN,
     "SignatureDoesNotMatch": _UNKNOWN,
@@ -72,11 +72,11 @@ _CAUSES = {
 
 
 class EksError(Exception):
-    """A login that does not work, with what the user can do."""
+    """A failed login, with a remedy."""
 
 
 class Login(NamedTuple):
-    """How to reach the API server of a cluster."""
+    """A cluster's API server, and a token for it."""
 
     server: str  # https://...
     authority: str  # its CA, PEM, in base64
@@ -85,12 +85,12 @@ class Login(NamedTuple):
 
 
 def kept(folder: str, options: Mapping[str, Any], now: Callable[[], float] = time.time) -> Login:
-    """The login that this run has made already, or a new one when that would end too early.
+    """The login of this run, or a new one if that would expire too early.
 
-    Ansible runs tasks in processes of their own, so it is kept in a file, which also makes hosts in parallel wait for
-    the one that logs in.
+    Ansible runs each task in its own process, so the login is kept in a file. Parallel hosts wait at this file for the
+    one that logs in.
 
-    folder -- the run's own, which nobody else can read, and which is removed when the run ends
+    folder -- this run's private folder, removed at the end of the run
     """
     digest = hashlib.sha256(json.dumps(dict(options), sort_keys=True).encode()).hexdigest()
     path = os.path.join(folder, "eks-%s" % digest)
@@ -107,7 +107,7 @@ def kept(folder: str, options: Mapping[str, Any], now: Callable[[], float] = tim
 
 
 def _parsed(text: str) -> Login | None:
-    """What the file holds. It is empty at first, and cut off when a process was killed while it wrote."""
+    """The login in the file. The file is empty at first, and incomplete if a process was killed while writing it."""
     try:
         return Login(*json.loads(text))
     except ValueError:
@@ -126,16 +126,16 @@ def login(options: Mapping[str, Any], now: float, clients: Clients | None = None
     try:
         return _login(options, now, clients or _clients(options))
     except (BotoCoreError, ClientError) as error:
-        # Without its cause, of which Ansible would print all that AWS said.
+        # Raised without its cause, because Ansible would print the whole AWS message.
         raise EksError("%s: %s" % (_attempt(options), _explained(error))) from None
 
 
 def _clients(options: Mapping[str, Any]) -> Clients:
-    """Clients with the caller's credentials, found as all tools of AWS find them."""
+    """Clients with the caller's credentials, found as by other AWS tools."""
     from botocore.config import Config  # type: ignore[import-untyped]
     from botocore.session import Session  # type: ignore[import-untyped]
 
-    # In the middle of a playbook nobody waits for minutes, as botocore would.
+    # A playbook must not block for minutes, as with botocore's defaults.
     config = Config(connect_timeout=10, read_timeout=20, retries={"total_max_attempts": 3})
     session = Session(profile=options.get("profile") or None)
     return functools.partial(session.create_client, region_name=options.get("region") or None, config=config)
@@ -153,7 +153,7 @@ def _login(options: Mapping[str, Any], now: float, clients: Clients) -> Login:
 
 
 def _role(options: Mapping[str, Any], clients: Clients) -> dict[str, str]:
-    """Credentials of the role to assume, as arguments for a client."""
+    """The credentials of the role to assume, as arguments for a client."""
     more = {"ExternalId": options["external_id"]} if options.get("external_id") else {}
     name = options.get("session_name") or EKS["session_name"]["default"]
     answer = clients("sts").assume_role(RoleArn=options["role_arn"], RoleSessionName=name, **more)["Credentials"]
@@ -165,7 +165,7 @@ def _role(options: Mapping[str, Any], clients: Clients) -> dict[str, str]:
 
 
 def token(sts: Any, cluster: str) -> str:
-    """Sign a token for one cluster, by a client of STS that is used for nothing else."""
+    """Sign a token for one cluster, with an STS client that is used for nothing else."""
 
     def name_the_cluster(request: Any, **dummy: Any) -> None:
         request.headers[HEADER] = cluster
@@ -176,7 +176,7 @@ def token(sts: Any, cluster: str) -> str:
 
 
 def kubeconfig(made: Login) -> dict[str, Any]:
-    """A kubeconfig for the client, which needs no file then."""
+    """A kubeconfig for the client, as data instead of a file."""
     cluster = {"server": made.server, "certificate-authority-data": made.authority}
     return {
         "apiVersion": "v1",
@@ -189,20 +189,20 @@ def kubeconfig(made: Login) -> dict[str, Any]:
 
 
 def who(options: Mapping[str, Any]) -> str:
-    """Whose credentials a login uses, for messages."""
+    """The owner of the credentials that a login uses, for messages."""
     words = (("profile", "profile"), ("role_arn", "role"))
     named = ["%s %s" % (word, options[key]) for key, word in words if options.get(key)]
     return " and ".join(named) or "the AWS configuration"
 
 
 def _attempt(options: Mapping[str, Any]) -> str:
-    """What did not work, with all that the user may have got wrong."""
+    """The failed login for messages, with every option that may be wrong."""
     region = "region %s" % options["region"] if options.get("region") else "the region of the AWS configuration"
     return "no login to the EKS cluster %s in %s by the credentials of %s" % (options["cluster"], region, who(options))
 
 
 def _explained(error: Any) -> str:
-    """Why AWS was of no use, and what to do."""
+    """The reason for an AWS failure, and a remedy."""
     answered = getattr(error, "response", {}).get("Error", {})
     names = [answered.get("Code"), *(kind.__name__ for kind in type(error).__mro__)]
     cause = next((_CAUSES[name] for name in names if name in _CAUSES), "%s")
