@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The base classes of the action plugins for Kubernetes.
 
-ansible-core imports the action plugin of a task before it forks the process that runs it: the Kubernetes client, which
-takes half a second to import, is there by then, and a task costs its requests and nothing else.
+ansible-core imports the action plugin of a task before it forks the task's process. So the Kubernetes client, which
+takes half a second to import, is already loaded, and a task takes only the time of its requests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .engine import Engine, FailedError, RefusedError, make_plan
 from .model import Outcome, Planner
 from .server import RefusalError, Server, UnansweredError
 
-# The options by which the API server is found.
+# The options that locate the API server.
 ACCESS: dict[str, dict[str, Any]] = {**k8s_access.ACCESS, "kubeconfig": {"type": "str", "default": ""}}
 
 
@@ -54,11 +54,11 @@ class ApiAction(ActionBase):  # type: ignore[misc] # ansible-core carries no typ
             raise AnsibleActionFail(self._said(self._access.explained(error))) from None
 
     def _work(self) -> dict[str, Any]:
-        """What the task returns."""
+        """The task's result."""
         raise NotImplementedError
 
     def _begin(self, arguments: Mapping[str, dict[str, Any]]) -> None:
-        """Check the task's options, and find the way to the API server."""
+        """Check the task's options, and determine how to reach the API server."""
         access = {**ACCESS, "eks": {**ACCESS["eks"], "default": copy.copy(self._variable("k8s_eks") or None)}}
         if not access["eks"]["default"] and not self._task.args.get("eks"):
             for key in ("kubeconfig", "context"):
@@ -77,7 +77,7 @@ class ApiAction(ActionBase):  # type: ignore[misc] # ansible-core carries no typ
         options, here = self._options, self._runs_here()
         kubeconfig = options["kubeconfig"]
         if here and kubeconfig and not kubeconfig.startswith(("~", "/")):
-            kubeconfig = os.path.join(self._loader.get_basedir(), kubeconfig)  # as a module finds it
+            kubeconfig = os.path.join(self._loader.get_basedir(), kubeconfig)  # as modules resolve it
         return Access(
             kubeconfig,
             options["context"],
@@ -93,7 +93,7 @@ class ApiAction(ActionBase):  # type: ignore[misc] # ansible-core carries no typ
         return Server(self._access.exchange, constants.DEFAULT_LOCAL_TMP, host + self._access.key)
 
     def _runs_here(self) -> bool:
-        """Whether this process has the same user, network and surroundings as a module of the task would have."""
+        """Whether this process has the user, network and environment that a module of the task would have."""
         if k8s_transport.MISSING or any(self._task.environment or []):
             return False
         if self._task.become and (os.geteuid() != 0 or self._task.become_user not in (None, "", "root")):
@@ -105,12 +105,12 @@ class ApiAction(ActionBase):  # type: ignore[misc] # ansible-core carries no typ
         return str(found()) if found else ""
 
     def _run_on_host(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Make requests by a module on the host of the task."""
+        """Send requests with a module on the task's host."""
         with self._silent():
             name = "homelab.loadbalancer.k8s_request"
             returned: dict[str, Any] = self._execute_module(name, dict(arguments), task_vars=self._vars)
         if returned.get("failed"):
-            # Where it failed by an exception, ansible-core before 2.19 has its text elsewhere.
+            # After an exception, ansible-core before 2.19 has the text in other fields.
             event = getattr(returned.get("exception"), "event", None)
             said = str(returned.get("msg") if event is None else event.msg) + str(returned.get("module_stderr", ""))
             raise AnsibleActionFail(self._said(said))
@@ -118,9 +118,11 @@ class ApiAction(ActionBase):  # type: ignore[misc] # ansible-core carries no typ
 
     @contextlib.contextmanager
     def _silent(self) -> Iterator[None]:
-        """What the module is given and returns holds secrets: it belongs neither into the system's log, to which a
-        module writes its arguments, nor into what the connection prints at -vvv."""
-        # The connection has a play context of its own, which the SSH plugin asks. There is no other way to tell it.
+        """Keep the module's arguments and result out of logs, because they contain secrets.
+
+        A module writes its arguments to the system's log, and the connection prints both at -vvv.
+        """
+        # The connection has its own play context, which the SSH plugin reads. There is no other way to set its no_log.
         task, printer = self._task, self._connection._play_context
         saved = task.check_mode, task.diff, task.no_log, printer.no_log
         task.check_mode, task.diff, task.no_log, printer.no_log = False, False, True, True
@@ -130,7 +132,7 @@ class ApiAction(ActionBase):  # type: ignore[misc] # ansible-core carries no typ
             task.check_mode, task.diff, task.no_log, printer.no_log = saved
 
     def _variable(self, name: str) -> Any:
-        """A variable, as of the host that a task is delegated to when that has one."""
+        """A variable of the task's host or, if the task is delegated, of the other host if it has the variable."""
         hostvars = self._vars.get("hostvars", {})
         for host in self._vars.get("ansible_delegated_vars", {}):
             if host in hostvars and hostvars[host].get(name):
@@ -139,7 +141,7 @@ class ApiAction(ActionBase):  # type: ignore[misc] # ansible-core carries no typ
         return value and self._templar.template(value)
 
     def _content(self, path: str) -> bytes:
-        """What is in a file of the control node, found as the lookup `file` finds it. Vault may have encrypted it."""
+        """The content of a file on the control node, found as by the lookup `file`, decrypted if Vault encrypted it."""
         try:
             real = self._loader.get_real_file(self._find_needle("files", path))
             try:
@@ -151,21 +153,21 @@ class ApiAction(ActionBase):  # type: ignore[misc] # ansible-core carries no typ
             raise InputError("%s cannot be read: %s" % (path, getattr(error, "strerror", None) or error)) from None
 
     def _text(self, path: str) -> str:
-        """The text of a file of the control node."""
+        """The text of a file on the control node."""
         try:
             return self._content(path).decode()
         except UnicodeError as error:
             raise InputError("%s cannot be read: %s" % (path, error)) from None
 
     def _said(self, text: str) -> str:
-        """A message that holds no secret, and that a terminal only shows."""
+        """A message without secrets and without control characters for the terminal."""
         return printable(scrub(self._access.scrubbed(text) if "_access" in self.__dict__ else text, self._secrets))
 
 
 class ClusterAction(ApiAction):
     """Applies the declaration of a module: reads, plans, tries, and then acts."""
 
-    # The options of the module besides those by which the API server is found.
+    # The module's options, without those that locate the API server.
     ARGUMENTS: ClassVar[Mapping[str, dict[str, Any]]]
     PLANNER: ClassVar[Planner]
 
@@ -195,7 +197,7 @@ class ClusterAction(ApiAction):
         return {**_returned(outcome), "notes": notes, **plan.results(outcome)}
 
     def _prepare(self) -> None:
-        """Read what the options name on the control node, such as files, into the options."""
+        """Read files on the control node that the options name, into the options."""
 
 
 def _returned(outcome: Outcome) -> dict[str, Any]:

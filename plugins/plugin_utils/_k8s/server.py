@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An API server as the engine and the tools see it: objects by their kinds, and sentences where it refuses."""
+"""An API server for the engine and the tools: objects by kind, and error messages for refusals."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ...module_utils._k8s.transport import BROKEN, SILENT, SKIPPED, Request, Res
 from .discovery import Discovery, Exchange, Kind
 from .model import Answer, Query
 
-# Media types for partial objects, which a server of an aggregated API may not support.
+# Media types for partial objects, which an aggregated API server may not support.
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-# Groups whose objects are views of others.
+# Groups with objects that are views of other objects.
 _OF_OTHERS = ("metrics.k8s.io",)
-# Objects of one answer. Kubernetes' own clients ask for as many.
+# The number of objects per answer, as in Kubernetes' own clients.
 _PAGE = 500
 _HIDDEN = ("metadata.managedFields",)
 _FIELD = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
 
 
 class RefusalError(Exception):
-    """What the API server says in place of an answer."""
+    """A refusal by the API server."""
 
     def __init__(self, status: int, message: str, body: Any = None) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class RefusalError(Exception):
 
 
 class UnansweredError(Exception):
-    """There is no answer: the API server is not there, is silent, or refuses the credentials.
+    """No answer: the API server is unreachable or silent, or refuses the credentials.
 
     status -- 401, or 0
     """
@@ -44,29 +44,29 @@ class UnansweredError(Exception):
 
 
 class UnusableError(UnansweredError):
-    """There is no kubeconfig by which an API server could be asked. The message says what to do."""
+    """There is no usable kubeconfig. The message has the remedy."""
 
 
 class Server:
-    """Reads objects, and makes requests.
+    """Reads objects, and sends requests.
 
-    exchange -- makes requests
-    folder -- the run's own, in which the known kinds are kept; empty keeps nothing
-    key -- what tells this API server and these credentials from others
+    exchange -- sends requests
+    folder -- this run's private folder, which stores the known kinds; if empty, nothing is stored
+    key -- identifies the API server and the credentials
     """
 
     def __init__(self, exchange: Exchange, folder: str = "", key: str = "") -> None:
         self._exchange = exchange
         self.discovery = Discovery(exchange, check, folder, key)
-        # Whole objects that were read, by version, kind, namespace and name.
+        # Whole objects that have been read, by version, kind, namespace and name.
         self.live: dict[tuple[str, str, str, str], dict[str, Any]] = {}
-        # Which lists have been read whole, by version, kind and namespace.
+        # Lists that have been read completely, by version, kind and namespace.
         self.listed: set[tuple[str, str, str]] = set()
         # The last answer to each query.
         self._answers: dict[str, Answer] = {}
 
     def exchange(self, requests: Sequence[Request]) -> list[Response]:
-        """Answers and refusals. Raises UnansweredError where there is none to one of them."""
+        """Answers and refusals. Raises UnansweredError if any request gets no answer."""
         if not requests:
             return []
         responses = list(self._exchange(requests))
@@ -80,9 +80,9 @@ class Server:
         return check(self.exchange([request])[0])
 
     def read(self, queries: Sequence[Query]) -> list[Answer]:
-        """An answer to each query, all of them asked side by side.
+        """An answer to each query; all are sent in parallel.
 
-        Raises RefusalError, unless the query has `optional`: then its answer is empty and has `forbidden`.
+        Raises RefusalError, except for a query with `optional`: its answer is empty and has `forbidden`.
         """
         kinds = [self._kind_of(query) for query in queries]
         plain = [(query, kind) for query, kind in zip(queries, kinds) if kind is not None]
@@ -99,14 +99,14 @@ class Server:
         return answers
 
     def known(self, queries: Sequence[Query]) -> list[Answer] | None:
-        """The answers that have been read, where all of them have been."""
+        """The answers to queries that have been read before; None unless all have been."""
         found = [self._answers.get(_text(query)) for query in queries]
         return [answer for answer in found if answer is not None] if None not in found else None
 
     def everything(self, namespace: str) -> list[dict[str, Any]]:
-        """All objects of a namespace but events, of all kinds, each with its metadata alone.
+        """All objects of a namespace except events, of all kinds, each only with its metadata.
 
-        Raises RefusalError where objects of a kind cannot be listed: there may be some.
+        Raises RefusalError if objects of a kind cannot be listed, because there may be some.
         """
         kinds: dict[tuple[str, str], Kind] = {}
         for one in self.discovery.renewed():
@@ -135,7 +135,7 @@ class Server:
                 return found
             objects = [check(response)]
         else:
-            # A kind that went since it was looked for has no objects.
+            # A kind that was removed since discovery has no objects.
             if response.status == 404:
                 self.discovery.forget()
                 return {**found, "api_found": False}
@@ -144,7 +144,7 @@ class Server:
                 self.listed.add((kind.api_version, kind.kind, namespace))
         hidden = query.get("hidden_fields", _HIDDEN)
         for one in objects:
-            # The objects of a list do not say what they are.
+            # The objects of a list lack their apiVersion and kind.
             one.update(apiVersion=kind.api_version, kind=kind.kind)
             self.live[key_of(one)] = one
             found["resources"].append(without(one, hidden))
@@ -180,20 +180,20 @@ def check(response: Response) -> Any:
 
 
 def message_of(response: Response) -> str:
-    """What the API server said of a refusal."""
+    """The API server's message for a refusal."""
     body = response.body
     said = body.get("message") if isinstance(body, Mapping) else body
     return str(said or "HTTP status %d" % response.status).strip()
 
 
 def key_of(thing: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """What tells an object from all others."""
+    """The identity of an object."""
     metadata = thing["metadata"]
     return thing["apiVersion"], thing["kind"], metadata.get("namespace") or "", metadata["name"]
 
 
 def without(thing: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
-    """A copy of an object without some of its fields: dotted paths, with names that have dots in brackets."""
+    """A copy of an object without the fields at these dotted paths; names that contain dots are in brackets."""
     for path in paths:
         thing = _cut(thing, [field.strip("[]") for field in _FIELD.findall(path)])
     return thing

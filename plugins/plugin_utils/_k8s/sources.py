@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Manifests as users have them, read on the control node: files, folders, URLs and text, each of several documents.
+"""Read users' manifests on the control node: files, folders, URLs and text, each with one or more documents.
 
-YAML is read as Kubernetes reads it, which knows fewer kinds of scalars, and a key that is given twice is refused.
-A message names the place and never quotes the text, in which a Secret may stand.
+YAML is read as by Kubernetes, which has fewer kinds of scalars, and duplicate keys are refused. A message names the
+place but never quotes the text, which may contain a Secret.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from .._common.objects import name_of, parse_definitions
 
 SUFFIXES = (".yml", ".yaml", ".json")
 MAX_BYTES = 32 * 1024 * 1024
-TIMEOUT = 30  # seconds without an answer of a web server
+TIMEOUT = 30  # seconds without data from a web server
 _CHECKSUM = re.compile(r"(?P<algorithm>sha256|sha384|sha512):(?P<digest>[0-9a-fA-F]+)\Z")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-# Kinds that are in no namespace, whatever the cluster: it need not be asked for them.
+# Kinds that are never in a namespace, so the cluster need not be asked for their scope.
 CLUSTER_WIDE = frozenset(
     [
         ("v1", "Namespace"),
@@ -41,7 +41,7 @@ CLUSTER_WIDE = frozenset(
 
 
 class Source(NamedTuple):
-    """Where objects are read from."""
+    """The place that objects are read from."""
 
     place: str  # a file, a folder or a URL
     checksum: str  # of a file or URL, such as sha256:...; may be empty
@@ -52,7 +52,7 @@ _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_BASE):  # type: ignore[misc] # one of two classes
-    """YAML as Kubernetes reads it: no times, and no numbers to the base of 60."""
+    """YAML as Kubernetes reads it: no timestamps, and no base-60 numbers."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -83,7 +83,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse_sources(raw: Any, checksum: str, where: str) -> list[Source]:
-    """Check what the user wrote: texts, or mappings of `src` and `checksum`."""
+    """Check the user's sources: texts, or mappings of `src` and `checksum`."""
     sources = []
     for index, entry in enumerate(parse_list(raw, where)):
         place = "%s[%d]" % (where, index)
@@ -107,10 +107,10 @@ def parse_sources(raw: Any, checksum: str, where: str) -> list[Source]:
 def read_objects(
     sources: Iterable[Source], inline: Any, find: Callable[[str], str], read: Callable[[str], bytes]
 ) -> list[dict[str, Any]]:
-    """The objects of all sources, in order, and then those that are given inline.
+    """The objects of all sources in order, followed by the inline ones.
 
-    find -- the path of a file or folder
-    read -- the content of a file
+    find -- returns the path of a file or folder
+    read -- returns the content of a file
 
     Raises InputError.
     """
@@ -130,13 +130,13 @@ def read_objects(
 
 
 def load_documents(data: bytes, where: str) -> list[Any]:
-    """The documents of a YAML text that are not empty. Raises InputError with the line."""
+    """The non-empty documents of a YAML text. Raises InputError with the line."""
     try:
         return [one for one in yaml.load_all(data, _Loader) if one is not None]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = " line %d, column %d" % (mark.line + 1, mark.column + 1) if mark else ""
-        # `found undefined alias 'x'` and its kind quote the text.
+        # Messages such as `found undefined alias 'x'` quote the text.
         problem = re.sub(r"""(['"]).*\1""", "...", error.problem or "", flags=re.DOTALL)
         raise InputError("%s%s is not YAML: %s" % (where, at, problem or "see its syntax there")) from None
     except (yaml.YAMLError, UnicodeError, ValueError, RecursionError) as error:
@@ -144,17 +144,17 @@ def load_documents(data: bytes, where: str) -> list[Any]:
 
 
 def needs_scopes(objects: Iterable[dict[str, Any]], default: str, override: str) -> bool:
-    """Whether it must be known which of the kinds are in namespaces."""
+    """Whether the scopes of the objects' kinds are needed."""
     asked = [one for one in objects if (one["apiVersion"], one["kind"]) not in CLUSTER_WIDE]
     return any(override or (default and not one["metadata"].get("namespace")) for one in asked)
 
 
 def placed(objects: list[dict[str, Any]], default: str, override: str, scopes: dict[str, Any]) -> list[dict[str, Any]]:
-    """The objects in their namespaces.
+    """The objects with their namespaces.
 
-    default -- of objects that name none
-    override -- of all objects that are in one; empty is to leave them where they are
-    scopes -- of each version its kinds, of each kind whether it is `namespaced`
+    default -- the namespace of objects that name none
+    override -- the namespace of all namespaced objects; if empty, they keep theirs
+    scopes -- for each API version its kinds, and for each kind whether it is `namespaced`
     """
     coming = {
         (one["spec"]["group"], one["spec"]["names"]["kind"]): one["spec"].get("scope") == "Namespaced"
@@ -181,7 +181,7 @@ def is_url(place: str) -> bool:
 
 
 def shown_url(url: str) -> str:
-    """A URL without what may be secret in it."""
+    """A URL without parts that may be secret."""
     parts = urllib.parse.urlsplit(url)
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
@@ -220,7 +220,7 @@ def download(url: str) -> bytes:
 
 
 def _cause(error: Exception) -> str:
-    """Why, without the URL, which the error may name as well."""
+    """The reason without the URL, which the error may contain."""
     reason = getattr(error, "reason", None)
     return str(getattr(reason, "strerror", None) or getattr(error, "strerror", None) or type(error).__name__)
 
@@ -242,7 +242,7 @@ def _verify(data: bytes, checksum: str, name: str) -> None:
 
 
 def _all_different(found: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """An object that is given twice would be changed to and fro by each run."""
+    """Refuse an object that is given twice: each run would change it back and forth."""
     seen: dict[tuple[str, str], str] = {}
     for source, one in found:
         key = (one["apiVersion"].rpartition("/")[0], name_of(one))
