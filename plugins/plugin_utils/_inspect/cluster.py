@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster as the report of an inspection shows it: what `kubectl get -o wide` says, and who announces addresses.
+"""A cluster for the inspection report: the columns of `kubectl get -o wide`, and the announcers of addresses.
 
-Pure: objects of the API in, one structure out.
+Pure: it turns API objects into one structure.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _ROLE = "node-role.kubernetes.io/"
 
 
 def inspect_cluster(objects: Objects) -> Object:
-    """Nodes, pods, Services with their endpoints, MetalLB's pools and leaders, and events, the newest last.
+    """Nodes, pods, Services with their endpoints, MetalLB's pools and leaders, and events with the newest last.
 
-    objects -- by kind, as the API returns them; one that the cluster does not know may be missing
+    objects -- by kind, as the API returns them; a kind that the cluster does not know may be missing
     """
     found = {kind: objects.get(kind) or [] for kind in KINDS}
     services = sorted(found["Service"], key=full_name)
@@ -93,13 +93,13 @@ def _service(service: Object, slices: list[Object]) -> Object:
 
 
 def _given(service: Object) -> list[str]:
-    """The addresses, or the names, that a load balancer has given it."""
+    """The addresses or names that a load balancer has assigned."""
     balancer = (service.get("status") or {}).get("loadBalancer") or {}
     return [str(one.get("ip") or one.get("hostname")) for one in balancer.get("ingress") or []]
 
 
 def _endpoints(service: Object, slices: list[Object]) -> list[str]:
-    """The endpoints that are ready, each with its port."""
+    """The ready endpoints, each with its port."""
     return sorted(
         {
             "[%s]:%s" % (address, port.get("port")) if ":" in address else "%s:%s" % (address, port.get("port"))

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the picture of an inspection shows of each host, read from the reports and from the cluster."""
+"""The data of each host in the inspection picture, from the reports and from the cluster."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Interface = Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
 End = Tuple[str, str]
 Pairs = FrozenSet[FrozenSet[End]]
 
-# Kinds of links that lead out of a host: hardware, which has none, and what is put together from it.
+# Kinds of links that lead out of a host: hardware, which has no kind, and links on top of hardware.
 OUTER = frozenset({"", "bond", "team", "vlan", "macvlan", "ipvlan", "ipoib"})
 
 
 class Link(NamedTuple):
-    """A network link as it is drawn. addresses -- without those that every link has by itself"""
+    """A network link in the picture. addresses -- without those that every link has by default"""
 
     name: str
     kind: str
@@ -32,7 +32,7 @@ class Link(NamedTuple):
 
 
 class Space(NamedTuple):
-    """A network namespace; kind -- its owner's: host, pod, container, process or none"""
+    """A network namespace; kind -- the kind of its owner: host, pod, container, process or none"""
 
     id: str
     kind: str
@@ -49,10 +49,10 @@ class Vip(NamedTuple):
 
 
 class HostView(NamedTuple):
-    """A host of the picture.
+    """A host in the picture.
 
-    inner -- its initial network namespace; spaces -- the others; pairs -- both ends of each veth pair, an end being the
-    identity of a namespace and a link's name; pods -- those on the node's own network; gateways -- of default routes
+    inner -- its initial network namespace; spaces -- the others; pairs -- both ends of each veth pair, an end being a
+    namespace's id and a link's name; pods -- pods in the host's network namespace; gateways -- of default routes
     """
 
     name: str
@@ -69,7 +69,7 @@ class HostView(NamedTuple):
 
 
 def anchors(documents: Sequence[Json]) -> list[str]:
-    """An id for each host that stays the same in the next page, and that the host cannot choose."""
+    """An id for each host. It is the same in the next page, and the host cannot choose it."""
     seen: dict[str, int] = {}
     made = []
     for document in documents:
@@ -80,12 +80,12 @@ def anchors(documents: Sequence[Json]) -> list[str]:
 
 
 def host_name(document: Json) -> str:
-    """What a host is called on the page."""
+    """The displayed name of a host."""
     return word(document, "host") or "a host without a name"
 
 
 def interface(address: str) -> Interface | None:
-    """An address with its prefix, or None for a text that is none."""
+    """An address with its prefix, or None for other text."""
     try:
         return ipaddress.ip_interface(address)
     except ValueError:
@@ -93,7 +93,7 @@ def interface(address: str) -> Interface | None:
 
 
 def network_of(address: str) -> Network | None:
-    """The network of hosts that an address with a prefix names; None where nobody else can be in it."""
+    """The network of an address with a prefix; None for a network that cannot contain another host."""
     found = interface(address)
     if found is None or found.is_loopback or found.is_link_local or found.network.prefixlen >= found.max_prefixlen - 1:
         return None
@@ -101,7 +101,7 @@ def network_of(address: str) -> Network | None:
 
 
 def is_outer(link: Link, inner: Space, pairs: Pairs, space: str) -> bool:
-    """Whether a link of the initial namespace leads out of the host: by hardware, or to where was not inspected."""
+    """Whether a link of the initial namespace leads out of the host: to hardware, or to an uninspected namespace."""
     if link.kind in OUTER:
         return True
     if link.kind == "veth":
@@ -110,7 +110,7 @@ def is_outer(link: Link, inner: Space, pairs: Pairs, space: str) -> bool:
 
 
 def spoken_owner(space: Json) -> tuple[str, str, str]:
-    """Of whom a namespace is: the kind, the name, and the namespace of Kubernetes or nothing."""
+    """The owner of a namespace: its kind, its name, and the Kubernetes namespace or an empty text."""
     owner = mapping(space, "owner")
     kind, name, pid = word(owner, "kind"), word(owner, "name"), word(owner, "pid")
     if space.get("host") is True or kind == "host":
@@ -125,7 +125,7 @@ def spoken_owner(space: Json) -> tuple[str, str, str]:
 
 
 def host_views(documents: Sequence[Json], cluster: Json) -> list[HostView]:
-    """All hosts of the picture: those inspected, then nodes that are not but announce an address."""
+    """All hosts of the picture: the inspected ones, then other nodes that announce an address."""
     views = [_host_view(document, anchor, cluster) for document, anchor in zip(documents, anchors(documents))]
     known = [set(_names(document, cluster)) for document in documents]
     others: dict[str, list[Vip]] = {}
@@ -173,7 +173,7 @@ def _leaders(cluster: Json) -> Iterator[tuple[str, Vip]]:
 
 
 def _names(document: Json, cluster: Json) -> list[str]:
-    """The names of the node that a host is: its own, or that of the node with one of its addresses."""
+    """The names of the host's node: the host's own name, or that of the node with one of its addresses."""
     names = [name for name in (word(document, "host"), word(document, "hostname")) if name]
     spaces = [space for space in items(document, "namespaces") if spoken_owner(space)[0] == "host"]
     own = {
@@ -205,7 +205,7 @@ def _link(link: Json) -> Link:
 
 
 def _pairs(document: Json) -> Pairs:
-    """Veth pairs whose ends both are in the report; each end may know of the other."""
+    """Veth pairs with both ends in the report; each end may name the other."""
     known = {
         (word(space, "id"), word(link, "name"))
         for space in items(document, "namespaces") for link in items(space, "links")
@@ -221,7 +221,7 @@ def _pairs(document: Json) -> Pairs:
 
 
 def _pods_of_the_node(document: Json, inner: Space | None, node: Json, cluster: Json) -> Iterator[str]:
-    """Pods without a network namespace of their own, as the cluster and the container runtime know them."""
+    """Pods in the host's network namespace, according to the cluster and the container runtime."""
     own = {address.partition("/")[0] for link in (inner.links if inner else ()) for address in link.addresses}
     own.update(words(node, "addresses"))
     for pod in items(cluster, "pods"):

@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Markup that text of others cannot break out of, and a way into JSON of others that never fails.
+"""Markup that untrusted text cannot break out of, and access to untrusted JSON that never fails.
 
-A node that is inspected may be hostile: its report is JSON, and nothing else is sure of it. Whatever becomes part of
-the page goes through `element`, which escapes all that is not of its own making.
+An inspected node may be hostile: its report is JSON, and nothing else about it is certain. Every part of the page goes
+through `element`, which escapes all text that is not its own markup.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ VOID = frozenset({"br", "input", "meta"})
 
 
 class Html(str):
-    """What is markup already. Whatever is done to it gives a plain str, which is escaped again: that side is safe."""
+    """Text that is already markup. Every string operation returns a plain str, which is escaped again: that is safe."""
 
     __slots__ = ()
 
 
 def shown(text: str) -> str:
-    """The text in one line, its control and format characters (such as those that turn its direction) as \\x1b."""
+    """The text in one line; control and format characters (such as those that reverse its direction) become \\x1b."""
     return text if text.isprintable() else printable(text).replace("\n", "\\x0a")
 
 
 def escaped(text: str) -> str:
-    """The text as it stands in an element or in an attribute.
+    """The text, escaped for an element or an attribute.
 
-    Braces are escaped too, so that the page is no template to anything that it is given to, such as Ansible.
+    Braces are escaped too, so that no template engine, such as Ansible's, finds a template in the page.
     """
     return html.escape(shown(text)).replace("{", "&#123;").replace("}", "&#125;")
 
 
 def element(tag: str, /, *children: str, **attributes: str | float | None) -> Html:
-    """An element; children that are no Html are text. It is well-formed XML as well as HTML.
+    """An element; children that are not Html are text. The result is well-formed XML and HTML.
 
-    An attribute that is None is left out; one whose name is a word of Python ends with an underscore (class_), and
-    one with a dash has an underscore in its place (aria_label).
+    An attribute with the value None is left out. A Python keyword as name gets an underscore at the end (class_), and a
+    dash in a name is written as an underscore (aria_label).
     """
     given = "".join(
         ' %s="%s"' % (key.rstrip("_").replace("_", "-"), escaped(str(value)))
@@ -56,35 +56,35 @@ def element(tag: str, /, *children: str, **attributes: str | float | None) -> Ht
 
 
 def joined(*children: str) -> Html:
-    """Several pieces as one."""
+    """Several pieces of markup as one."""
     return Html("".join(child if isinstance(child, Html) else escaped(child) for child in children))
 
 
 def items(value: Any, key: str) -> list[Json]:
-    """The mappings of the list that is found by this key; what is none is left out."""
+    """The mappings in the list under this key; other entries are left out."""
     found = value.get(key) if isinstance(value, dict) else None
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def mapping(value: Any, key: str) -> Json:
-    """The mapping that is found by this key, or an empty one."""
+    """The mapping under this key, or an empty one."""
     found = value.get(key) if isinstance(value, dict) else None
     return found if isinstance(found, dict) else {}
 
 
 def words(value: Any, key: str) -> list[str]:
-    """The entries of the list that is found by this key, as text."""
+    """The entries of the list under this key, as text."""
     found = value.get(key) if isinstance(value, dict) else None
     return [as_text(one) for one in found] if isinstance(found, list) else []
 
 
 def word(value: Any, key: str) -> str:
-    """What is found by this key, as text; empty where there is nothing."""
+    """The value under this key, as text; empty if there is none."""
     return as_text(value.get(key)) if isinstance(value, dict) else ""
 
 
 def as_text(value: Any) -> str:
-    """Any JSON as a person writes it: lists with commas, mappings as key=value, true as yes."""
+    """Any JSON in a readable form: lists with commas, mappings as key=value, true as yes."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -97,7 +97,7 @@ def as_text(value: Any) -> str:
 
 
 def _flat(value: Any) -> str:
-    """A value inside another one, whose commas would be taken for those of the outer one."""
+    """A nested value, protected so that its commas differ from those of the outer value."""
     if not isinstance(value, (dict, list)):
         return as_text(value)
     try:

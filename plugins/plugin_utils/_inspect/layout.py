@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the parts of one host stand in the picture.
+"""The positions of one host's parts in the picture.
 
-From left to right as a packet goes: links that lead out, VIPs and bridges in a stack, lanes for wires, the host's ends
-of veth pairs, and the namespaces they lead to.
+From left to right, as a packet travels: links that lead out, VIPs and bridges in a stack, lanes for wires, the host's
+ends of veth pairs, and the namespaces at their other ends.
 
     +- worker1 ---------------------------------------------+
     | +- initial namespace ------------+                    |
@@ -31,9 +31,9 @@ TUNNELS = ("vxlan", "geneve", "ipip", "tunnel", "sit", "gre", "wireguard", "tun"
 
 
 class Columns(NamedTuple):
-    """Where the columns of all hosts of a picture begin, so that they look alike.
+    """The left edges of the columns. All hosts of a picture share them, so that they look alike.
 
-    lanes, pairs -- for how many wires there is room, left and right; compact -- a namespace takes one line, not two
+    lanes, pairs -- the number of wires with space, left and right; compact -- a namespace takes one line, not two
     """
 
     lanes: int = 0
@@ -44,7 +44,7 @@ class Columns(NamedTuple):
 
     @property
     def stack(self) -> int:
-        """The links of the initial namespace."""
+        """The left edge of the links of the initial namespace."""
         return PAD + 10
 
     @property
@@ -54,17 +54,17 @@ class Columns(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The ends of veth pairs."""
+        """The left edge of the ends of veth pairs."""
         return self.lane + LANE * self.lanes + 6
 
     @property
     def inner_right(self) -> int:
-        """Where the initial namespace ends."""
+        """The right edge of the initial namespace."""
         return self.end + END + 10 if self.ends else self.lane + LANE * self.lanes + 2
 
     @property
     def space(self) -> int:
-        """The other namespaces."""
+        """The left edge of the other namespaces."""
         return self.inner_right + 22
 
     @property
@@ -81,7 +81,7 @@ class Columns(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A host's parts, from its own corner on; ports -- by link, where wires from outside come in"""
+    """A host's parts, relative to its corner; ports -- where wires from outside enter, by link"""
 
     height: int
     boxes: tuple[Box, ...]
@@ -92,7 +92,7 @@ class Plan(NamedTuple):
 
 
 class Arrangement:
-    """The parts of one host, put into place one after the other."""
+    """The parts of one host, which are placed one after the other."""
 
     def __init__(self, view: HostView, columns: Columns) -> None:
         self.view = view
@@ -104,7 +104,7 @@ class Arrangement:
         self.ends: dict[str, Box] = {}
 
     def plan(self) -> Plan:
-        """All of it."""
+        """Place all parts."""
         bottom = self._header()
         below = bottom
         if self.view.inner:
@@ -134,7 +134,7 @@ class Arrangement:
         ]  # fmt: skip
 
     def _header(self) -> int:
-        """The lines above: an error, and VIPs of a host of which nothing else is known. Says where they end."""
+        """The lines at the top: an error, and VIPs of a host without other data. Returns their lower edge."""
         bottom = HEADER
         for line in wrap(self.view.error, self.columns.width - 2 * PAD, 4):
             text = Text(PAD, bottom + 10, line, "wrong")
@@ -157,7 +157,7 @@ class Arrangement:
         return y
 
     def _stack(self, inner: Space, y: int) -> None:
-        """Links of the initial namespace but those that lead into another one, VIPs below the link they are on."""
+        """Links of the initial namespace, except those to another namespace; each VIP is below its link."""
         led = {name for pair in self._crossing(inner) for space, name in pair if space == inner.id}
         links = sorted(
             (link for link in inner.links if link.name not in led),
@@ -194,12 +194,12 @@ class Arrangement:
         self.boxes.append(Box("pod shared", x, y, STACK, height, (head, *names), tip))
 
     def _crossing(self, inner: Space) -> list[list[tuple[str, str]]]:
-        """Pairs with one end in the initial namespace, in an order that does not depend on hashes."""
+        """Pairs with one end in the initial namespace, in a stable order."""
         pairs = sorted(map(sorted, self.view.pairs))
         return [pair for pair in pairs if {inner.id} < {space for space, dummy in pair}]
 
     def _spaces(self, y: int) -> int:
-        """The other namespaces, those of one bridge together, and the host's end of a veth pair beside each link."""
+        """The other namespaces, grouped by bridge, with the host's end of a veth pair beside each link."""
         inner = self.view.inner
         ours = {link.name: link for link in inner.links} if inner else {}
         far = {}
@@ -224,7 +224,7 @@ class Arrangement:
         return y
 
     def _end(self, link: Link, y: int) -> None:
-        """The host's end of a veth pair, and the pair's wire."""
+        """The host's end of a veth pair, and the wire of the pair."""
         if link.name in self.ends:
             return
         x = self.columns.end
@@ -234,7 +234,7 @@ class Arrangement:
         self.wires.append(Wire("veth", ((x + END, y), (self.columns.space, y))))
 
     def _members(self, inner: Space) -> int:
-        """Wires between a bridge (or a bond) and its ports, each bridge in a lane; says how many lanes that took."""
+        """Wires between a bridge (or a bond) and its ports, one lane per bridge; returns the number of lanes."""
         buses = []
         for name, master in self.stack.items():
             ports = [
@@ -252,7 +252,7 @@ class Arrangement:
         return self._draw(buses, self.columns.lane)
 
     def _pairs(self) -> int:
-        """Wires between two of the other namespaces, on their right."""
+        """Wires between two of the other namespaces, to the right of them."""
         right = self.columns.space + self.columns.space_width
         buses = []
         for pair in sorted(map(sorted, self.view.pairs)):
@@ -275,7 +275,7 @@ class Arrangement:
 
 
 def _rank(link: Link, outer: bool) -> tuple[int, str]:
-    """Outer links first, bridges and tunnels next, and what is none of them last."""
+    """Outer links first, then bridges and tunnels, then the rest."""
     if outer and link.kind != "bridge":
         return (0 if link.addresses else 1), ""
     if link.kind == "bridge":
@@ -288,7 +288,7 @@ def _css(css: str, link: Link) -> str:
 
 
 def _carries(link: Link, vip: Vip) -> bool:
-    """Whether an address is of a link's network."""
+    """Whether an address is in a network of a link."""
     parsed = interface(vip.address)
     return parsed is not None and any(
         (network := network_of(own)) is not None and parsed.version == network.version and parsed.ip in network
@@ -312,7 +312,7 @@ def _link_box(link: Link, x: int, y: int) -> Box:
 
 
 def _space_box(space: Space, columns: Columns, y: int) -> tuple[Box, list[int]]:
-    """A namespace, and on which height each of its links is."""
+    """The box of a namespace, and the height of each of its links."""
     x, width = columns.space, columns.space_width
     whole = " \u00b7 ".join(part for part in (space.group, space.name, *(link.tip for link in space.links)) if part)
     first = 9 if columns.compact else 28

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One HTML page of what an inspection found on all hosts, which needs nothing else and loads nothing."""
+"""One self-contained HTML page about an inspection of all hosts; it loads nothing."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .picture import arrange, svg
 from .style import SCRIPT, STYLE
 from .tables import cluster_tables, host_tables, notes
 
-# With more hosts than that their tables are folded at first.
+# With more hosts than this their tables are initially folded.
 OPEN = 3
 CLUSTER = ("nodes", "pods", "services", "metallb", "events", "notes")
 
 
 def page(documents: Sequence[Json], cluster: Json) -> str:
-    """The page.
+    """Build the page.
 
-    documents -- a report of each host, with its name as `host` and the time as `time`, or with an `error`
-    cluster -- what the cluster says, or nothing
+    documents -- one report per host, with its name as `host` and the time as `time`, or with an `error`
+    cluster -- the report of the cluster, or an empty one
 
-    The same input gives the same bytes. Nothing in it can become markup or script, whatever it holds.
+    The same input gives the same bytes. No part of the input can become markup or script.
     """
     documents = [document if isinstance(document, dict) else {} for document in documents]
     cluster = cluster if isinstance(cluster, dict) else {}
@@ -43,7 +43,7 @@ def page(documents: Sequence[Json], cluster: Json) -> str:
 
 
 def _head(heading: str) -> Html:
-    """The head, which allows this page's own style and script and nothing else, not even to load a picture."""
+    """The head, which allows only this page's own style and script, not even the loading of a picture."""
     policy = "default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'" % (
         _digest(STYLE),
         _digest(SCRIPT),
@@ -92,7 +92,7 @@ def _flags(document: Json) -> list[str]:
 
 
 def _main(documents: Sequence[Json], hosts: Sequence[str], cluster: Json) -> list[Html]:
-    """The picture, then the tables, which need no picture."""
+    """The picture, then the tables, which are readable without it."""
     picture = arrange(documents, cluster)
     caption = (
         "From left to right: the links that lead out, the host, its pods and containers. Dashed: a link that is down, "
@@ -114,7 +114,7 @@ def _main(documents: Sequence[Json], hosts: Sequence[str], cluster: Json) -> lis
 
 
 def _find() -> Html:
-    """The search field, which appears only where the script runs."""
+    """The search field, which appears only if the script runs."""
     return element(
         "form",
         element("label", "Find rows", for_="find"),
@@ -143,7 +143,7 @@ def _host(document: Json, host: str, unfolded: bool) -> Html:
 
 
 def _facts(document: Json) -> list[str]:
-    """What there is to say of a host in one line, in the numbers of its tables."""
+    """A summary of a host in one line, with the row counts of its tables."""
     spaces = items(document, "namespaces")
     firewall = mapping(document, "firewall")
     hostname, kernel = word(document, "hostname"), word(document, "kernel")

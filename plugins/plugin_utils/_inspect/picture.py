@@ -13,9 +13,9 @@ from .html import Html, Json, element
 from .layout import Arrangement, Columns, Plan, title
 from .shapes import Box, Text, Wire, fit
 
-# A picture so wide is read on a laptop without scrolling aside.
+# A picture of this width fits a laptop's screen.
 WIDTH = 1500
-# With more namespaces than that each takes one line.
+# With more namespaces than this each takes one line.
 MANY = 120
 RAILS = 8
 RAIL = 11
@@ -23,7 +23,7 @@ GAP = 22
 
 
 class Rail(NamedTuple):
-    """Networks that the same links of the same hosts are in. links -- (number of the host, name of the link)"""
+    """Networks that connect the same links of the same hosts. links -- (number of the host, name of the link)"""
 
     networks: tuple[Network, ...]
     links: tuple[tuple[int, str], ...]
@@ -31,12 +31,12 @@ class Rail(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The networks, and the way out of them."""
+        """The networks, and the gateway out of them."""
         return ", ".join(map(str, self.networks)) + "".join(" \u00b7 gateway " + gateway for gateway in self.gateways)
 
 
 class Picture(NamedTuple):
-    """All that is drawn, and how many networks had no room."""
+    """The drawing, and the number of networks that did not fit."""
 
     width: int
     height: int
@@ -47,7 +47,7 @@ class Picture(NamedTuple):
 
 
 def shared_networks(views: Sequence[HostView]) -> list[Rail]:
-    """Networks with links of several hosts, or with the way to the default gateway; the most shared ones first."""
+    """Networks that connect several hosts, or that contain the default gateway; the most shared ones first."""
     found: dict[Network, dict[tuple[int, str], None]] = {}
     for number, view in enumerate(views):
         for link in view.inner.links if view.inner else ():
@@ -81,10 +81,10 @@ def _within(address: str, network: Network) -> bool:
 
 
 def arrange(documents: Sequence[Json], cluster: Json) -> Picture:
-    """Find a place for everything."""
+    """Place all parts of the picture."""
     views = host_views(documents, cluster)
     compact = sum(len(view.spaces) for view in views) > MANY
-    # First without wires, to see how many lanes they need: then all hosts get the same.
+    # The first layout has no wires and counts the lanes they need; in the second all hosts get the same number.
     wide = Columns(spaces=any(view.spaces for view in views), compact=compact)
     first = [Arrangement(view, wide) for view in views]
     plans = [one.plan() for one in first]
@@ -120,7 +120,7 @@ def _grid(views: list[HostView], plans: list[Plan], width: int, rails: list[Rail
 def _rail(
     number: int, rail: Rail, boxes: list[Box], plans: list[Plan], gutter: int
 ) -> tuple[tuple[Wire, ...], Text]:  # fmt: skip
-    """One network: along the top, down on the left of each column of hosts, and into their links."""
+    """The wires of one network: along the top, down the left side of each column of hosts, and into their links."""
     css = "net%d" % (number % 6)
     top = 14 + GAP * number + 8
     stubs: dict[int, list[tuple[int, int]]] = {}
@@ -128,7 +128,7 @@ def _rail(
         box, port = boxes[host], plans[host].ports.get(name)
         if port:
             x = box.x - gutter + 14 + RAIL * number
-            # Networks of one link come in one below the other.
+            # The wires of several networks enter the same link one below the other.
             y = box.y + port.y + min(10 + 8 * number, port.height - 4)
             stubs.setdefault(x, []).append((box.x + port.x, y))
     wires = []
@@ -153,7 +153,7 @@ def svg(picture: Picture) -> Html:
             for wire in wires if wire.points[0][1] == wire.points[1][1] and wire.points[0][1] != label.y + 5
         ]  # fmt: skip
     hosts = [_host(view, box, plan) for view, box, plan in picture.hosts]
-    # The networks' wires end inside the hosts, and are drawn over their frames.
+    # Draw the networks' wires over the hosts' frames, because they end inside the hosts.
     labels = [_text(label) for label in picture.labels]
     return element(
         "svg", *hosts, *parts, *labels,
@@ -196,7 +196,7 @@ def _box(box: Box) -> Html:
 
 
 def _text(text: Text, tip: str = "") -> Html:
-    """A text; what is abbreviated shows the whole when it is pointed at, unless the box around it does."""
+    """A text. If it is abbreviated, a tooltip shows all of it, unless the box around it has one."""
     whole = [element("title", text.whole)] if text.whole and text.whole != text.text and text.whole not in tip else []
     return element(
         "text", text.text, *whole,

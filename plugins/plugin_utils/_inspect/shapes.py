@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Boxes, texts and wires of a picture: what they are, and how wide a text gets. Lengths are in pixels."""
+"""Boxes, texts and wires of a picture, and the width of texts. Lengths are in pixels."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .html import shown
 
 Point = Tuple[int, int]
 
-# The widest of the monospaced fonts that the page asks for has 0.602 of its size for a character.
-SMALL = 6.7  # of 11 pixels
-LARGE = 8.5  # of 14 pixels
+# In the widest of the page's monospaced fonts a character is 0.602 of the font size wide.
+SMALL = 6.7  # for 11 pixels
+LARGE = 8.5  # for 14 pixels
 ELLIPSIS = "\u2026"
 
 
 class Text(NamedTuple):
-    """A line of text: its baseline, and the whole where only a part of it had room"""
+    """A line of text: its baseline, and the whole text if it is abbreviated"""
 
     x: int
     y: int
@@ -29,12 +29,12 @@ class Text(NamedTuple):
     whole: str = ""
 
     def moved(self, x: int, y: int) -> Text:
-        """The same text elsewhere."""
+        """The text at another position."""
         return self._replace(x=self.x + x, y=self.y + y)
 
 
 class Box(NamedTuple):
-    """A rectangle with texts, shown with a tip"""
+    """A rectangle with texts and a tooltip"""
 
     css: str
     x: int
@@ -45,7 +45,7 @@ class Box(NamedTuple):
     tip: str = ""
 
     def moved(self, x: int, y: int) -> Box:
-        """The same box and its texts elsewhere."""
+        """The box and its texts at another position."""
         texts = tuple(text.moved(x, y) for text in self.texts)
         return self._replace(x=self.x + x, y=self.y + y, texts=texts)
 
@@ -57,12 +57,12 @@ class Wire(NamedTuple):
     points: tuple[Point, ...]
 
     def moved(self, x: int, y: int) -> Wire:
-        """The same line elsewhere."""
+        """The line at another position."""
         return self._replace(points=tuple((left + x, top + y) for left, top in self.points))
 
 
 def drawable(text: str) -> str:
-    """A text of which each character has a place of its own: those that are put onto others are shown as escapes."""
+    """A text without combining characters, which are replaced by escapes, so that each character has its own cell."""
     return "".join(
         "\\u%04x" % ord(character) if unicodedata.category(character) in ("Mn", "Me", "Mc") else character
         for character in shown(text)
@@ -70,12 +70,12 @@ def drawable(text: str) -> str:
 
 
 def cells(text: str) -> int:
-    """How many characters' room a text takes; what is no Latin letter may come from a wider font."""
+    """The number of character cells of a text; characters other than Latin letters may come from a wider font."""
     return sum(1 if ord(character) < 0x250 or character in ELLIPSIS else 2 for character in text)
 
 
 def fit(text: str, width: float, character: float = SMALL) -> str:
-    """The text, its middle left out where it is wider: names of pods differ at their ends."""
+    """The text. If it is too wide its middle is left out, because names of pods differ at their ends."""
     text = drawable(text[:2000])
     room = max(int(width / character), 1)
     if cells(text) <= room:
@@ -92,7 +92,7 @@ def fit(text: str, width: float, character: float = SMALL) -> str:
 
 
 def wrap(text: str, width: float, lines: int) -> list[str]:
-    """The text in up to so many lines, the last one abbreviated."""
+    """The text in at most this many lines, the last one abbreviated."""
     rest = drawable(text[:2000])
     made: list[str] = []
     room = max(int(width / SMALL), 2)
@@ -106,14 +106,14 @@ def wrap(text: str, width: float, lines: int) -> list[str]:
 
 
 def pack(spans: Sequence[tuple[int, int]], limit: int = 24) -> list[int]:
-    """A lane for each span from top to bottom, so that no two in one lane touch, as long as there are lanes."""
+    """A lane for each vertical span, so that no two spans in a lane touch, as far as the lanes suffice."""
     ends: list[int] = []
     lanes = [0] * len(spans)
     for index in sorted(range(len(spans)), key=lambda one: (spans[one], one)):
         top, bottom = min(spans[index]), max(spans[index])
         lane = next((number for number, end in enumerate(ends) if end + 6 <= top), len(ends))
         if lane == len(ends) and lane >= limit:
-            lane = limit - 1  # wires that lie on each other, rather than a picture without an end
+            lane = limit - 1  # let wires overlap, rather than make the picture wider and wider
         elif lane == len(ends):
             ends.append(bottom)
         ends[lane] = max(ends[lane], bottom)

@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The looks of the page of an inspection, and the few lines of script that it can do without.
+"""The style of the inspection page, and its short optional script.
 
-Neither holds anything of an inspected node, and neither may hold `<`, `&`, `{{`, `{%` or `{#`: the page stays
-well-formed XML and is no template.
+Neither contains data of an inspected node, or `<`, `&`, `{{`, `{%` or `{#`. So the page stays well-formed XML and is
+not a template.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ svg path.net5 { stroke: var(--net5); } svg text.net5, svg circle.net5 { fill: va
 }
 """
 
-# Comparisons are written so that no `<` and no `&` is needed.
+# Comparisons are written without `<` and `&`.
 SCRIPT = """
 'use strict';
 (function () {

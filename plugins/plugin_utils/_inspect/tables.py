@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tables of the page of an inspection: those of a host, and those of the cluster."""
+"""The tables of the inspection page: those of each host, and those of the cluster."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Cell = Callable[[Json], str]
 
 
 class Column(NamedTuple):
-    """A column; css -- number for what is counted, long for what takes more than one line"""
+    """A column; css -- `number` for counts, `long` for values that take more than one line"""
 
     heading: str
     cell: str | Cell
     css: str = ""
 
     def text(self, row: Json) -> str:
-        """What stands in a row."""
+        """The text of this column in a row."""
         return word(row, self.cell) if isinstance(self.cell, str) else self.cell(row)
 
 
@@ -29,7 +29,7 @@ Table = Tuple[str, Sequence[Column], Sequence[Json]]
 
 
 def table(caption: str, columns: Sequence[Column], rows: Sequence[Json]) -> Html:
-    """A table whose first column names its rows, or one line where there are none."""
+    """A table with row names in its first column, or one line if it is empty."""
     if not rows:
         return element("p", caption + ": none", class_="muted")
     head = [element("th", column.heading, scope="col", class_=_number(column)) for column in columns]
@@ -58,7 +58,7 @@ def cluster_tables(cluster: Json) -> Html:
 
 
 def of_spaces(document: Json, key: str) -> list[Json]:
-    """Entries of all namespaces of a host, each with its namespace's name as `in`."""
+    """Entries of all namespaces of a host, each with its namespace's name in `in`."""
     labels = space_labels(document)
     return [
         {**entry, "in": labels.get(word(space, "id"), "")}
@@ -68,12 +68,12 @@ def of_spaces(document: Json, key: str) -> list[Json]:
 
 
 def space_labels(document: Json) -> dict[str, str]:
-    """A namespace's name for people, by its identity."""
+    """The displayed name of each namespace, by its id."""
     return {word(space, "id"): _owner(space) for space in items(document, "namespaces")}
 
 
 def by_owner(firewall: Json) -> list[Json]:
-    """How much of a node's packet filter is whose."""
+    """The number of objects of each owner in a node's packet filter."""
     owners: dict[str, dict[str, Any]] = {}
 
     def add(owner: str, key: str, count: Any) -> None:
@@ -107,7 +107,7 @@ def _count(key: str) -> Cell:
 
 
 def _pairs(key: str) -> Cell:
-    """A mapping from names to numbers as `kube-proxy 20, docker 3`."""
+    """A mapping from names to numbers, shown as `kube-proxy 20, docker 3`."""
     return lambda row: ", ".join("%s %s" % (name, as_text(value)) for name, value in sorted(mapping(row, key).items()))
 
 
@@ -121,7 +121,7 @@ def _peer(labels: dict[str, str]) -> Cell:
 
 
 def _size(row: Json) -> str:
-    """A number of bytes as crictl shows it."""
+    """A number of bytes in crictl's format."""
     size = row.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1000**5:
         return ""
@@ -274,6 +274,6 @@ def _cluster(cluster: Json) -> Iterator[Table]:
 
 
 def notes(value: Json) -> Html:
-    """What could not be found out, or stands out; nothing where there is nothing to say."""
+    """A list of failures and remarks; empty if there are none."""
     said = words(value, "notes")
     return element("ul", *(element("li", one) for one in said), class_="notes") if said else Html("")
