@@ -1,8 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is behind a Service or a URL: pods that are ready, the ports they are asked at, and who declared that there are
-none. Pure: objects of the API in, plain structures out.
+"""The backends of a Service or a URL: ready pods, their ports, and the workload that is scaled to zero.
+
+Pure: it turns API objects into plain structures.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .._common.objects import SERVICE_NAME
 Object = Dict[str, Any]
 Objects = Mapping[str, List[Object]]
 
-_SCALED = ("Deployment", "StatefulSet")  # what can be declared to have no pod
+_SCALED = ("Deployment", "StatefulSet")  # the kinds that can be declared with no pods
 
 
 def slices_of(service: Object, slices: Iterable[Object]) -> list[Object]:
@@ -29,13 +30,13 @@ def slices_of(service: Object, slices: Iterable[Object]) -> list[Object]:
 
 
 def ready_endpoints(endpoint_slice: Object) -> list[Object]:
-    """Those of a slice that are ready; unknown counts as ready."""
+    """The ready endpoints of a slice; unknown counts as ready."""
     found = endpoint_slice.get("endpoints") or []
     return [one for one in found if (one.get("conditions") or {}).get("ready") is not False]
 
 
 def target_ports(service: Object, name: str, slices: Iterable[Object]) -> list[int]:
-    """The ports at which the pods are asked for a port of the Service, by the port's name."""
+    """The ports of the pods behind a port of the Service, by the port's name."""
     found = {
         port["port"]
         for one in slices_of(service, slices)
@@ -46,7 +47,7 @@ def target_ports(service: Object, name: str, slices: Iterable[Object]) -> list[i
 
 
 def stopped(service: Object, objects: Objects) -> str:
-    """Who declares that a Service has no pods; empty when nobody does."""
+    """The workload that declares that a Service has no pods; empty if none does."""
     selector = service["spec"].get("selector") or {}
     owners = [
         (kind, one)
@@ -67,10 +68,10 @@ def _makes(workload: Object, selector: Mapping[str, str]) -> bool:
 
 
 def behind(host: str, path: str, objects: Objects) -> Object:
-    """What the HTTPRoutes of the cluster send requests for a URL to.
+    """The backends of a URL according to the cluster's HTTPRoutes.
 
-    Returns the `routes` that have the host name and path, and the `services` of them: `name`, `found` in the cluster,
-    `endpoints` that are ready, `targets`, the ports at which pods are asked, and why they are `stopped`.
+    Returns the `routes` that have the host name and path, and their `services`: `name`, `found` in the cluster, the
+    ready `endpoints`, `targets` (the pods' ports), and the reason why they are `stopped`.
     """
     routes: list[str] = []
     services: dict[str, Object] = {}
@@ -100,7 +101,7 @@ def _backends(route: Object, path: str) -> Iterator[Object]:
 
 
 def _takes(match: Object, path: str) -> bool:
-    """Whether a path may be meant by the match of a rule: a regular expression may mean any."""
+    """Whether a rule's match may cover a path: a regular expression may cover any."""
     value, asked = match.get("value", "/"), path.partition("?")[0]
     if match.get("type", "PathPrefix") == "Exact":
         return bool(asked == value)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why the PersistentVolumeClaims of pods have no volume, and what to do. Pure.
 
-Which of a cluster's parts binds a claim: https://kubernetes.io/docs/concepts/storage/persistent-volumes/#binding
+The rules for binding a claim: https://kubernetes.io/docs/concepts/storage/persistent-volumes/#binding
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .events import last_seen
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
-# A volume that was made a moment ago is bound within seconds.
+# A newly created volume is bound within seconds.
 GRACE = 30
 
 _MAKE = "make a PersistentVolume that fits"
@@ -24,15 +24,15 @@ _NAME_ONE = "name one by storage_class, mark a class as the default one, or " + 
 
 
 class Waiting(NamedTuple):
-    """Why a claim has no volume."""
+    """The reason why a claim has no volume."""
 
     cause: str
     remedy: str
-    stuck: bool  # whether nothing in the cluster is going to make one
+    stuck: bool  # whether nothing in the cluster will create one
 
 
 def claims_of(live: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names of the claims for which pods of a workload wait, without those of a Deployment's earlier revisions."""
+    """The claims that a workload's pods wait for, by name, without those of a Deployment's earlier revisions."""
     waiting_pods = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp") and _unscheduled(pod)]
     names = [name for pod in waiting_pods for name in _claims(pod)]
     if names and live["kind"] == "Deployment":
@@ -57,9 +57,9 @@ def waiting(
     classes: Sequence[Mapping[str, Any]],
     events: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Waiting]:
-    """Of the claims that are wanted those without a volume, by their names.
+    """The claims without a volume, of those in `names`, by name.
 
-    claims, events -- of their namespace
+    claims, events -- those of the namespace
     classes -- the StorageClasses
     """
     there = {str(claim["metadata"]["name"]): claim for claim in claims}
@@ -68,7 +68,7 @@ def waiting(
 
 
 def explained(namespace: str, found: Mapping[str, Waiting]) -> list[str]:
-    """Lines for a report."""
+    """The lines for a report."""
     return [
         printable(line)
         for name, why in found.items()
@@ -121,7 +121,7 @@ def _of_class(claim: Mapping[str, Any], wanted: str, found: Mapping[str, Any] | 
         return Waiting("nothing makes volumes of the class %s, and none that is there fits it" % wanted, _MAKE, True)
     selected = SELECTED_NODE in (claim["metadata"].get("annotations") or {})
     if found.get("volumeBindingMode") == "WaitForFirstConsumer" and not selected:
-        return None  # it waits for the pod, which has reasons of its own
+        return None  # it waits for its pod, which has its own fault
     return Waiting(
         "%s has made no volume for it yet, of the class %s" % (found.get("provisioner"), wanted),
         "look whether its pods run, and at their logs",
@@ -130,7 +130,7 @@ def _of_class(claim: Mapping[str, Any], wanted: str, found: Mapping[str, Any] | 
 
 
 def _with_event(name: str, why: Waiting, events: Sequence[Mapping[str, Any]]) -> Waiting:
-    """With the last warning about the claim, which is its provisioner's."""
+    """Add the last warning about the claim, which comes from its provisioner."""
     about = [
         event
         for event in events

@@ -1,10 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Events of a cluster in order of time, whichever of its two forms each has.
+"""Events of a cluster in chronological order, in both of their formats.
 
-Those that say when they were seen last have `lastTimestamp` and `count`; newer ones have `eventTime`, and where they
-repeat, `series`.
+Older ones have `lastTimestamp` and `count`; newer ones have `eventTime` and, if they repeat, `series`.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from .times import Moment, parse_time, spoken_time
 
 
 def in_order(events: Sequence[Mapping[str, Any]], kind: str = "", name: str = "") -> list[dict[str, Any]]:
-    """What the events say, the newest last, for people and machines.
+    """The events in a readable form, the newest last.
 
-    kind, name -- only those of the object; the kind may be in the plural
+    kind, name -- only events of this object; the kind may be plural
     """
     ordered = sorted(
         (event for event in events if _about(event.get("involvedObject") or {}, kind, name)),
@@ -50,7 +49,7 @@ def _event(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def last_seen(event: Mapping[str, Any]) -> Moment:
-    """When it was seen last. What has no time of its own has at least been made."""
+    """The time of the last occurrence, or else the time of creation."""
     candidates = (
         (event.get("series") or {}).get("lastObservedTime"),
         event.get("lastTimestamp"),

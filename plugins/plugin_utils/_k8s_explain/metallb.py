@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why MetalLB gives a Service no address, or announces it nowhere, by what the API server knows. Pure.
+"""Why MetalLB gives a Service no address, or announces it nowhere, according to the API server. Pure.
 
-The rules are MetalLB's: controller/service.go and internal/allocator for who gets an address,
-speaker/layer2_controller.go for who announces it.
+The rules are MetalLB's: controller/service.go and internal/allocator decide on addresses,
+speaker/layer2_controller.go decides on announcements.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _PREFIXES = ("metallb.io/", "metallb.universe.tf/")
 
 
 def fault(cause: str, remedy: str = "") -> Object:
-    """What is wrong, and what to do."""
+    """A fault and its remedy."""
     return {"cause": one_line(cause), "remedy": one_line(remedy)}
 
 
 def one_line(text: str) -> str:
-    """What comes from a cluster, made fit for a table."""
+    """Text from a cluster in one line, for a table."""
     return " ".join(printable(text).split())
 
 
@@ -44,7 +44,7 @@ def annotation(service: Object, key: str) -> str:
 
 
 def events_of(service: Object, objects: Objects) -> list[Object]:
-    """What MetalLB's controller and speakers said of the Service, the last one last."""
+    """The events of MetalLB's controller and speakers about the Service, the last one last."""
     uid = service["metadata"].get("uid")
     mine = [
         event
@@ -56,7 +56,7 @@ def events_of(service: Object, objects: Objects) -> list[Object]:
 
 
 def why_pending(entry: Object, service: Object, cluster: Object, objects: Objects) -> Object:
-    """Why a Service has no address, the most basic reason first."""
+    """The reason why a Service has no address, the most basic one first."""
     metallb = cluster["metallb"]
     asked, ours = service["spec"].get("loadBalancerClass") or "", metallb["class"]
     if asked and asked != ours:
@@ -88,7 +88,7 @@ def why_pending(entry: Object, service: Object, cluster: Object, objects: Object
 
 
 def _why_refused(service: Object, objects: Objects) -> Object:
-    """What MetalLB said about a Service, in its last warning."""
+    """MetalLB's reason for refusing a Service, from its last warning."""
     pools = objects["IPAddressPool"]
     said = [event.get("message", "") for event in events_of(service, objects) if event.get("type") == "Warning"]
     last = re.sub(r"^Failed to allocate IP for \S+ ", "", said[-1]) if said else ""
@@ -109,7 +109,7 @@ def _why_refused(service: Object, objects: Objects) -> Object:
 
 
 def why_not(pool: Object, service: Object) -> str:
-    """Why a pool gives a Service no address, when none of them does."""
+    """The reason why a pool gives a Service no address, if no pool does."""
     name, spec = pool["metadata"]["name"], pool["spec"]
     limits = spec.get("serviceAllocation") or {}
     namespaces = limits.get("namespaces") or []
@@ -134,8 +134,8 @@ def _ranges(pool: Object) -> str:
 
 
 def why_unannounced(entry: Object, cluster: Object, objects: Objects) -> Object | None:
-    """Why MetalLB answers for a Service's address nowhere; None when nothing speaks against it."""
-    # An address that another load balancer gave, or one that a node announces.
+    """The reason why MetalLB announces a Service's address nowhere; None if there is no obstacle."""
+    # Not for an address from another load balancer, or one that a node announces.
     if not entry["pool"] or (entry["announcers"] and cluster["metallb"]["installed"]):
         return None
     if not cluster["metallb"]["installed"]:
@@ -154,7 +154,7 @@ def why_unannounced(entry: Object, cluster: Object, objects: Objects) -> Object 
 
 
 def speaker_trouble(speaker: Object) -> str:
-    """What hinders a speaker, with the name of its node."""
+    """The fault of a speaker, with the name of its node."""
     trouble = str(speaker["trouble"])
     return trouble if trouble.startswith("the node ") else "%s on %s" % (trouble, speaker["node"])
 

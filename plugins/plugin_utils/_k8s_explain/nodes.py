@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes that hinder what is to run on them: those that are not ready, and those that take no new pods. Pure."""
+"""Nodes that hinder their pods: nodes that are not ready, and nodes that accept no new pods. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .._common.objects import is_ready
 
 
 def why_not_ready(node: Mapping[str, Any]) -> str:
-    """What a node that is not ready says of itself, or Kubernetes of it; empty for one that is ready."""
+    """Why a node is not ready, according to the node or to Kubernetes; empty for a ready node."""
     if is_ready(node):
         return ""
     said = _condition(node)
@@ -21,12 +21,12 @@ def why_not_ready(node: Mapping[str, Any]) -> str:
 
 
 def is_lost(node: Mapping[str, Any]) -> bool:
-    """Whether Kubernetes has not heard of the node for so long that it takes it for down (status Unknown)."""
+    """Whether Kubernetes has not heard from the node for so long that it considers it down (status Unknown)."""
     return not is_ready(node) and _condition(node).get("status") == "Unknown"
 
 
 def remedy_of(node: Mapping[str, Any]) -> str:
-    """What to do about a node that is not ready."""
+    """The remedy for a node that is not ready."""
     name = node["metadata"]["name"]
     if is_lost(node):
         return printable(
@@ -37,7 +37,7 @@ def remedy_of(node: Mapping[str, Any]) -> str:
 
 
 def is_cordoned(node: Mapping[str, Any]) -> bool:
-    """Whether it takes no new pods (kubectl cordon)."""
+    """Whether the node accepts no new pods (kubectl cordon)."""
     return bool((node.get("spec") or {}).get("unschedulable"))
 
 
@@ -47,15 +47,15 @@ def _condition(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class Hindrance(NamedTuple):
-    """A node for which pods do not become ready."""
+    """A node that keeps pods from becoming ready."""
 
-    said: str  # which node, and what is said of it
+    said: str  # the node, and its fault
     remedy: str
-    lost: bool  # whether no waiting helps: Kubernetes takes the node for down, and pods are bound to it
+    lost: bool  # whether waiting is useless: Kubernetes considers the node down, and pods are bound to it
 
 
 def hindrances(pods: Sequence[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any]]) -> list[Hindrance]:
-    """The nodes that hinder pods which are not ready: the pods' own, and where no node takes a pod all that cannot."""
+    """The nodes that hinder unready pods: those that run them and, for an unscheduled pod, all that accept no pods."""
     waiting = [pod for pod in pods if not is_ready(pod) and not pod["metadata"].get("deletionTimestamp")]
     placed = {str((pod.get("spec") or {}).get("nodeName") or "") for pod in waiting}
     return [
@@ -79,6 +79,6 @@ def _hindrance(node: Mapping[str, Any], has_pods: bool, pods_unplaced: bool) -> 
 
 
 def _unplaced(pod: Mapping[str, Any]) -> bool:
-    """Whether the scheduler found no node for it."""
+    """Whether the scheduler found no node for the pod."""
     conditions = (pod.get("status") or {}).get("conditions") or []
     return any(one["type"] == "PodScheduled" and one.get("reason") == "Unschedulable" for one in conditions)

@@ -1,12 +1,12 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether workloads have rolled out, and why not, from what the API server says of them and of their pods.
+"""Whether workloads have rolled out, and why not, from the API server's data about them and their pods.
 
-Everything here is pure: the cluster is asked by wait.py. When a rollout is complete is as in
+Everything here is pure: wait.py reads the cluster. A rollout is complete under the same conditions as in
 `kubectl rollout status` (k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go).
 
-Names, messages and log lines come from the cluster and from pods, so whatever is printed passes `printable`.
+Names, messages and log lines come from the cluster and from pods, so all output passes `printable`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from .._common.objects import name_of
 from .events import last_seen
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
-# How many pods, events of each object, log lines of each container, and characters of a line a report shows.
+# A report's limits: pods, events per object, log lines per container, and characters per line.
 MAX_PODS = 3
 MAX_EVENTS = 5
 MAX_LINES = 10
 MAX_LENGTH = 500
 
-# What no waiting mends: `REASON: message` of a container or of a workload's condition.
+# Faults that waiting cannot mend: `REASON: message` of a container or of a workload's condition.
 _HOPELESS = re.compile(
     r"(InvalidImageName|ErrImageNeverPull)\b"
     r"|(ErrImagePull|ImagePullBackOff): .*(not found|does not exist|manifest unknown)"
@@ -52,20 +52,20 @@ _HINTS = (
 
 
 class Trouble(NamedTuple):
-    """Why a pod is not ready."""
+    """The reason why a pod is not ready."""
 
     pod: str
     namespace: str
-    owner: str  # what made the pod, such as a ReplicaSet
-    container: str  # empty: the pod as a whole
+    owner: str  # the object that made the pod, such as a ReplicaSet
+    container: str  # empty for the pod as a whole
     what: str  # `REASON: message`
-    logged: bool  # whether there are log lines of it
+    logged: bool  # whether it has log lines
 
 
 def awaited(definitions: Sequence[dict[str, Any]], addresses: bool) -> list[dict[str, Any]]:
-    """Those of the objects that are not complete when they are applied.
+    """The objects that are not yet complete when they are applied.
 
-    addresses -- Services of type LoadBalancer are, too: they get their address later
+    addresses -- include Services of type LoadBalancer, which get their addresses later
     """
     return [
         entry
@@ -76,7 +76,7 @@ def awaited(definitions: Sequence[dict[str, Any]], addresses: bool) -> list[dict
 
 
 def unfinished(live: Mapping[str, Any]) -> str:
-    """What is missing to an object, as it is in the cluster; empty when it is complete."""
+    """What an object in the cluster still lacks; empty when it is complete."""
     spec, status = live.get("spec") or {}, live.get("status") or {}
     if live["kind"] == "Service":
         return "" if addresses_of(live) else "no load balancer has given it an address"
@@ -89,7 +89,7 @@ def unfinished(live: Mapping[str, Any]) -> str:
         wanted, new = spec.get("replicas", 1), status.get("updatedReplicas", 0)
         running, ready = status.get("replicas", 0), status.get("availableReplicas", 0)
     if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
-        new = running = wanted  # whoever deletes the pods decides when they are replaced
+        new = running = wanted  # these pods are replaced only when they are deleted
     if new >= wanted and running <= new and ready >= wanted:
         return ""
     old = " (old ones among them)" if running > new else ""
@@ -97,7 +97,7 @@ def unfinished(live: Mapping[str, Any]) -> str:
 
 
 def addresses_of(live: Mapping[str, Any]) -> list[str]:
-    """The addresses, or names, that a load balancer has given a Service."""
+    """The addresses or names that a load balancer has assigned to a Service."""
     ingress = ((live.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
     return [str(entry.get("ip") or entry.get("hostname")) for entry in ingress]
 
@@ -109,12 +109,12 @@ def selectors_of(live: Mapping[str, Any]) -> list[str]:
 
 
 def troubles(pods: Sequence[Mapping[str, Any]]) -> list[Trouble]:
-    """Why pods are not ready: a reason for each container, or for the pod. Pods that are being deleted do not count."""
+    """The reasons why pods are not ready: one per container, or one for the pod. Pods being deleted are ignored."""
     return [trouble for pod in pods if not pod["metadata"].get("deletionTimestamp") for trouble in _pod_troubles(pod)]
 
 
 def hopeless(things: Sequence[Mapping[str, Any]], found: Sequence[Trouble]) -> bool:
-    """Whether waiting is of no use, by the conditions of Deployments or ReplicaSets and the troubles of their pods."""
+    """Whether waiting is useless, by the conditions of Deployments or ReplicaSets and the troubles of their pods."""
     said = [*(fault for thing in things for fault in _conditions(thing)), *(trouble.what for trouble in found)]
     return any(_HOPELESS.match(text) for text in said)
 
@@ -122,7 +122,7 @@ def hopeless(things: Sequence[Mapping[str, Any]], found: Sequence[Trouble]) -> b
 def present(
     live: Mapping[str, Any], sets: Sequence[Mapping[str, Any]], found: Sequence[Trouble]
 ) -> tuple[list[Mapping[str, Any]], list[Trouble]]:
-    """Of ReplicaSets and of the troubles of pods those of a Deployment's present revision: the others will go."""
+    """The ReplicaSets and pod troubles of a Deployment's current revision; those of others will disappear."""
     if (live.get("status") or {}).get("observedGeneration", 0) < live["metadata"].get("generation", 0):
         return [], []
     ours = [one for one in sets if _revision(one) == _revision(live)]
@@ -141,12 +141,12 @@ def explain(
     logs: Mapping[tuple[str, str], Sequence[str]],
     pending: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Lines that say what is missing to an object and why.
+    """Lines that explain what an object lacks, and why.
 
     found -- the troubles of its pods
-    events -- of its namespace
+    events -- the events of its namespace
     logs -- the last log lines by pod and container
-    pending -- `cause` and `remedy` of a Service that has no address
+    pending -- `cause` and `remedy` of a Service without an address
     """
     lines = ["%s: %s" % (name_of(live), unfinished(live))]
     if pending:
@@ -172,7 +172,7 @@ def _pod_troubles(pod: Mapping[str, Any]) -> Iterator[Trouble]:
     metadata, status = pod["metadata"], pod.get("status") or {}
     owner = next((str(one["name"]) for one in metadata.get("ownerReferences") or []), "")
     whose = (str(metadata["name"]), str(metadata.get("namespace")), owner)
-    # Those that come first are to end; the others are to run.
+    # Init containers must end; the others must run.
     statuses = [
         *(one for one in status.get("initContainerStatuses") or [] if not _done(one)),
         *(status.get("containerStatuses") or []),
@@ -196,7 +196,7 @@ def _pod_troubles(pod: Mapping[str, Any]) -> Iterator[Trouble]:
 
 
 def _container_trouble(container: Mapping[str, Any]) -> str:
-    """What hinders a container, as `REASON: message`. Empty when it is ready."""
+    """A container's fault, as `REASON: message`. Empty if it is ready."""
     state = container.get("state") or {}
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if container.get("ready"):
@@ -221,7 +221,7 @@ def _said(entry: Mapping[str, Any]) -> str:
 
 
 def _conditions(live: Mapping[str, Any]) -> list[str]:
-    """Why no pods can be made for a Deployment or ReplicaSet: a quota, or the namespace's pod-security level."""
+    """The reasons why a Deployment or ReplicaSet cannot make pods: a quota, or the namespace's pod-security level."""
     return [
         _said(condition)
         for condition in (live.get("status") or {}).get("conditions") or []
@@ -234,7 +234,7 @@ def _hint(what: str) -> list[str]:
 
 
 def _told(events: Sequence[Mapping[str, Any]], objects: Sequence[tuple[str, str]]) -> list[str]:
-    """The last warnings about objects, by kind and name, or where there is none what was said last; oldest first."""
+    """The last warnings about objects, by kind and name, or else their last event; oldest first."""
     about = [
         event
         for event in events
@@ -243,6 +243,6 @@ def _told(events: Sequence[Mapping[str, Any]], objects: Sequence[tuple[str, str]
     ]
     about.sort(key=last_seen)
     about = [event for event in about if event.get("type") == "Warning"] or about
-    # A controller may repeat itself in a new event.
+    # A controller may repeat a message in a new event.
     said = dict.fromkeys(_said(event) for event in reversed(about))
     return list(said)[:MAX_EVENTS][::-1]

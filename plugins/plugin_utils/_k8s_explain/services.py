@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the API server knows of the external access of a cluster's Services, and why a Service has none.
+"""The external access of a cluster's Services, according to the API server, and why a Service has none.
 
-Pure: objects of the API in, one structure out.
+Pure: it turns API objects into one structure.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Objects = Mapping[str, List[Object]]
 
 
 def view(objects: Objects, wanted: Sequence[str], http_ports: Sequence[int], where: str = "services") -> Object:
-    """The cluster as the checks need it.
+    """The data of the cluster that the checks need.
 
     objects -- by kind (Service, Node, Pod of MetalLB's namespace, EndpointSlice, Event, IPAddressPool, L2Advertisement,
         BGPAdvertisement, ServiceL2Status, and where they are known Deployment, StatefulSet and HTTPRoute), as the API
         returns them
-    wanted -- the Services to look at, `namespace/name`; all of the type LoadBalancer when empty
-    http_ports -- the ports that are asked by HTTP, besides those whose name or appProtocol says so
-    where -- how messages call the list of wanted Services
+    wanted -- the Services to check, as `namespace/name`; if empty, all of type LoadBalancer
+    http_ports -- ports to check by HTTP, besides those whose name or appProtocol says HTTP
+    where -- the name in messages of the list of wanted Services
 
-    Wanted Services that are not there or of another type are left out, and named in `refused`.
+    Wanted Services that do not exist or have another type are left out, and named in `refused`.
     """
     nodes = {node["metadata"]["name"]: node for node in objects["Node"]}
     cluster: Object = {
@@ -51,7 +51,7 @@ def view(objects: Objects, wanted: Sequence[str], http_ports: Sequence[int], whe
 
 
 def why_aside(entry: Object, service: Object, cluster: Object, objects: Objects) -> str:
-    """Why a Service is not looked at from outside, though nothing is wrong with it; empty when it is."""
+    """Why a Service is not checked from outside although it has no fault; empty if it is checked."""
     asked = service["spec"].get("loadBalancerClass") or ""
     if asked and asked != cluster["metallb"]["class"]:
         return "its loadBalancerClass %s is not MetalLB's, but of another controller, whose matter it is" % asked
@@ -63,9 +63,9 @@ def why_aside(entry: Object, service: Object, cluster: Object, objects: Objects)
 
 
 def targets_of_nodes(cluster: Object, port: int) -> list[Object]:
-    """What probe_ports is to ask on a node: where the speakers hear each other."""
+    """The targets of probe_ports on a node: the ports at which speakers reach each other."""
     addresses = sorted({one["address"] for one in cluster["speakers"] if one["address"]})
-    # Nothing is to be heard by a speaker that is alone.
+    # A single speaker has no others to reach.
     return [
         {"address": address, "port": port, "protocol": protocol}
         for address in (addresses if len(addresses) > 1 else [])
@@ -74,8 +74,10 @@ def targets_of_nodes(cluster: Object, port: int) -> list[Object]:
 
 
 def targets_of_clients(cluster: Object, path: str, host: str) -> list[Object]:
-    """What probe_ports is to ask on a client: each Service's ports, but for those of udp and sctp, which only its
-    clients know how to ask."""
+    """The targets of probe_ports on a client: each Service's ports except for udp and sctp.
+
+    Only the clients of a udp or sctp Service know its requests.
+    """
     http = {"path": path, "host": host}
     return [
         {
@@ -92,7 +94,7 @@ def targets_of_clients(cluster: Object, path: str, host: str) -> list[Object]:
 
 
 def addresses_of_clients(cluster: Object) -> list[str]:
-    """What probe_owners is to ask for on a client: the VIPs, and the nodes' addresses to know who answers."""
+    """The addresses that probe_owners looks up on a client: the VIPs, and the nodes' to identify the owner."""
     looked_at = [service for service in cluster["services"] if not service["aside"]]
     vips = {address for service in looked_at for address in service["addresses"]}
     nodes = {address for node in cluster["nodes"] for address in node["addresses"]} if vips else set()
@@ -117,7 +119,7 @@ def _chosen(services: Sequence[Object], wanted: Sequence[str]) -> list[Object]:
 def _metallb(pods: Sequence[Object], nodes: Mapping[str, Object]) -> Object:
     ours = [pod for pod in pods if _component(pod) in ("controller", "speaker")]
     controllers = [pod for pod in pods if _component(pod) == "controller"]
-    # Both parts have the argument, and either may be missing.
+    # Both components have the argument, and either component may be missing.
     arguments = [argument for pod in ours for argument in _arguments(pod)]
     classes = [argument.split("=", 1)[1] for argument in arguments if argument.startswith("--lb-class=")]
     troubles = [_trouble(pod, nodes) for pod in controllers]
@@ -129,7 +131,7 @@ def _metallb(pods: Sequence[Object], nodes: Mapping[str, Object]) -> Object:
 
 
 def _component(pod: Object) -> str:
-    """Which part of MetalLB a pod is, by the labels of its manifests or of its Helm chart."""
+    """The component of MetalLB that a pod runs, from the labels of its manifests or of its Helm chart."""
     labels = pod["metadata"].get("labels") or {}
     return str(labels.get("component") or labels.get("app.kubernetes.io/component") or "")
 
@@ -139,7 +141,7 @@ def _arguments(pod: Object) -> list[str]:
 
 
 def _trouble(pod: Object, nodes: Mapping[str, Object]) -> str:
-    """Why a pod is not ready; empty when it is."""
+    """The reason why a pod is not ready; empty if it is."""
     if is_ready(pod):
         return ""
     node = nodes.get(pod["spec"].get("nodeName", ""))
@@ -161,7 +163,7 @@ def _speaker(pod: Object, nodes: Mapping[str, Object]) -> Object:
 
 
 def node_view(node: Object) -> Object:
-    """A node's name, its addresses, whether it is ready, and whether it is kept from announcing."""
+    """A node's name, its addresses, whether it is ready, and whether it is excluded from announcing."""
     status = node.get("status") or {}
     return {
         "name": node["metadata"]["name"],
@@ -207,7 +209,7 @@ def _port(port: Object, service: Object, objects: Objects, http_ports: Sequence[
 
 
 def _protocols(pool: str, objects: Objects) -> list[str]:
-    """How the addresses of a pool are advertised. A selector may select the pool, and so counts as if it did."""
+    """The protocols that advertise a pool's addresses. A selector counts, because it may select the pool."""
     kinds = {"layer2": "L2Advertisement", "bgp": "BGPAdvertisement"}
     specs = {protocol: [one.get("spec") or {} for one in objects[kind]] for protocol, kind in kinds.items()}
     return [
@@ -218,7 +220,7 @@ def _protocols(pool: str, objects: Objects) -> list[str]:
 
 
 def announcers(service: Object, objects: Objects) -> list[str]:
-    """The nodes that announce it by layer 2: MetalLB's own word, or else the last event that says so."""
+    """The nodes that announce the Service by layer 2: from MetalLB's status, or else from its last event."""
     place = (service["metadata"]["namespace"], service["metadata"]["name"])
     statuses = [one.get("status") or {} for one in objects["ServiceL2Status"]]
     nodes = {one.get("node", "") for one in statuses if (one.get("serviceNamespace"), one.get("serviceName")) == place}

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Times as Kubernetes writes them, RFC 3339 with any number of digits, in an order."""
+"""Compare times in Kubernetes' format, RFC 3339 with any number of digits."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _TIME = re.compile(
 
 
 class Moment(NamedTuple):
-    """Since 1970, in UTC."""
+    """Time since 1970, in UTC."""
 
     seconds: int
     nanoseconds: int
 
 
 def parse_time(text: str) -> Moment | None:
-    """A time; None when the text is none. A node may write it in its own time zone."""
+    """Parse a time; None for other text. A node may use its own time zone."""
     found = _TIME.match(text)
     if not found:
         return None
@@ -35,5 +35,5 @@ def parse_time(text: str) -> Moment | None:
 
 
 def spoken_time(moment: Moment) -> str:
-    """A time for people, to the second, in UTC."""
+    """A readable time, to the second, in UTC."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment.seconds))
