@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tools write to a cluster only when they are allowed to."""
+"""Allow the tools to write to a cluster only with the user's permission."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ CLOSED = (
 
 
 def refuse_writing(allowed: bool, check_mode: bool) -> None:
-    """InputError where it is not allowed. A dry run writes nothing."""
+    """InputError unless writes are allowed. A dry run writes nothing."""
     if not allowed and not check_mode:
         raise InputError(CLOSED)

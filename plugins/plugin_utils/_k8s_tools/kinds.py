@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kinds and namespaces as users name them, who know them from kubectl."""
+"""Kinds and namespaces by the names that users know from kubectl."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ...module_utils._k8s.values import parse_label
 from .._k8s.discovery import Kind
 from .._k8s.server import RefusalError, Server
 
-# The option of a module that is a list of texts.
+# The options of modules that are lists of texts.
 TEXTS: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
 
 
 def find_kind(server: Server, kind: str, api_version: str, verb: str) -> Kind:
-    """The kind, named as for kubectl: Deployment, deployments, deploy or deployments.apps.
+    """The kind by any of its names in kubectl: Deployment, deployments, deploy or deployments.apps.
 
-    Raises InputError with what the cluster has instead.
+    Raises InputError that names similar kinds in the cluster.
     """
-    # What was installed a moment ago is not among those that are known.
+    # The known kinds do not include recently installed ones.
     for known in (server.discovery.all, server.discovery.renewed):
         fitting = choose(known(), kind, api_version, verb)
         if fitting is not None:
@@ -32,19 +32,19 @@ def find_kind(server: Server, kind: str, api_version: str, verb: str) -> Kind:
 
 
 def refuse_missing_namespace(server: Server, namespace: str, where: str) -> None:
-    """InputError where there is no such namespace, in which the API server finds nothing without a word."""
+    """InputError if the namespace does not exist; the API server would then silently find nothing."""
     try:
         server.ask(Request("GET", "/api/v1/namespaces/" + parse_label(namespace, where)))
     except RefusalError as error:
         if error.status != 404:
-            return  # it may not be asked for, for instance
+            return  # for instance because reading it is forbidden
         raise InputError(
             "%s: the namespace %s does not exist: check its spelling, or list the kind namespaces" % (where, namespace)
         ) from error
 
 
 def choose(known: Sequence[Kind], kind: str, api_version: str, verb: str) -> Kind | None:
-    """The kind of this name; where several groups have one, the core's first, and then Kubernetes' own."""
+    """The kind of this name. Among several groups the core group comes first, then Kubernetes' own groups."""
     fitting = [
         one
         for one in known
@@ -54,7 +54,7 @@ def choose(known: Sequence[Kind], kind: str, api_version: str, verb: str) -> Kin
 
 
 def unknown_kind(known: Sequence[Kind], kind: str, api_version: str, verb: str) -> str:
-    """What to tell who names a kind that is not there."""
+    """The error message for an unknown kind."""
     named = [one for one in known if kind.lower() in _names(one)]
     versions = sorted({one.api_version for one in named})
     wanted = "%s of %s" % (kind, api_version) if api_version else kind

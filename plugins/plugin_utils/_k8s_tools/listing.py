@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lists of objects, with the columns in which `kubectl get` shows them: the API server itself makes these.
+"""Lists of objects in the columns of `kubectl get`, which the API server itself makes.
 
 See https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
 """
@@ -26,12 +26,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "show_secrets": {"type": "bool", "default": False},
 }
 
-# A server of an aggregated API may know no tables.
+# An aggregated API server may not support tables.
 ACCEPT = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 
 def list_objects(server: Server, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What is found of each kind. All kinds are known before the first is asked for."""
+    """The objects found of each kind. All kinds are resolved before the first request."""
     named = [kind for kind in options["kinds"] if kind]
     if not named:
         raise InputError("no kind is given: name the kinds to list, such as pods")
@@ -58,10 +58,10 @@ def query_of(label_selectors: Sequence[str], field_selectors: Sequence[str]) -> 
 
 
 def listing(answer: Mapping[str, Any], kind: str, api_version: str, with_namespace: bool, wide: bool) -> dict[str, Any]:
-    """The headings, the rows, and the objects of an answer. Nothing in it is hidden yet.
+    """The headings, rows and objects of an answer. Secrets are not hidden yet.
 
-    with_namespace -- the rows begin with the namespace
-    wide -- with the columns, too, that `kubectl get -o wide` adds
+    with_namespace -- each row begins with the namespace
+    wide -- include the columns that `kubectl get -o wide` adds
     """
     if answer.get("kind") == "Table":
         wanted = [
@@ -85,7 +85,7 @@ def listing(answer: Mapping[str, Any], kind: str, api_version: str, with_namespa
 
 
 def hide(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without the values of Secrets."""
+    """The same lists without the values of Secrets."""
     return {**found, "objects": redact(found["objects"], found["kind"])}
 
 

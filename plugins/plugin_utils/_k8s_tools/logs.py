@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The logs of many containers as one text, in order of time.
+"""The logs of many containers as one text, in chronological order.
 
-Pods write what they like, so each line passes `printable`.
+Pods may write anything, so each line passes `printable`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "previous": {"type": "bool", "default": False},
 }
 
-# The most that is read of a container's log: one line of it may be as long as its program likes.
+# The size limit for reading a container's log: one line may be arbitrarily long.
 MAX_BYTES = 4 * 1024 * 1024
 
 _SINCE = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s?)?\Z")
@@ -44,8 +44,8 @@ class Line(NamedTuple):
 
 
 def read_logs(server: Server, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The logs of all containers that are meant, by themselves and as one text."""
-    # An empty text is a list of one empty text to Ansible.
+    """The logs of all selected containers, both separately and as one text."""
+    # Ansible turns an empty text into a list of one empty text.
     texts = {key: [text for text in raw[key] if text] for key in ("names", "label_selectors")}
     options = {**raw, **texts}
     if bool(options["names"]) == bool(options["label_selectors"]):
@@ -80,7 +80,7 @@ def read_logs(server: Server, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _found_pods(server: Server, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The pods. Those that are named must be there."""
+    """The selected pods. Pods that are named must exist."""
     if not options["names"]:
         inside = "/namespaces/" + options["namespace"] if options["namespace"] else ""
         query = [("labelSelector", ",".join(options["label_selectors"]))]
@@ -100,7 +100,7 @@ def _path(metadata: Mapping[str, Any]) -> str:
 
 
 def _log_of(response: Response) -> tuple[list[Line], str]:
-    """The lines of a container, and why there are none. A pod may go while its neighbour's log is read."""
+    """The lines of a container's log, or the reason for none. The pod may be deleted while other logs are read."""
     try:
         return parse_log(str(check(response))), ""
     except RefusalError as error:
@@ -110,7 +110,7 @@ def _log_of(response: Response) -> tuple[list[Line], str]:
 
 
 def parse_since(raw: str, where: str) -> int:
-    """Seconds, of a text such as 90, 90s, 10m, 1h30m or 2d; 0 for an empty one."""
+    """The seconds in a text such as 90, 90s, 10m, 1h30m or 2d; 0 for an empty one."""
     found = _SINCE.match(raw)
     if not found or (raw and not found.group()):
         raise InputError("%s %s is not a span of time: write it like 90s, 10m, 1h30m or 2d" % (where, raw))
@@ -118,14 +118,14 @@ def parse_since(raw: str, where: str) -> int:
 
 
 def containers_of(pod: Mapping[str, Any], wanted: str = "") -> list[str]:
-    """The names of a pod's containers, those that come first at the head; or the one that is wanted, if it is there."""
+    """The names of a pod's containers, with init containers first; or only the wanted one, if the pod has it."""
     spec = pod.get("spec") or {}
     names = [str(container["name"]) for key in _CONTAINERS for container in spec.get(key) or []]
     return [name for name in names if wanted in ("", name)]
 
 
 def query_of(container: str, since: int, tail: int, previous: bool) -> list[tuple[str, str]]:
-    """The parameters of a request for a log. The time of each line is needed to put those of several in order."""
+    """The parameters of a request for a log. The lines' timestamps are needed to merge several logs."""
     query = [("container", container), ("timestamps", "true"), ("limitBytes", str(MAX_BYTES))]
     if since:
         query.append(("sinceSeconds", str(since)))
@@ -137,16 +137,16 @@ def query_of(container: str, since: int, tail: int, previous: bool) -> list[tupl
 
 
 def parse_log(log: str) -> list[Line]:
-    """The lines of a log that was asked for with the time of each."""
+    """The lines of a log that was requested with timestamps."""
     lines: list[Line] = []
     at = Moment(0, 0)
     for raw in log.split("\n"):
         stamp, dummy, text = raw.partition(" ")
         moment = parse_time(stamp)
         if moment is None:
-            # What the kubelet itself says has no time: it stays where it is.
+            # The kubelet's own messages have no timestamp: they keep their place.
             moment, text = at, raw
-        # A clock that is set back does not change the order in which a program wrote.
+        # The order of a program's lines is kept even if the clock is set back.
         at = max(at, moment)
         lines.append(Line(at, printable(text.rstrip("\r").expandtabs()).rstrip()))
     if lines and not log.endswith("\n"):
@@ -155,7 +155,7 @@ def parse_log(log: str) -> list[Line]:
 
 
 def merged(logs: Sequence[tuple[str, Sequence[Line]]]) -> str:
-    """All lines in order of time, each behind the name of its log, which are set in one column."""
+    """All lines in chronological order; each begins with the name of its log, padded to one width."""
     width = max((len(name) for name, lines in logs if lines), default=0)
     entries = [
         (line.at, number, place, name, line.text)
@@ -166,7 +166,7 @@ def merged(logs: Sequence[tuple[str, Sequence[Line]]]) -> str:
 
 
 def full_names(logs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How the logs are called: pod/container, with the namespace before it where there are several."""
+    """The names of the logs: pod/container, preceded by the namespace if there are several."""
     several = len({log["namespace"] for log in logs}) > 1
     keys = ("namespace", "pod", "container") if several else ("pod", "container")
     return [printable("/".join(str(log[key]) for key in keys)) for log in logs]

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is done with one object of a cluster, and what has changed by it."""
+"""An operation on one object of a cluster, and the change that it makes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PATCH_TYPES = {
     "json": "application/json-patch+json",
 }
 VERBS = {"create": "create", "replace": "update", "patch": "patch", "delete": "delete", "read": "get"}
-INTERVAL = 0.5  # seconds between looks
-# `definition` and `patch` are checked here; Ansible need not repeat a Secret in a message.
+INTERVAL = 0.5  # seconds between polls
+# `definition` and `patch` are checked here, so that Ansible does not repeat a Secret in a message.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "operation": {"type": "str", "choices": list(OPERATIONS), "required": True},
     "definition": {"type": "raw"},
@@ -42,7 +42,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class Target(NamedTuple):
-    """The object that is meant."""
+    """The object of the operation."""
 
     kind: str
     api_version: str
@@ -51,7 +51,7 @@ class Target(NamedTuple):
 
 
 def parse_definition(raw: Any, where: str) -> dict[str, Any]:
-    """Check that it is one object."""
+    """Check that the value is one object."""
     entries = raw if isinstance(raw, list) else [raw]
     objects = parse_definitions(entries, where)
     if len(objects) != 1:
@@ -60,7 +60,7 @@ def parse_definition(raw: Any, where: str) -> dict[str, Any]:
 
 
 def parse_patch(raw: Any, patch_type: str, where: str) -> Any:
-    """Check that it is what the API takes for a patch of this type."""
+    """Check that the value is a valid patch of this type."""
     if patch_type != "json":
         if not isinstance(raw, Mapping) or not raw:
             raise InputError("%s must be a mapping for a patch of type %s" % (where, patch_type))
@@ -74,7 +74,7 @@ def parse_patch(raw: Any, patch_type: str, where: str) -> Any:
 
 
 def parse_target(options: Mapping[str, Any], definition: Mapping[str, Any]) -> Target:
-    """Which object is meant, by the options or by its definition; both may not say different things."""
+    """The object named by the options or by its definition; the two must agree."""
     metadata = definition.get("metadata") or {}
     said = {
         "kind": definition.get("kind"),
@@ -90,14 +90,14 @@ def parse_target(options: Mapping[str, Any], definition: Mapping[str, Any]) -> T
         if not values[key]:
             raise InputError("%s is missing: name the object" % key)
     for key in ("name", "namespace"):
-        # They become part of a path. What else is wrong in them, the API server says.
+        # They become part of a path. The API server checks the rest.
         if values[key] in (".", "..") or set(values[key]) & set("/%?#"):
             raise InputError("%s %s is not the name of an object" % (key, values[key]))
     return Target(**values)
 
 
 def significant(thing: Mapping[str, Any] | None, with_status: bool = False) -> dict[str, Any]:
-    """An object without what the API server and its controllers write."""
+    """An object without the fields that the API server and its controllers write."""
     if not thing:
         return {}
     result = {key: value for key, value in thing.items() if key != "metadata" and (with_status or key != "status")}
@@ -106,19 +106,19 @@ def significant(thing: Mapping[str, Any] | None, with_status: bool = False) -> d
 
 
 def names_status(definition: Mapping[str, Any], patch: Any) -> bool:
-    """Whether the status is meant, too, which controllers change on their own."""
+    """Whether the status is included, which controllers change on their own."""
     if isinstance(patch, Sequence) and not isinstance(patch, str):
         return any(str(entry.get("path")).startswith("/status") for entry in patch)
     return "status" in definition or (isinstance(patch, Mapping) and "status" in patch)
 
 
 def spoken(target: Target) -> str:
-    """How messages call the object."""
+    """The object's name in messages."""
     return name_of({"kind": target.kind, "metadata": {"namespace": target.namespace, "name": target.name}})
 
 
 class Manager:
-    """One object, and what may be done with it."""
+    """One object and the operations on it."""
 
     def __init__(self, server: Server, options: Mapping[str, Any], check_mode: bool) -> None:
         self.server, self.options = server, options
@@ -148,7 +148,7 @@ class Manager:
         return before, self.replace(before) if operation == "replace" else self.patch()
 
     def look(self) -> dict[str, Any]:
-        """The object as it is; empty when there is none."""
+        """The current object; empty if it does not exist."""
         try:
             thing: dict[str, Any] = self.server.ask(Request("GET", self.path))
             return thing
@@ -168,7 +168,7 @@ class Manager:
 
     def replace(self, before: dict[str, Any]) -> dict[str, Any]:
         body = self.body()
-        # Nobody else's change of this moment is lost, and custom resources cannot be replaced without it.
+        # This prevents overwriting a concurrent change, and custom resources cannot be replaced without it.
         body["metadata"].setdefault("resourceVersion", before["metadata"]["resourceVersion"])
         return self.send("PUT", self.path, body)
 
@@ -183,7 +183,7 @@ class Manager:
             raise InputError(text % (self.target.kind, kind)) from error
 
     def delete(self, before: dict[str, Any]) -> dict[str, Any]:
-        # Only this one: another of the same name may have come since.
+        # Only this object, not a new one of the same name.
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -217,7 +217,7 @@ class Manager:
 
 
 def manage(server: Server, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Do what the options say, and say what has changed."""
+    """Do what the options say, and report the change."""
     manager = Manager(server, options, check_mode)
     before, after = manager.run()
     with_status = names_status(manager.definition, options["patch"])
