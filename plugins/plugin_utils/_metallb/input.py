@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where MetalLB's manifest is, and whether it is the one that was asked for."""
+"""The location of MetalLB's manifest, and the check of its checksum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._k8s.sources import is_url
 
 MODES = ("native", "frr")
 URL = "https://raw.githubusercontent.com/metallb/metallb/v%s/config/manifests/metallb-%s.yaml"
-# SHA-256 of the manifests as their releases have them.
+# SHA-256 of the manifests in MetalLB's releases.
 CHECKSUMS = {
     "native": {
         "0.14.9": "951065e85692aa106f1bb5d5a487d9306154923a794ab1d82122881cbaf588e4",
@@ -27,9 +27,9 @@ CHECKSUMS = {
 
 
 def source(options: Mapping[str, Any]) -> tuple[str, str]:
-    """The URL or file of the manifest, and its SHA-256, which is empty for a file that nobody wants to have checked.
+    """The URL or file of the manifest, and its SHA-256, which is empty for a file without a declared checksum.
 
-    Raises InputError for a URL whose checksum is not known.
+    Raises InputError for a URL without a known checksum.
     """
     place = options["manifest"] or URL % (options["version"], options["mode"])
     checksum = options["manifest_checksum"]
@@ -46,8 +46,8 @@ def source(options: Mapping[str, Any]) -> tuple[str, str]:
 def verify(data: bytes, place: str, checksum: str, where: str) -> None:
     """Compare the manifest with its checksum.
 
-    where -- how messages call the option that names it
-    Raises InputError where it is another one.
+    where -- the name of the manifest's option in messages
+    Raises InputError if they differ.
     """
     found = hashlib.sha256(data).hexdigest()
     if checksum and found != checksum.lower():

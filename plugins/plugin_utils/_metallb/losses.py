@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which Services lose their address when MetalLB goes, and which keep one. Pure."""
+"""The Services that lose their address when MetalLB is removed, and those that keep one. Pure."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .._common.objects import has_labels, name_of
 from .._k8s_explain.rollout import addresses_of
 
 Object = Mapping[str, Any]
-# With which MetalLB marks a Service that has an address of a pool; the part before it is another one before 0.15.
+# MetalLB's annotation on a Service with an address of a pool; its prefix differs before 0.15.
 _MARK = "/ip-allocated-from-pool"
 
 
 def losses(
     services: Sequence[Object], gateways: Sequence[Object] = (), leaving: Sequence[Mapping[str, str]] = ()
 ) -> list[str]:
-    """The Services that have an address of MetalLB, as `Service prod/web (172.16.0.120)`.
+    """The Services that have an address from MetalLB, as `Service prod/web (172.16.0.120)`.
 
-    gateways -- those to which some of the Services may belong
-    leaving -- labels of what goes as well: Services with all labels of an entry, or of a Gateway that has them, are
-        left out
+    gateways -- Gateways that may own some of the Services
+    leaving -- labels of objects that are removed as well: Services with all labels of an entry, or owned by a Gateway
+        with them, are left out
     """
 
     def leaves(obj: Object) -> bool:
@@ -43,9 +43,9 @@ def losses(
 
 
 def keeping(services: Sequence[Object], released: bool) -> list[str]:
-    """The Services of type LoadBalancer that still name an address afterwards, as `prod/web`.
+    """The Services of type LoadBalancer that still show an address after the removal, as `prod/web`.
 
-    released -- whether MetalLB takes its addresses off the Services, which its controller does while it runs
+    released -- whether MetalLB releases the Services' addresses, which its running controller does
     """
     return [
         "/".join(_key(service))

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MetalLB's manifest, as this project applies it: pure functions of its text and the options of the module."""
+"""MetalLB's manifest as this project applies it: pure functions of its text and the module's options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._common.objects import MANAGED_BY, MANAGER, PART_OF, parse_definitions
 from .._common.record import stale, write_record
 
 LABELS = {MANAGED_BY: MANAGER, PART_OF: "metallb"}
-# What we applied, so that an upgrade and a removal know it whatever the manifest has become.
+# The record of applied objects, for upgrades and removals, even if the manifest has changed since.
 RECORD = "homelab-loadbalancer-metallb"
 RECORD_NAME = "ConfigMap metallb-system/" + RECORD  # for messages
 
@@ -27,13 +27,13 @@ def read(
     node_selector: Mapping[str, str] | None = None,
     tolerations: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
-    """The objects of the manifest, to be applied by server-side apply, the namespace first.
+    """The manifest's objects for server-side apply, with the namespace first.
 
-    where -- how messages call the manifest
-    load_balancer_class -- MetalLB serves only Services of this class; empty: those without one
-    node_selector -- labels of the nodes that are to announce addresses, besides what the manifest asks for
-    tolerations -- taints of nodes that announce addresses nevertheless, besides those of the manifest
-    Raises InputError when it is no manifest of MetalLB.
+    where -- the manifest's name in messages
+    load_balancer_class -- MetalLB serves only Services of this class; if empty, those without a class
+    node_selector -- required labels of nodes that announce addresses, besides those in the manifest
+    tolerations -- tolerated taints of nodes that announce addresses, besides those in the manifest
+    Raises InputError if it is not a manifest of MetalLB.
     """
     try:
         documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
@@ -55,9 +55,9 @@ def read(
 
 
 def record(wanted: Sequence[Mapping[str, Any]], recorded: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """The ConfigMap that keeps which objects were applied, in their order.
+    """The ConfigMap that records the applied objects, in order.
 
-    recorded -- objects of before: an upgrade keeps them in the record until it has removed them
+    recorded -- the previous objects: an upgrade keeps them in the record until it has removed them
     """
     namespace = next(entry["metadata"]["name"] for entry in wanted if entry["kind"] == "Namespace")
     return {
@@ -79,7 +79,7 @@ def _object(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _client_configs(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Where the API server reaches webhooks. MetalLB's controller writes the certificate authority there."""
+    """The webhook addresses for the API server. MetalLB's controller writes the certificate authority there."""
     if entry["kind"] == "CustomResourceDefinition":
         conversion = entry["spec"].get("conversion") or {}
         if conversion.get("webhook"):

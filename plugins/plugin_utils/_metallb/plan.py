@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the module `metallb` reads of a cluster, and what it does there. Pure.
+"""The queries and the plan of the module `metallb`. Pure.
 
-Besides the module's own options these are in `options`: `wanted`, the objects of the manifest, and `now`, the time as
-Kubernetes writes it.
+`options` contains the module's options and also `wanted`, the objects of the manifest, and `now`, the time in
+Kubernetes' format.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .proxy import patches
 
 NAMESPACE = "metallb-system"
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
-# MetalLB's kinds of which people make objects. They are removed in the opposite order.
+# MetalLB's kinds with objects made by users. They are removed in reverse order.
 CUSTOMS = (
     ("metallb.io/v1beta1", "L2Advertisement"),
     ("metallb.io/v1beta1", "BGPAdvertisement"),
@@ -29,7 +29,7 @@ CUSTOMS = (
     ("metallb.io/v1beta1", "Community"),
     ("metallb.io/v1beta1", "IPAddressPool"),
 )
-# Asked of the webhook and never made; the address is one of documentation, RFC 5737.
+# Only sent to the webhook as a dry run, never created; the address is for documentation, RFC 5737.
 PROBE = {
     "apiVersion": "metallb.io/v1beta1",
     "kind": "IPAddressPool",
@@ -44,7 +44,7 @@ _HINT = (
 
 
 def queries(options: Mapping[str, Any]) -> list[Query]:
-    """What was applied before, and the rest by what is to be done."""
+    """Read the record of applied objects, and what else the state needs."""
     own: list[Query] = [{"kind": "ConfigMap", "namespace": NAMESPACE, "name": RECORD}]
     if options["state"] == "present":
         proxy = {"namespace": "kube-system", "name": "kube-proxy"}
@@ -61,7 +61,7 @@ def queries(options: Mapping[str, Any]) -> list[Query]:
 
 
 def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
-    """What brings MetalLB to its state. Raises InputError where the record of what was applied is damaged."""
+    """Plan the changes to MetalLB. Raises InputError if the record of applied objects is damaged."""
     cluster = by_kind(found)
     return (_install if options["state"] == "present" else _remove)(options, cluster, _recorded(cluster))
 
@@ -78,19 +78,19 @@ def _install(options: Mapping[str, Any], cluster: Mapping[str, Any], recorded: S
             "MetalLB announces nothing from %s, which has the label %s. %sinclude_excluded_nodes: true removes it"
             % (", ".join(node["metadata"]["name"] for node in excluded), EXCLUDED, options["prefix"])
         ]
-    # The record comes right after the namespace: what is applied is on record before.
+    # The record directly follows the namespace, so that objects are recorded before they are applied.
     first = [wanted[0], record(wanted, recorded), *wanted[1:]]
     steps += [Apply(first, force=options["take_over"]), Rollout(wanted)]
     undeclared = stale(recorded, wanted)
     if undeclared:
         steps += [Remove(undeclared), Apply([record(wanted)], force=options["take_over"])]
-    # Pods that are ready are not enough: the API server must reach the webhook, and trust its new certificate.
+    # Ready pods are not enough: the API server must reach the webhook, and trust its new certificate.
     steps.append(Accepted(PROBE, "MetalLB accepted no pool within %s seconds." % options["timeout"], _HINT))
     return Plan(steps=steps, notes=notes, timeout=options["timeout"], result={"losses": []})
 
 
 def _remove(options: Mapping[str, Any], cluster: Mapping[str, Any], recorded: Sequence[Mapping[str, Any]]) -> Plan:
-    """Without a record MetalLB is not ours, nor are its objects."""
+    """Plan the removal. Without a record MetalLB is not ours, and neither are its objects."""
     lost = losses(cluster["Service"], cluster.get("Gateway", ()), options["leaving"]) if recorded else []
     refusals = []
     if lost and not options["allow_moves"]:
@@ -101,7 +101,7 @@ def _remove(options: Mapping[str, Any], cluster: Mapping[str, Any], recorded: Se
     steps = []
     if recorded:
         customs = [reference(version, kind, one) for version, kind in CUSTOMS for one in cluster.get(kind, ())]
-        # While the controller still serves: it takes the addresses off the Services, and converts objects.
+        # Remove these while the controller still serves: it releases the Services' addresses, and converts objects.
         steps = [Remove(customs), Remove(recorded)]
     return Plan(
         steps=steps,
@@ -113,7 +113,7 @@ def _remove(options: Mapping[str, Any], cluster: Mapping[str, Any], recorded: Se
 
 
 def _left(cluster: Mapping[str, Any], removed: bool) -> list[str]:
-    """What stays."""
+    """Notes about everything that stays."""
     notes = [] if removed else ["No MetalLB that this role installed was in the cluster."]
     notes.append("Open firewall ports, strict ARP and the labels of nodes stay as they are.")
     runs = any((one.get("status") or {}).get("availableReplicas") for one in cluster["Deployment"])
@@ -131,7 +131,7 @@ def _patches(options: Mapping[str, Any], cluster: Mapping[str, Any]) -> list[Pat
 
 
 def _recorded(cluster: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """References to what was applied before; empty without a record."""
+    """References to the objects applied before; empty without a record."""
     found = _named(cluster["ConfigMap"], RECORD)
     if not found:
         return []

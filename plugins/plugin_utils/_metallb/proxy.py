@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Strict ARP of kube-proxy, as kubeadm installs it. Pure.
 
-In ipvs mode kube-proxy puts the addresses of all Services on a link of every node, and all nodes would answer ARP for
-them. With strictARP they do not, which MetalLB's layer 2 mode needs.
+In ipvs mode kube-proxy puts the addresses of all Services on a link of every node, so that all nodes answer ARP for
+them. With strictARP they do not; MetalLB's layer 2 mode needs this.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .._k8s.model import Patch
 from .._k8s_explain.times import Moment, parse_time
 
 KEY = "config.conf"
-# When strict ARP was set. A kube-proxy that was not restarted since then does not know of it: the run was cut off.
+# The time when strict ARP was set. A kube-proxy not restarted since then does not use it: a run was interrupted.
 MARK = "homelab.loadbalancer/strict-arp-set"
 RESTARTED = "kubectl.kubernetes.io/restartedAt"  # of kubectl rollout restart
 
@@ -29,10 +29,10 @@ _NO_SECTION = re.compile(r"^ipvs:.*\n?", re.MULTILINE)
 
 
 def patches(config_map: Mapping[str, Any], daemon_set: Mapping[str, Any], now: str) -> list[Patch]:
-    """What gives kube-proxy strict ARP where it needs it: a change of its configuration, and a restart.
+    """The patches that enable strict ARP if kube-proxy needs it: of its configuration, and for a restart.
 
-    config_map, daemon_set -- kube-proxy's, empty where there are none
-    now -- the time as Kubernetes writes it
+    config_map, daemon_set -- kube-proxy's objects; empty if they do not exist
+    now -- the time in Kubernetes' format
     """
     config = str((config_map.get("data") or {}).get(KEY) or "")
     wanted = strict_arp(config) if config else ""
@@ -50,9 +50,9 @@ def patches(config_map: Mapping[str, Any], daemon_set: Mapping[str, Any], now: s
 
 
 def strict_arp(config: str) -> str:
-    """The text of a KubeProxyConfiguration with strict ARP if it needs it; its other lines stay.
+    """The text of a KubeProxyConfiguration, with strict ARP enabled if needed; its other lines stay unchanged.
 
-    Raises InputError for what cannot be changed so.
+    Raises InputError if the text cannot be changed in this way.
     """
     if not _lacks(config):
         return config
@@ -89,5 +89,5 @@ def _annotation(thing: Mapping[str, Any], name: str) -> str:
 
 
 def _time(text: str) -> Moment:
-    """A time as Kubernetes writes it; the first one of all for anything else."""
+    """Parse a time in Kubernetes' format; any other text gives the earliest time."""
     return parse_time(text) or Moment(0, 0)
