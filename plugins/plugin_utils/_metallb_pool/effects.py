@@ -1,12 +1,12 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What declared pools mean in a cluster: for its nodes, its other pools and its Services.
+"""The effects of declared pools on a cluster: on its nodes, its other pools and its Services.
 
-Everything here is pure: it judges objects that were looked up before.
+Everything here is pure: it works on objects that have been read before.
 
-MetalLB gives each address to one pool, and refuses a pool that overlaps another one. So what takes addresses over from
-another pool has to wait until that one has let go, and a Service that has one of them is without a pool for that long.
+MetalLB gives each address to one pool, and refuses a pool that overlaps another one. So a pool can take addresses over
+only after the other pool has released them, and until then a Service with such an address has no pool.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _WHY_STAY = (
 )
 _WHY_NEEDED = "it would lose it. Remove that Service first, or set {0}allow_moves: true"
 
-# By kind the objects of the cluster.
+# The objects of the cluster, by kind.
 Cluster = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 class Effects(NamedTuple):
-    """What a declaration does to the cluster, in this order."""
+    """The effects of a declaration on the cluster, in this order."""
 
-    remove_first: list[dict[str, Any]]  # pools of ours that hold addresses which a declared one is to have
+    remove_first: list[dict[str, Any]]  # our pools with addresses that a declared pool takes over
     apply: list[dict[str, Any]]
-    apply_late: list[dict[str, Any]]  # pools that get addresses from those above
-    remove: list[dict[str, Any]]  # what is ours and is declared no more
-    faults: list[str]  # why nothing of this may be done
+    apply_late: list[dict[str, Any]]  # pools that take addresses over
+    remove: list[dict[str, Any]]  # our objects that are no longer declared
+    faults: list[str]  # the reasons to refuse the declaration
     moves: list[str]  # Services that lose their address
-    notes: list[str]  # what may be meant, and most often is not
+    notes: list[str]  # likely mistakes that are still allowed
 
 
 def effects(
@@ -55,14 +55,14 @@ def effects(
 ) -> Effects:
     """Compare a declaration with the cluster.
 
-    declared -- as `input.objects` takes it
-    cluster -- the objects of MetalLB and the Secrets in its namespace, all Nodes and all Services, by their kinds
-    namespace -- that of MetalLB
-    gateways -- addresses that no pool may hold
+    declared -- the argument of `input.objects`
+    cluster -- the objects of MetalLB and the Secrets in its namespace, all Nodes and all Services, by kind
+    namespace -- MetalLB's namespace
+    gateways -- addresses that no pool may contain
     allow_moves -- whether Services may lose their address
-    facts -- those of nodes, by which their networks are known
-    prefix -- what the names of the user's variables begin with, for messages
-    Raises InputError for what is wrong in the declaration by itself.
+    facts -- the facts of nodes, which tell the nodes' networks
+    prefix -- of the variables' names in messages
+    Raises InputError for an error in the declaration itself.
     """
     wanted = objects(declared, namespace, prefix)
     pools = parse_pools(declared["pools"], prefix)
@@ -70,7 +70,7 @@ def effects(
     stale = [obj for obj in _ours(cluster) if (obj["kind"], obj["metadata"]["name"]) not in names]
     live = {entry["metadata"]["name"]: _ranges(entry) for entry in cluster.get("IPAddressPool", ())}
     blocking = _blocking(pools, live)
-    # What is neither declared nor ours stays as it is.
+    # Pools that are neither declared nor ours stay unchanged.
     staying = set(live) - {pool.name for pool in pools} - {_name(obj) for obj in stale}
     faults = [*_overlaps(pools, live, staying, prefix), *_taken(pools, cluster, gateways, prefix)]
     faults += _unknown(declared, cluster, staying, prefix)
@@ -88,7 +88,7 @@ def effects(
 
 
 def _blocking(pools: Sequence[Pool], live: Mapping[str, Sequence[Range]]) -> dict[str, set[str]]:
-    """By declared pool the other pools in the cluster that hold addresses of it."""
+    """For each declared pool the other pools in the cluster that contain some of its addresses."""
     return {
         pool.name: {
             name
@@ -102,7 +102,7 @@ def _blocking(pools: Sequence[Pool], live: Mapping[str, Sequence[Range]]) -> dic
 def _overlaps(
     pools: Sequence[Pool], live: Mapping[str, Sequence[Range]], staying: set[str], prefix: str
 ) -> Iterator[str]:
-    """Ranges that belong to a pool of somebody else."""
+    """Ranges that overlap a pool that is not ours."""
     for pool in pools:
         for place, mine in pool.ranges:
             for name in sorted(staying):
@@ -114,7 +114,7 @@ def _overlaps(
 
 
 def _taken(pools: Sequence[Pool], cluster: Cluster, gateways: Sequence[str], prefix: str) -> Iterator[str]:
-    """Ranges that hold the address of a host, which would be cut off."""
+    """Ranges that contain a host's own address: the host would become unreachable."""
     hosts = [(address, "node " + name) for address, name in _node_addresses(cluster)]
     for index, gateway in enumerate(gateways):
         try:
@@ -143,7 +143,7 @@ def _node_addresses(cluster: Cluster, *types: str) -> list[tuple[str, str]]:
 def _in_networks(
     pools: Sequence[Pool], declared: Mapping[str, Any], cluster: Cluster, facts: Sequence[Mapping[str, Any]]
 ) -> tuple[list[str], list[str]]:
-    """Faults and notes of ranges, by the networks of the nodes."""
+    """Faults and notes about ranges, according to the nodes' networks."""
     networks = node_networks(facts)
     nodes = [address for address, dummy in _node_addresses(cluster, "InternalIP")]
     avoiding = [parse_boolean(entry.get("avoid_buggy_ips"), "avoid_buggy_ips") for entry in declared["pools"]]
@@ -159,7 +159,7 @@ def _in_networks(
 
 
 def _covered(pool: Pool, kind: str, declared: Sequence[Mapping[str, Any]], cluster: Cluster) -> bool:
-    """Whether an advertisement, declared or of somebody else, is for a pool. A selector may be for any."""
+    """Whether an advertisement, declared or not ours, covers a pool. A selector counts: it may select any pool."""
     others = [entry.get("spec") or {} for entry in cluster.get(kind, ()) if not has_labels(entry, LABELS)]
     named = [entry.get("pools") for entry in declared]
     named += [None if spec.get("ipAddressPoolSelectors") else spec.get("ipAddressPools") for spec in others]
@@ -167,7 +167,7 @@ def _covered(pool: Pool, kind: str, declared: Sequence[Mapping[str, Any]], clust
 
 
 def _unknown(declared: Mapping[str, Any], cluster: Cluster, staying: set[str], prefix: str) -> Iterator[str]:
-    """Pools and peers that an advertisement names and that are not there."""
+    """Pools and peers that an advertisement names but that do not exist."""
     pools = staying | {pool["name"] for pool in declared["pools"]}
     peers = {_name(peer) for peer in cluster.get("BGPPeer", ()) if not has_labels(peer, LABELS)}
     peers |= {peer["name"] for peer in declared["bgp_peers"]}
@@ -188,7 +188,7 @@ def _unknown(declared: Mapping[str, Any], cluster: Cluster, staying: set[str], p
 def _moves(
     pools: Sequence[Pool], live: Mapping[str, Sequence[Range]], staying: set[str], cluster: Cluster
 ) -> Iterator[str]:
-    """Services whose address leaves its pool. One that goes to another pool leaves too: it is in none in between."""
+    """Services with an address that leaves its pool, even if to another pool: in between it is in none."""
     after = {pool.name: [mine for dummy, mine in pool.ranges] for pool in pools}
     after.update({name: list(live[name]) for name in staying})
     for service in cluster.get("Service", ()):
@@ -205,7 +205,7 @@ def _holds(ranges: Sequence[Range], address: str) -> bool:
 
 
 def _ours(cluster: Cluster) -> list[dict[str, Any]]:
-    """The objects that the role made, down to what it takes to remove them."""
+    """References to the role's objects, as needed to remove them."""
     kinds = ("BGPAdvertisement", "L2Advertisement", "BGPPeer", "IPAddressPool", "Community", "Secret")
     return [
         reference(entry["apiVersion"], kind, entry)
@@ -220,7 +220,7 @@ def _name(entry: Mapping[str, Any]) -> str:
 
 
 def _ranges(pool: Mapping[str, Any]) -> list[Range]:
-    """The ranges of a pool in the cluster, which may be written in ways that we would not accept."""
+    """The ranges of a pool in the cluster, which may use a syntax that the role refuses."""
     found = []
     for text in (pool.get("spec") or {}).get("addresses") or []:
         if "-" not in text and "/" in text:

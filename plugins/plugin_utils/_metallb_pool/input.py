@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The declaration of `metallb_pool`, checked, and the objects of MetalLB (API group metallb.io) that it becomes.
+"""Check the declaration of `metallb_pool`, and turn it into MetalLB's objects (API group metallb.io).
 
-Everything here is pure. What a declaration means for other pools, nodes and Services is in `plan`. Everywhere `prefix`
-is what the names of the user's variables begin with, for messages.
+Everything here is pure. `effects` checks the declaration against other pools, nodes and Services. `prefix` is
+always that of the variables' names in messages.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from .ranges import Range, parse_range
 LABELS = {MANAGED_BY: MANAGER}
 LISTS = ("pools", "l2_advertisements", "bgp_advertisements", "bgp_peers", "communities")
 SECRET_PREFIX = "bgp-peer-"  # noqa: S105 -- the name of an object
-COMMUNITIES = "homelab-loadbalancer"  # the one object that holds all of them
+COMMUNITIES = "homelab-loadbalancer"  # the only Community object, with all communities
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
 _COMMUNITY = re.compile(r"(\d{1,5}:\d{1,5}|large:\d{1,10}:\d{1,10}:\d{1,10})\Z", re.ASCII)
 _SECONDS = 2**16 - 1
 
-# A value that is checked where it stands: `parse(raw, where)`.
+# Checks a value at a place in the declaration: `parse(raw, where)`.
 Parse = Callable[[Any, str], Any]
 
 
 class Field(NamedTuple):
-    """One key of an entry, and the field of the object's spec that it becomes."""
+    """One key of an entry, and the corresponding field of the object's spec."""
 
     key: str
-    field: str  # with dots where it is nested
+    field: str  # nested fields have dots
     parse: Parse
 
 
 class Pool(NamedTuple):
-    """A pool with its ranges, each with how messages call it."""
+    """A pool with its ranges, each with its name for messages."""
 
     name: str
     ranges: tuple[tuple[str, Range], ...]
 
 
 def parse_pools(raw: Any, prefix: str = "") -> list[Pool]:
-    """Check the names and ranges of the pools, and that no address is declared twice."""
+    """Check the pools' names and ranges, and that no address is declared twice."""
     pools: list[Pool] = []
     seen: list[tuple[str, Range]] = []
     for place, entry in _entries(raw, prefix + "pools", POOL_FIELDS):
@@ -68,10 +68,10 @@ def parse_pools(raw: Any, prefix: str = "") -> list[Pool]:
 
 
 def objects(declared: Mapping[str, Any], namespace: str, prefix: str = "") -> list[dict[str, Any]]:
-    """The objects of a declaration, in the order in which they are to be applied.
+    """The objects of a declaration, in the order of application.
 
-    declared -- the lists `LISTS`, by their names
-    namespace -- that of MetalLB
+    declared -- the lists in `LISTS`, by name
+    namespace -- MetalLB's namespace
     Raises InputError, which names the entry.
     """
     parse_pools(declared["pools"], prefix)
@@ -103,7 +103,7 @@ def _made(kind: str, raw: Any, fields: tuple[Field, ...], namespace: str, where:
 
 
 def _entries(raw: Any, where: str, fields: tuple[Field, ...]) -> list[tuple[str, dict[str, Any]]]:
-    """The entries with how messages call each, their names and keys checked."""
+    """The checked entries, each with its name for messages."""
     known = ("name", *(field.key for field in fields), *(EXTRA_KEYS if fields is PEER_FIELDS else ()))
     required = {POOL_FIELDS: ("name", "addresses"), PEER_FIELDS: ("name", "my_asn", "peer_asn", "address")}
     found: list[tuple[str, dict[str, Any]]] = []
@@ -138,10 +138,10 @@ def _secret(entry: Mapping[str, Any], place: str, namespace: str) -> list[dict[s
         return []
     if entry.get("password_secret") is not None:
         raise InputError("%s has password and password_secret: give one of them" % place)
-    # No test for text: a value that Ansible Vault encrypted is a class of its own.
+    # Not checked with isinstance: a value encrypted by Ansible Vault has its own class.
     if isinstance(entry["password"], (bool, int, float, dict, list)) or not str(entry["password"]):
         raise InputError("%s.password is not a text, or empty: leave it out for a peer without one" % place)
-    # By `data`, not by `stringData`, of which server-side apply would not know later what was declared.
+    # In `data`, because with `stringData` server-side apply loses track of the declared values.
     password = base64.b64encode(str(entry["password"]).encode()).decode()
     made = _object("v1", "Secret", _secret_name(entry), namespace, data={"password": password})
     return [{**made, "type": "kubernetes.io/basic-auth"}]
@@ -188,7 +188,7 @@ def _texts(raw: Any, where: str) -> list[str]:
 
 
 def _selectors(raw: Any, where: str) -> list[dict[str, Any]]:
-    """Label selectors as Kubernetes writes them. What they select is for the API server to check."""
+    """Label selectors in Kubernetes' format. The API server checks their content."""
     for index, entry in enumerate(parse_list(raw, where)):
         check_keys(entry, ("matchLabels", "matchExpressions"), (), "%s[%d]" % (where, index))
     return list(raw)
@@ -239,7 +239,7 @@ PEER_FIELDS = (
     Field("my_asn", "myASN", _number(1, 2**32 - 1)),
     Field("peer_asn", "peerASN", _number(1, 2**32 - 1)),
     Field("address", "peerAddress", _address),
-    Field("port", "peerPort", _number(1, 16384)),  # as the BGPPeer's schema has it
+    Field("port", "peerPort", _number(1, 16384)),  # as in the BGPPeer's schema
     Field("source_address", "sourceAddress", _address),
     Field("router_id", "routerID", _address),
     Field("hold_time", "holdTime", _hold_time),

@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the networks of the nodes' links mean for address pools. Pure.
+"""Check address pools against the networks of the nodes' links. Pure.
 
-The networks are known by facts of the nodes. Node objects have addresses without prefix lengths, so that without facts
-only a guess is possible, which is a note and never a refusal.
+The nodes' facts tell the networks. Node objects have addresses without prefix lengths, so without facts only a guess is
+possible: it gives a note, never a refusal.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from .._common.networks import Network, Unusable, unusable
 from .input import Pool
 from .ranges import Range
 
-# Links on which MetalLB does not announce (its ConfigMap metallb-excludel2), in the spelling of facts.
+# Links on which MetalLB does not announce (its ConfigMap metallb-excludel2), spelt as in facts.
 _EXCLUDED = re.compile(r"docker|cbr|dummy|virbr|lxcbr|veth|lo\Z|cali|tunl|flannel|kube_ipvs|cni|nodelocaldns|lxc")
-# Prefix lengths to guess by: which one a network most often has, and the shortest one that is usual.
+# Prefix lengths for guesses: the most common one, and the shortest usual one.
 _USUAL = {4: 24, 6: 64}
 _SHORTEST = {4: 16, 6: 48}
 _WITHOUT_FACTS = "gather the network facts of the group kubernetes to check this"
 
 
 def node_networks(facts: Iterable[Mapping[str, Any]]) -> list[Network]:
-    """The networks of the links on which nodes may announce addresses, by their facts."""
+    """The networks of links on which nodes may announce addresses, according to their facts."""
     found: dict[Network, None] = {}
     for host in facts:
         for name in host.get("interfaces") or []:
@@ -44,9 +44,9 @@ def _networks(link: Mapping[str, Any]) -> Iterator[Network]:
 
 
 def unusable_faults(pools: Sequence[Pool], avoiding: Sequence[bool], networks: Sequence[Network]) -> Iterator[str]:
-    """Ranges that hold a network or broadcast address of a node's network.
+    """Ranges that contain a network or broadcast address of a node's network.
 
-    avoiding -- of each pool, whether it leaves out what ends with .0 and .255
+    avoiding -- for each pool, whether it leaves out addresses that end with .0 and .255
     """
     bad = [one for network in networks for one in unusable(network)]
     for at, pool in enumerate(pools):
@@ -59,7 +59,7 @@ def unusable_faults(pools: Sequence[Pool], avoiding: Sequence[bool], networks: S
 
 
 def guessed_notes(pools: Sequence[Pool], avoiding: Sequence[bool], nodes: Sequence[str]) -> Iterator[str]:
-    """The same where networks are not known, by addresses of nodes: what is wrong if their prefix is the usual one."""
+    """Notes like unusable_faults for unknown networks, guessed from nodes' addresses and the usual prefix length."""
     guessed = {ipaddress.ip_network("%s/%d" % (ip, _USUAL[_version(ip)]), strict=False): ip for ip in reversed(nodes)}
     for at, pool in enumerate(pools):
         for place, mine in pool.ranges:
@@ -72,10 +72,10 @@ def guessed_notes(pools: Sequence[Pool], avoiding: Sequence[bool], nodes: Sequen
 
 
 def outside_notes(pools: Sequence[Pool], networks: Sequence[Network], nodes: Sequence[str]) -> Iterator[str]:
-    """Ranges of which nobody asks by ARP or NDP, since no node's network has them.
+    """Ranges that get no ARP or NDP requests, because they are in no node's network.
 
-    pools -- those that are announced by layer 2 alone
-    nodes -- addresses of nodes, by which it is guessed where no network is known
+    pools -- pools that are announced only by layer 2
+    nodes -- the nodes' addresses, for guesses if no network is known
     """
     near = networks or [
         ipaddress.ip_network("%s/%d" % (ip, _SHORTEST[_version(ip)]), strict=False) for ip in nodes
@@ -94,7 +94,7 @@ def outside_notes(pools: Sequence[Pool], networks: Sequence[Network], nodes: Seq
 
 
 def _is_buggy(one: Unusable) -> bool:
-    """Whether MetalLB's avoidBuggyIPs leaves it out (its internal/allocator, ipConfusesBuggyFirmwares)."""
+    """Whether MetalLB's avoidBuggyIPs leaves the address out (its internal/allocator, ipConfusesBuggyFirmwares)."""
     return one.address.version == 4 and int(one.address) % 256 in (0, 255)
 
 
@@ -110,7 +110,7 @@ def _remedy(place: str, mine: Range, held: Sequence[Unusable]) -> str:
 
 
 def _without(mine: Range, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """What remains of a range without some of its addresses, which are in order."""
+    """The rest of a range without these sorted addresses."""
     first = mine.first
     for number in [*numbers, mine.last + 1]:
         if first < number:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the module `metallb_pool` reads of a cluster, and what it does there. Pure."""
+"""The queries and the plan of the module `metallb_pool`. Pure."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _KINDS = (
 
 
 def queries(options: Mapping[str, Any]) -> list[Query]:
-    """MetalLB's objects, and what pools mean something for. Raises InputError for what is wrong in the declaration."""
+    """Read MetalLB's objects and what pools affect. Raises InputError for an error in the declaration."""
     objects(_declared(options), options["namespace"], options["prefix"])
     return [
         *({"api_version": version, "kind": kind, "namespace": options["namespace"]} for version, kind in _KINDS),
-        # Only its name is of interest.
+        # Only its name matters.
         {"kind": "Secret", "namespace": options["namespace"], "hidden_fields": ["metadata.managedFields", "data"]},
         {"kind": "Node"},
         {"kind": "Service"},
@@ -68,12 +68,12 @@ def plan(options: Mapping[str, Any], found: Sequence[Answer]) -> Plan:
 
 
 def _declared(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The lists of the declaration; without any entry where nothing is to be there."""
+    """The declared lists; all empty with state absent."""
     return {key: options[key] if options["state"] == "present" else [] for key in LISTS}
 
 
 def _gateways(options: Mapping[str, Any]) -> list[str]:
-    """What no pool may hold: the addresses that the user names, and the nodes' default gateways by their facts."""
+    """Addresses that no pool may contain: those that the user names, and the default gateways in nodes' facts."""
     known = [
         (host.get(key) or {}).get("gateway") for key in ("default_ipv4", "default_ipv6") for host in options["facts"]
     ]

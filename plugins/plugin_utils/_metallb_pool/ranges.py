@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ranges of addresses as MetalLB's pools are made of them: `172.16.0.100-172.16.0.149`, or a network in CIDR form."""
+"""Ranges of addresses in MetalLB's pools: `172.16.0.100-172.16.0.149`, or a network in CIDR form."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from ...module_utils._common.errors import InputError
 
 
 class Range(NamedTuple):
-    """All addresses from the first to the last, which are numbers here."""
+    """All addresses from the first to the last, as numbers."""
 
     version: int  # 4 | 6
     first: int
     last: int
 
     def overlaps(self, other: Range) -> bool:
-        """Whether an address is in both."""
+        """Whether the ranges have an address in common."""
         return self.version == other.version and self.first <= other.last and other.first <= self.last
 
     def holds(self, address: str) -> bool:
-        """Whether the address, which may be one of the other family, is in it."""
+        """Whether the range contains the address, which may be of the other family."""
         parsed = ipaddress.ip_address(address)
         return self.version == parsed.version and self.first <= int(parsed) <= self.last
 
 
 def parse_range(raw: Any, where: str) -> Range:
-    """Check a range of addresses. Raises InputError, which says how to write it."""
+    """Check a range of addresses. Raises InputError with the expected format."""
     if not isinstance(raw, str):
         raise InputError('%s must be text, such as "172.16.0.100-172.16.0.149", not %s' % (where, type(raw).__name__))
     name = "%s %s" % (where, raw)
@@ -70,10 +70,10 @@ def _address(text: str, name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Addr
 
 
 def _refuse_unusable(found: Range, name: str) -> None:
-    """Refuse addresses on which nobody can be reached."""
+    """Refuse addresses at which no host can be reached."""
     for kind, network in (
         ("loopback", "127.0.0.0/8"),
-        ("multicast", "224.0.0.0/3"),  # and what is reserved above it
+        ("multicast", "224.0.0.0/3"),  # and the reserved addresses above it
         ("unspecified", "0.0.0.0/8"),
         ("unspecified or loopback", "::/127"),
         ("link-local", "fe80::/10"),
