@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A site: applications, each with the host names at which Gateways serve it, and what that means to the roles. Pure."""
+"""A site: applications, the host names at which Gateways serve them, and the resulting input of the roles. Pure."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from .._common.hostnames import meet, parse_hostname
 from .._common.objects import MANAGED_BY, MANAGER, PART_OF
 
 _WHERE = "site_apps"
-# What an entry has beside the options of app_manifest.
+# The keys of an entry besides the options of app_manifest.
 _OWN = ("name", "image", "hostnames", "http_port")
-# By what the port that speaks HTTP is known among several: its name, or else its number.
+# The port that speaks HTTP, among several: it has one of these names, or else one of these numbers.
 _HTTP_NAMES = ("http", "web")
 _HTTP_PORTS = (80, 8080)
-# The namespace that every cluster has, and that cannot be removed.
+# This namespace exists in every cluster, and cannot be removed.
 _DEFAULT = "default"
 
 
 class Site(NamedTuple):
-    """What the roles are to declare.
+    """The declarations for the roles.
 
-    objects -- for the role `app`: namespaces, and after them what runs there
+    objects -- for the role `app`: namespaces, followed by the objects in them
     routes -- for the role `httproute`
-    urls -- what a client asks by name; names that begin with `*.` have none
-    verify_name -- a name that the zone is to know; empty where there is none
-    notes -- which names the zone does not have, and what the user can do
+    urls -- the URLs that a client requests; a name that begins with `*.` has none
+    verify_name -- a name that the zone must answer; empty for none
+    notes -- the names that are not in the zone, and remedies
     """
 
     objects: list[dict[str, Any]]
@@ -44,12 +44,12 @@ class Site(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An application, and its names."""
+    """An application and its host names."""
 
     where: str
     app: App
     hostnames: list[str]
-    http_port: int  # 0: it has no host names
+    http_port: int  # 0 without host names
 
 
 def plan(
@@ -61,15 +61,15 @@ def plan(
     zone: str = "",
     broken: Collection[str] = (),
 ) -> Site:
-    """Check the applications, and say what they mean.
+    """Check the applications, and return their site.
 
-    gateways -- as the role `gateway` declares them; all of them serve all applications
-    namespace -- that of Gateways that name none
-    part_of -- the name of this declaration, by which objects that are declared no more are found
-    zone -- the DNS zone that is served for the names; empty is that any name may be asked
-    broken -- the Deployments, as `Deployment NAMESPACE/NAME`, that do not work: they get no route, and are not asked
+    gateways -- as declared for the role `gateway`; all of them serve all applications
+    namespace -- the namespace of Gateways that name none
+    part_of -- the name of this declaration, which identifies its undeclared objects later
+    zone -- the DNS zone that serves the names; if empty, clients may request any name
+    broken -- Deployments that do not work, as `Deployment NAMESPACE/NAME`: they get no route, and no request
 
-    Raises InputError that names the first wrong entry.
+    Raises InputError, which names the first wrong entry.
     """
     labels = {MANAGED_BY: MANAGER, PART_OF: parse_label(part_of, "site_part_of")}
     entries = [_parse(raw, "%s[%d]" % (_WHERE, at), part_of) for at, raw in enumerate(parse_list(apps, _WHERE))]
@@ -110,7 +110,7 @@ def _parse(raw: Any, where: str, part_of: str) -> Entry:
 
 
 def _http_port(tcp: Sequence[Port], wanted: Any, where: str) -> int:
-    """The port to which a Gateway sends the requests for the host names."""
+    """The port that receives a Gateway's requests for the host names."""
     listed = ", ".join(str(port.port) for port in tcp) or "none"
     if wanted is not None:
         number: int = parse_number(wanted, 1, 65535, where + ".http_port", "a port")
@@ -139,7 +139,7 @@ def _within(name: str, zone: str) -> bool:
 
 
 def _notes(entry: Entry, zone: str) -> Iterator[str]:
-    """Which of an application's names the zone does not have, and what the user can do."""
+    """The host names of an application that are not in the zone, and remedies."""
     for at, name in enumerate(entry.hostnames):
         if not _within(name, zone):
             near = _nearest(name, zone)
@@ -151,7 +151,7 @@ def _notes(entry: Entry, zone: str) -> Iterator[str]:
 
 
 def _nearest(name: str, zone: str) -> str:
-    """The name of the zone that a misspelt one seems to mean, or nothing."""
+    """The name in the zone that a misspelt name probably means, or an empty text."""
     if "." not in name:
         return "%s.%s" % (name, zone)
     labels, size = name.split("."), zone.count(".") + 1
@@ -165,7 +165,7 @@ def _refuse_all_twins(entries: Sequence[Entry]) -> None:
     _refuse_twins(
         (name, "%s.hostnames[%d]" % (entry.where, at)) for entry in entries for at, name in enumerate(entry.hostnames)
     )
-    # A claim or ConfigMap is called by its application and its volume: web-conf may be both.
+    # A claim or ConfigMap is named after its application and its volume, so web-conf may come from either.
     _refuse_twins(
         ((made["kind"], made["metadata"]["namespace"], made["metadata"]["name"]), entry.where)
         for entry in entries
@@ -183,7 +183,7 @@ def _refuse_twins(named: Iterable[tuple[Hashable, str]]) -> None:
 
 
 def _route(entry: Entry, parents: list[dict[str, str]]) -> dict[str, Any]:
-    """All requests for the names go to one port of the application."""
+    """The route of all requests for the host names to one port of the application."""
     return {
         "name": entry.app.name,
         "namespace": entry.app.namespace,
@@ -194,7 +194,7 @@ def _route(entry: Entry, parents: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _urls(name: str, gateways: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Where a host name is served: by the first listener that takes it for each of HTTP and HTTPS."""
+    """The URLs of a host name: the first matching listener for HTTP, and the first for HTTPS."""
     listeners = [one for gateway in gateways for one in gateway.get("listeners") or []] or [{}]
     found: dict[str, str] = {}
     for scheme, usual in (("http", 80), ("https", 443)):
