@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The variables of the collection's roles, and faults in those that a user has set."""
+"""The variables of the collection's roles, and checks of the values that a user has set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Iterable, Mapping
 import yaml
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
-# What options of several roles begin with, besides those that begin as their role is called.
+# Prefixes of options that several roles share. All other options begin with their role's name.
 SHARED = ("lb_", "k8s_")
 # The results and facts that roles leave to a play.
 PUBLISHED = {
@@ -34,20 +34,20 @@ PUBLISHED = {
         "k8s_tools_managed",
     ),
 }
-# What playbooks and action plugins of the collection take beside the options of roles.
+# Variables of the collection's playbooks and action plugins, besides the roles' options.
 OTHERS = ("inspect_hosts", "k8s_eks", "lb_hosts")
-# Names that users keep for themselves, patterns too.
+# Names, and patterns of names, that users reserve for their own variables.
 OWN = "homelab_loadbalancer_own_variables"
 # Ansible accepts these for an option of type bool, but the filter `bool` reads them as false.
 MISREAD = ("t", "y")
-# The numbers that may be negative.
+# The numeric options that may be negative.
 SIGNED = ("k8s_tools_tail",)
 
 
 @functools.lru_cache(maxsize=None)
 def options_of_roles() -> dict[str, dict[str, Any]]:
-    """The options of each role, as its argument specification has them."""
-    # The loader in C needs a hundredth of a second for all of them, and the other one a quarter.
+    """The options of each role, from its argument specification."""
+    # The loader in C reads all of them in a hundredth of a second, the other one in a quarter.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
@@ -59,9 +59,9 @@ def options_of_roles() -> dict[str, dict[str, Any]]:
 
 
 def unknown_variables(role: str, names: Iterable[str], own: Iterable[str] = ()) -> list[str]:
-    """One sentence for each unknown name that begins like the role's variables.
+    """One sentence for each unknown name with a prefix of the role's variables.
 
-    own -- names and patterns that are the user's own
+    own -- names and patterns of the user's own variables
     """
     roles = options_of_roles()
     options = {name for known in roles.values() for name in known}
@@ -79,7 +79,7 @@ def unknown_variables(role: str, names: Iterable[str], own: Iterable[str] = ()) 
 def misread_values(role: str, values: Mapping[str, Any]) -> list[str]:
     """One sentence for each option of the role with a value that Ansible accepts but the role would misread.
 
-    values -- by the options' names
+    values -- the options' values, by name
     """
     found = []
     for name, option in options_of_roles()[role].items():
@@ -103,7 +103,7 @@ def negative_numbers(role: str, values: Mapping[str, Any]) -> list[str]:
         try:
             negative = float(values.get(name, 0)) < 0
         except (TypeError, ValueError):
-            continue  # a template, or what Ansible refuses
+            continue  # a template, or a value that Ansible refuses
         if negative:
             found.append("%s %s is negative: write 0 or more" % (name, values[name]))
     return found
