@@ -1,13 +1,13 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long one task takes for many services, beside the tools it could be replaced by.
+"""Measure how long one task takes for many services, compared with other tools.
 
     make bench                                     1,000 and 10,000 services, both backends
     .venv/bin/python tools/bench.py --services 500 --backend nft
 
-Every figure is the median of five rounds, each of which goes through all the ways in turn, in network namespaces of the
-bench's own. What counts are the ratios within a round: machines differ, and are busy at times. As root.
+Every figure is the median of five rounds. Each round measures every way in turn, in the bench's own network
+namespaces. Compare only ratios within a round: machines differ, and are sometimes busy. Must run as root.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ print(time.perf_counter() - start)
 
 
 def services(count: int) -> list[dict[str, Any]]:
-    """Services of two endpoints each, all of which lead to the pod of the bench."""
+    """Services with two endpoints each; all endpoints are in the bench's pod."""
     pods = ["10.2.0.%d" % (2 + i) for i in range(2)]
     return [
         {
@@ -74,7 +74,7 @@ def services(count: int) -> list[dict[str, Any]]:
 
 
 def run(*argv: str, stdin: str = "") -> str:
-    """Run a command; a failure ends the bench with what it said."""
+    """Run a command; if it fails, end the bench with its error message."""
     done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit("%s\n%s%s" % (" ".join(argv), done.stdout, done.stderr))
@@ -82,7 +82,7 @@ def run(*argv: str, stdin: str = "") -> str:
 
 
 def inside(namespace: str, *argv: str, stdin: str = "") -> str:
-    """The same in a network namespace."""
+    """Run a command in a network namespace."""
     return run("ip", "netns", "exec", namespace, *argv, stdin=stdin)
 
 
@@ -101,20 +101,20 @@ def build_network() -> None:
 
 
 def remove_network() -> None:
-    """Whatever state the bench is in."""
+    """Remove the network in any state of the bench."""
     for namespace in (CLIENT, ROUTER, POD):
         subprocess.run(["ip", "netns", "delete", namespace], stderr=subprocess.DEVNULL, check=False)
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """How long an action takes."""
+    """The duration of an action."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
 class Bench:
-    """One number of services with one backend."""
+    """Measurements of one number of services with one backend."""
 
     def __init__(self, folder: Path, count: int, backend: str) -> None:
         self.folder, self.backend = folder, backend
@@ -140,13 +140,13 @@ class Bench:
         (self.folder / "services.json").write_text(json.dumps(declared))
 
     def change_one(self) -> None:
-        """Give one service in the middle another endpoint than before."""
+        """Give one service in the middle a new endpoint."""
         endpoint = self.declared[len(self.declared) // 2]["endpoints"][1]
         endpoint["port"] = 8081 if endpoint["port"] == 8080 else 8080
         self.declare(self.declared)
 
     def play(self, task: dict[str, Any], *arguments: str) -> str:
-        """Run one task by ansible-playbook."""
+        """Run one task with ansible-playbook."""
         play = {"hosts": "all", "gather_facts": False, "tasks": [task]}
         (self.folder / "play.json").write_text(json.dumps([play]))
         argv = ("-i", str(self.folder / "inventory.json"), *arguments, str(self.folder / "play.json"))
@@ -163,20 +163,20 @@ class Bench:
         self.play({"homelab.loadbalancer.iptables_services": task}, "-e", "@%s" % variables)
 
     def flush(self) -> None:
-        """An empty node, faster than by a task."""
+        """Remove all rules, faster than a task would."""
         for table in ("nat", "filter"):
             inside(ROUTER, self.command, "-t", table, "-F")
             inside(ROUTER, self.command, "-t", table, "-X")
 
     def stock_module(self) -> None:
-        """The loop of ansible.builtin.iptables, for a few rules."""
+        """The loop with ansible.builtin.iptables, for a few rules."""
         rule = {"table": "nat", "chain": "PREROUTING", "protocol": "tcp", "jump": "DNAT"}
         rule.update(destination="{{ item }}", destination_port="80", to_destination="10.2.0.2:8080")
         loop = [service["address"] for service in self.declared[:LOOP_RULES]]
         self.play({"ansible.builtin.iptables": rule, "loop": loop})
 
     def measure(self) -> dict[str, list[float]]:
-        """Seconds of each way in each round. Rounds go through all of them in turn: a slow moment hits all alike."""
+        """The seconds of each tool in each round. A round measures every tool, so a slow moment affects all of them."""
         wanted = iptables_layout.layout(parse_services(self.declared), "ipv4", iptables_layout.Options())
         text = boot_text(wanted)
         rules = sum(len(chain) for table in wanted.values() for chain in table.chains.values())
@@ -204,14 +204,14 @@ class Bench:
         return found
 
     def connections(self) -> dict[str, list[float]]:
-        """New connections a second without a service, and through the first and the last one."""
+        """New connections per second, without a service, and through the first and the last one."""
         self.declared = services(len(self.declared))
         self.declare(self.declared)
         self.converge()
         argv = ["ip", "netns", "exec", POD, sys.executable, "-c", SERVER]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
             if server.stdout:
-                server.stdout.readline()  # it listens
+                server.stdout.readline()  # wait until it listens
             try:
                 fronts = [("10.2.0.2", 8080)] + [(self.declared[i]["address"], 80) for i in (0, -1)]
                 names = ("to the pod itself", "through the first service", "through the last service")
@@ -227,7 +227,7 @@ class Bench:
 
 
 def report(bench: Bench) -> None:
-    """Measure and print one backend with one number of services."""
+    """Measure one backend with one number of services, and print the figures."""
     title = "%d services, %s" % (len(bench.declared), run(bench.command, "--version").strip())
     table = rich.table.Table(
         "", "seconds", "above start", "x start", "x restore", "x both", title=title, title_justify="left"

@@ -1,13 +1,13 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long `playbooks/inspect.yml` takes for 1 and for 50 hosts, and how large its page becomes.
+"""Measure the duration of `playbooks/inspect.yml` for 1 and for 50 hosts, and the size of its page.
 
     make bench
     .venv/bin/python tools/bench_inspect.py
 
-The hosts are one node in namespaces of the bench's own, with a bridge and thirty pods, looked at as often as there are
-hosts, ten at a time. On machines of their own the hosts take their part beside each other. As root.
+All hosts are the same node, in the bench's own namespaces, with a bridge and thirty pods. It is inspected once per
+host, ten at a time. Hosts on separate machines would do their part of the work in parallel. Must run as root.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ done
 
 
 def measure(node: Node, hosts: int) -> list[str]:
-    """One run: hosts, seconds, seconds for each host, and the sizes of what it has written."""
+    """The figures of one run: hosts, seconds, seconds per host, and the sizes of the written files."""
     with tempfile.TemporaryDirectory() as folder:
         inventory = Path(folder, "hosts.yml")
         names = "".join("    host%d:\n" % number for number in range(1, hosts + 1))
@@ -60,7 +60,7 @@ def measure(node: Node, hosts: int) -> list[str]:
 
 
 def main() -> None:
-    """Print a table."""
+    """Print the table of figures."""
     table = rich.table.Table(title="Inspection of nodes with %d pods" % PODS)
     for heading in ("hosts", "seconds", "seconds a host", "documents, kB", "page, kB"):
         table.add_column(heading, justify="right")

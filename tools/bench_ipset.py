@@ -1,13 +1,13 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long one task of the module ipset takes for a large set, beside plain `ipset restore` of the same.
+"""Measure how long one task of the module ipset takes for a large set, compared with a plain `ipset restore`.
 
     .venv/bin/python tools/bench_ipset.py
     .venv/bin/python tools/bench_ipset.py --entries 10000 --type hash:net
 
-As tools/bench.py measures: five rounds that go through all the ways in turn, in a network namespace of the bench's own,
-and what counts are the ratios within a round. The entries come from a file on the node. As root.
+As in tools/bench.py there are five rounds, which measure every way in turn in the bench's own network namespace;
+compare only ratios within a round. The entries come from a file on the node. Must run as root.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ RESTORE = "ipset restore of the same"
 
 
 def entries(kind: str, count: int) -> list[str]:
-    """Different entries of a type, in the kernel's spelling."""
+    """Distinct entries of a type, in the kernel's spelling."""
     first = 10 if kind == "hash:net" else 0
     return [SPELLINGS[kind] % (first + i // 65536, i // 256 % 256, i % 256) for i in range(count)]
 
 
 def measure(bench: Bench, folder: Path, kind: str, count: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round."""
+    """The seconds of each way in each round."""
     declared, file = entries(kind, count), folder / "entries"
     create = "create LB-BENCH %s maxelem %d\n" % (kind, count + 1)
     text = create + "".join("add LB-BENCH %s\n" % entry for entry in declared)

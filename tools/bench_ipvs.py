@@ -1,14 +1,14 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long the module ipvs takes for many virtual servers, beside ipvsadm.
+"""Measure how long the module ipvs takes for many virtual servers, compared with ipvsadm.
 
     tools/kernel .venv/bin/python tools/bench_ipvs.py [NUMBER]
 
-Every figure is the median of the rounds, each of which goes through all the ways in turn. The module is started as
-Ansible starts it on a node; what Ansible itself takes before that is the same for any task. What counts are the ratios
-of one run. Each way of changing begins in a network namespace of its own, for removing thousands of virtual servers
-keeps the kernel busy for seconds. In a kernel of its own, which goes with all that is left in it.
+Every figure is the median of several rounds, and each round measures every way in turn. The module is started as
+Ansible starts it on a node; Ansible's own time before that is the same for any task. Compare only ratios within one
+run. Each way has its own network namespace, because removing thousands of virtual servers keeps the kernel busy for
+seconds. The bench runs in its own kernel, which is discarded with all leftovers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COLD, SAME, ONE = "module, cold", "module, unchanged", "module, one weight chang
 
 
 def declared(count: int, weight: int = 1) -> list[dict[str, Any]]:
-    """Virtual servers with two real servers each; the weight is that of one in the middle."""
+    """Virtual servers with two real servers each; `weight` is the weight of one real server in the middle."""
     servers = [
         {
             "address": "10.%d.%d.%d" % (100 + i // 65536, i // 256 % 256, i % 256),
@@ -46,7 +46,7 @@ def declared(count: int, weight: int = 1) -> list[dict[str, Any]]:
 
 
 def rules(servers: list[dict[str, Any]]) -> str:
-    """The same for ipvsadm."""
+    """The same virtual servers in ipvsadm's syntax."""
     lines = []
     for server in servers:
         lines.append("-A -t %(address)s:%(port)d -s rr" % server)
@@ -57,14 +57,14 @@ def rules(servers: list[dict[str, Any]]) -> str:
 
 
 def node(name: str) -> list[str]:
-    """A new network namespace, and how a command is run in it."""
+    """A new network namespace, as the beginning of a command that runs in it."""
     subprocess.run(["ip", "netns", "add", name], check=True)
     subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
     return ["ip", "netns", "exec", name]
 
 
 def timed(argv: list[str], stdin: str = "") -> float:
-    """How long a command takes. A failure ends the bench with what it said."""
+    """The duration of a command. If it fails, the bench ends with its error message."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / ".collections")}
     start = time.perf_counter()
     done = subprocess.run(argv, input=stdin, env=environment, capture_output=True, text=True, check=False)
@@ -80,7 +80,7 @@ def module(inside: list[str], **options: Any) -> float:
 
 
 def one_round(number: int, files: list[str], text: str) -> dict[str, float]:
-    """One figure of each way."""
+    """One figure for each way."""
     tool, ours = node("tool-%d" % number), node("ours-%d" % number)
     return {
         START: module(ours),

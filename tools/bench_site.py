@@ -1,15 +1,15 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long `playbooks/site.yml` takes on the Kubernetes lab: from nothing, and when there is nothing to change.
+"""Measure how long `playbooks/site.yml` takes on the Kubernetes lab: on an empty cluster, and without changes.
 
-Beside it `kubectl apply --server-side` of the same objects in one go, tried on the API server without a change.
+Also measure one `kubectl apply --server-side` of the same objects, as a dry run on the API server.
 
     make bench
     .venv/bin/python tools/bench_site.py
 
-Starts the lab unless it is there, and leaves it as it was. What counts are the ratios of one run: machines differ. The
-requests are those of the collection in the API server's audit log. As root.
+Starts the lab if it is not running, and leaves it as it was. Compare only ratios within one run: machines differ. The
+requests are those of the collection in the API server's audit log. Must run as root.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ import rich.table
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 3
-# Who makes requests to the API server for a task: the collection itself, or modules of kubernetes.core.
+# The clients that send a task's requests to the API server: the collection itself, or modules of kubernetes.core.
 AGENTS = re.compile(r"homelab\.loadbalancer|python", re.IGNORECASE)
 MANAGER = "homelab.loadbalancer"
-# What the API server adds to an object.
+# Fields that the API server adds to an object.
 ADDED = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 RECAP = re.compile(r"^(?:homelab\.loadbalancer\.)?(.*?) -+ (\d+\.\d+)s$", re.MULTILINE)
 
 
 class Run(NamedTuple):
-    """One run of the playbook: seconds, in all and by role, and requests to the API server."""
+    """One run of the playbook: total seconds, seconds by role, and requests to the API server."""
 
     seconds: float
     roles: dict[str, float]
@@ -46,7 +46,7 @@ class Run(NamedTuple):
 
 
 def playbook(name: str, *options: str) -> str:
-    """Run one of the project's playbooks, and return what it printed."""
+    """Run one of the project's playbooks, and return its output."""
     environment = {
         **os.environ,
         "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
@@ -58,13 +58,13 @@ def playbook(name: str, *options: str) -> str:
 
 
 def control_plane(*argv: str, stdin: str | None = None) -> str:
-    """What a command prints on the control plane."""
+    """The output of a command on the control plane."""
     command = ["podman", "exec", "-i", "cluster-control1", *argv]
     return subprocess.run(command, input=stdin, check=True, capture_output=True, text=True).stdout
 
 
 def requests() -> int:
-    """How many requests of Ansible the API server has noted."""
+    """The number of Ansible's requests in the API server's audit log."""
     log = control_plane("cat", "/var/log/kube-audit.log")
     return sum(bool(AGENTS.search(json.loads(line).get("userAgent", ""))) for line in log.splitlines())
 
@@ -88,7 +88,7 @@ def is_applied(thing: dict[str, Any]) -> bool:
 
 
 def kubectl(manifests: str) -> float:
-    """Seconds that kubectl needs to try them on the API server, which then has all its work but the writing."""
+    """The seconds of a dry run by kubectl, in which the API server does all its work except writing."""
     options = ["--server-side", "--force-conflicts", "--field-manager=" + MANAGER, "--dry-run=server", "-f", "-"]
     start = time.monotonic()
     control_plane("kubectl", "apply", *options, stdin=manifests)
