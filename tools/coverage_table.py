@@ -1,11 +1,11 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Print which lines of the plugins were run, from what tools/coverage has measured.
+"""Print which lines of the plugins were run, from the data of tools/coverage.
 
     tools/coverage_table.py [--all] FOLDER TESTS...
 
-FOLDER/TESTS holds what was measured in one run of tests. Each run is counted together with those before it.
+FOLDER/TESTS contains the data of one test run. The figures of each run include those of the runs before it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import rich.console
 import rich.table
 
 ROOT = Path(__file__).resolve().parent.parent
-WORST = 10  # files whose missed lines are told
+WORST = 10  # number of files in the list of most missed lines
 
 
 class File(NamedTuple):
-    """How many statements a file has, and how many of them were run."""
+    """The number of statements in a file, and how many of them were run."""
 
     name: str
     statements: int
@@ -37,10 +37,10 @@ class File(NamedTuple):
 
 
 def files(measured: Sequence[Path]) -> list[File]:
-    """What was run in all of these folders together, for every file of the plugins, also one that nobody imported."""
+    """The coverage in all of these folders together, for every file of the plugins, even if it was never imported."""
     with tempfile.TemporaryDirectory() as folder:
         run = coverage.Coverage(data_file=str(Path(folder, "lines")), config_file=str(ROOT / "pyproject.toml"))
-        # A process that was killed while it wrote has left half a file.
+        # A process that was killed while writing has left an incomplete file.
         warnings.simplefilter("ignore", coverage.exceptions.CoverageWarning)
         run.combine([str(path) for path in measured], keep=True)
         paths = sorted((ROOT / "plugins").rglob("*.py"))
@@ -54,14 +54,14 @@ def files(measured: Sequence[Path]) -> list[File]:
 
 
 def row(name: str, counted: Sequence[File]) -> list[str]:
-    """A line of either table: statements, those that were run, those that were not, and their share."""
+    """A line of either table: statements, run statements, missed statements, and the share of run ones."""
     statements, covered = sum(file.statements for file in counted), sum(file.covered for file in counted)
     percent = 100 * covered / statements if statements else 100
     return [name, str(statements), str(covered), str(statements - covered), "%.1f" % percent]
 
 
 def table(title: str, rows: Sequence[list[str]]) -> None:
-    """Print one table, as wide as it needs."""
+    """Print one table with columns of the necessary width."""
     made = rich.table.Table(title, "statements", "covered", "missed", "percent", box=None)
     for column in made.columns[1:]:
         column.justify = "right"
@@ -71,7 +71,7 @@ def table(title: str, rows: Sequence[list[str]]) -> None:
 
 
 def main() -> None:
-    """Print how much each run of tests adds, and the files that they leave the most of."""
+    """Print the coverage that each test run adds, and the files with the most missed lines."""
     parser = argparse.ArgumentParser(description="Print which lines of the plugins were run.")
     parser.add_argument("--all", action="store_true", help="every file")
     parser.add_argument("folder", type=Path)

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes tables: into the README roles, modules and plugins by their own descriptions, into CONTRIBUTING the packages.
+"""Write tables of roles, modules and plugins into the README, and the table of packages into CONTRIBUTING.
 
 .venv/bin/python tools/readme.py
 """
@@ -39,7 +39,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
 
 
 def where(path: Path) -> str:
-    """What to say of a file that the installed collection has not."""
+    """A remark about a file that is not part of the installed collection."""
     return "" if shipped.is_shipped(str(path.relative_to(ROOT))) else " (only in the repository)"
 
 
@@ -50,12 +50,12 @@ def table() -> str:
 
 
 def written() -> str:
-    """The README with its tables as they should be."""
+    """The README with its tables brought up to date."""
     return TABLE.sub(lambda dummy: table(), README.read_text())
 
 
 def with_packages() -> str:
-    """The guide for contributors with the packages as they are."""
+    """CONTRIBUTING with its table of packages brought up to date."""
     return TABLE.sub(lambda dummy: package_graph.table(), CONTRIBUTING.read_text())
 
 

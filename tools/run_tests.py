@@ -28,18 +28,18 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 STARTED = time.monotonic()
-SLOWEST = 25  # tests whose time is printed
-RUNNING = "running"  # the file in which tools/pytest_results.py notes which test runs
-# What runs on managed nodes, whose Python may be old.
+SLOWEST = 25  # number of tests in the list of slowest ones
+RUNNING = "running"  # tools/pytest_results.py writes the name of the current test into this file
+# Code that runs on managed nodes, which may have an old Python.
 NODE_CODE = ("plugins/module_utils", "plugins/modules")
 
 
 class Part(NamedTuple):
     """One command of the test run.
 
-    needs -- a program without which the part is skipped
-    root -- must run as root; by sudo for everybody else
-    limit -- seconds after which it is ended and counts as failed
+    needs -- a program; without it the part is skipped
+    root -- whether the part must run as root; for other users by sudo
+    limit -- seconds after which the part is ended and counts as failed
     """
 
     name: str
@@ -49,13 +49,13 @@ class Part(NamedTuple):
     limit: float = 600
 
 
-# What has run so far: seconds and name.
+# The parts that have run: seconds and name.
 PARTS: list[tuple[float, str]] = []
 TESTS: list[tuple[float, str]] = []
 
 
 class Counts(NamedTuple):
-    """Tests by their outcome."""
+    """The number of tests by outcome."""
 
     passed: int = 0
     failed: int = 0
@@ -82,9 +82,9 @@ CHECK = (
     Part("changelog", ("antsibull-changelog", "lint")),
     Part("reference", ("tools/reference", "--check")),
 )
-# The longest first: the parts that are left at the end are short, so that no processor waits long for the last one.
+# The longest part first: the last parts are then short, so that no processor is idle for long.
 SLOW = (
-    # The whole chain, from nothing to a page by its name. It builds Kubernetes first where that is not cached.
+    # The whole chain, from an empty machine to a page by its name. It builds Kubernetes first unless that is cached.
     Part("cluster", ("pytest", "-v", "tests/cluster"), needs="go", root=True, limit=4800),
     Part("integration", ("pytest", "-v", "tests/integration"), root=True, limit=2400),
     Part("nodes", ("pytest", "-v", "tests/nodes"), needs="linux.uml", root=True, limit=3600),
@@ -101,14 +101,14 @@ SLOW = (
 
 
 def say(text: str, output: IO[str] | None = None) -> None:
-    """Print whole lines by one call, between which no other thread writes."""
+    """Print whole lines with one call, so that no other thread writes in between."""
     output = output or sys.stdout
     output.write(text + "\n")
     output.flush()
 
 
 def count(results: Path) -> Counts:
-    """What the JUnit files in a folder say; every test framework used here writes them."""
+    """The counts in a folder's JUnit files; every test framework used here writes such files."""
     total = Counts()
     for report in sorted(results.glob("**/*.xml")):
         for case in ElementTree.parse(report).iter("testcase"):
@@ -119,7 +119,7 @@ def count(results: Path) -> Counts:
 
 
 def durations(part: Part, results: Path) -> list[tuple[float, str]]:
-    """The seconds of each test, with what prepared and cleaned up for it, and its name."""
+    """The name of each test, and its seconds including setup and teardown."""
     return [
         (float(case.get("time") or 0), "%s: %s.%s" % (part.name, case.get("classname"), case.get("name")))
         for report in results.glob("**/*.xml")
@@ -128,26 +128,26 @@ def durations(part: Part, results: Path) -> list[tuple[float, str]]:
 
 
 def command(part: Part, results: Path) -> list[str]:
-    """The part's argument list with the environment it runs in."""
+    """The argument list of the part, with its environment."""
     environment = {
         "PATH": "%s:%s" % (BIN, os.environ.get("PATH", "")),
-        # pytest, also when molecule starts it, leaves its counts in RESULTS; so does tools/sanity.
+        # pytest, also if started by molecule, writes its counts into RESULTS; so does tools/sanity.
         "PYTEST_ADDOPTS": "%s -p pytest_results" % os.environ.get("PYTEST_ADDOPTS", ""),
         "PYTHONPATH": str(ROOT / "tools"),
         "RESULTS": str(results),
     }
     as_root = ["sudo", "-H"] if part.root and os.geteuid() != 0 else []
     if as_root:
-        # What root compiles into the tree, the user could not delete.
+        # Bytecode that root writes into the tree could not be deleted by the user.
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
         environment["CI"] = os.environ.get("CI", "")
     return [*as_root, "env", *("%s=%s" % item for item in environment.items()), *part.argv]
 
 
 def run(part: Part, output: IO[str] | None = None) -> Counts:
-    """Run a part, live on the terminal unless `output` is given, and count its tests.
+    """Run a part and count its tests; print its output live, or into `output` if given.
 
-    A part that counts none is one test, and one that fails without a failed test adds one.
+    A part without counts counts as one test; a part that fails without a failed test counts as one more.
     """
     if part.needs and not shutil.which(part.needs):
         hint = "get it from https://go.dev/dl" if part.needs == "go" else "`make setup PROFILE=test` installs it"
@@ -169,13 +169,13 @@ def run(part: Part, output: IO[str] | None = None) -> Counts:
 
 
 def running(results: Path) -> str:
-    """Name the test of a part that runs now, for a message."""
+    """The name of the current test of a part, for a message."""
     names = [path.read_text(encoding="utf-8").strip() for path in results.glob(RUNNING)]
     return "; it was in %s" % names[0] if names else ""
 
 
 def end(process: subprocess.Popen[str]) -> int:
-    """Interrupt a process as Ctrl-C does, so that it cleans up; kill it when it does not end then."""
+    """Interrupt a process as Ctrl-C does, so that it cleans up; kill it if it does not end."""
     process.send_signal(signal.SIGINT)
     try:
         process.wait(timeout=60)
@@ -186,13 +186,13 @@ def end(process: subprocess.Popen[str]) -> int:
 
 
 def report(part: Part, counts: Counts, seconds: float) -> None:
-    """The line that ends a part."""
+    """Print the last line of a part."""
     PARTS.append((seconds, part.name))
     say("==> %-12s %6.1f s  %s" % (part.name, seconds, counts))
 
 
 def run_quietly(part: Part) -> tuple[Part, Counts, float, str]:
-    """Run a part with its output kept until it has ended."""
+    """Run a part, and return its output when it has ended."""
     say("==> %s: %s" % (part.name, " ".join(part.argv)))
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         start = time.monotonic()
@@ -202,7 +202,7 @@ def run_quietly(part: Part) -> tuple[Part, Counts, float, str]:
 
 
 def run_alone(part: Part) -> dict[str, Counts]:
-    """Run one part, live."""
+    """Run one part with live output."""
     start = time.monotonic()
     counts = run(part)
     report(part, counts, time.monotonic() - start)
@@ -210,28 +210,28 @@ def run_alone(part: Part) -> dict[str, Counts]:
 
 
 def run_at_once(parts: list[Part]) -> dict[str, Counts]:
-    """Run parts side by side, and print the output of each one whole when it ends.
+    """Run parts in parallel, and print the whole output of each one when it ends.
 
-    One more than there are processors: each part waits for timers and the network now and then.
+    One part more than there are processors: each part sometimes waits for timers and the network.
     """
     done = {}
     pool = ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1)
     try:
         for ended in as_completed([pool.submit(run_quietly, part) for part in parts]):
             part, counts, seconds, text = ended.result()
-            # A linter that is content has nothing to tell.
+            # A linter without findings has no output of interest.
             if counts.failed or counts.skipped or part not in CHECK or part.name == "unit":
                 say(text.rstrip())
             report(part, counts, seconds)
             done[part.name] = counts
     finally:
-        # An interrupt reaches the parts that run; the others do not start.
+        # An interrupt ends the running parts; the others do not start.
         pool.shutdown(cancel_futures=True)
     return done
 
 
 def print_times() -> None:
-    """Where the time went: the parts, and the slowest tests."""
+    """Print the time of each part, and the slowest tests."""
     for title, times in (("The parts", PARTS), ("The slowest tests", TESTS)):
         print("%s, in seconds:" % title)
         for seconds, name in sorted(times, reverse=True)[:SLOWEST]:
@@ -239,7 +239,7 @@ def print_times() -> None:
 
 
 def main(names: list[str]) -> int:
-    """Run what the command line names and print the sum."""
+    """Run the parts on the command line and print the sum of their counts."""
     known = {part.name for part in CHECK + SLOW}
     tiers = {
         "check": {part.name for part in CHECK},
@@ -252,7 +252,7 @@ def main(names: list[str]) -> int:
     if not wanted or wanted - known:
         print("usage: tools/run_tests.py check | test | %s" % " | ".join(sorted(known)), file=sys.stderr)
         return 2
-    # Programs that are started in the background inherit that they ignore an interrupt, by which a part is ended.
+    # A program started in the background ignores interrupts by inheritance, but parts are ended by an interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     parts = [part for part in CHECK + SLOW if part.name in wanted]
     done = run_at_once(parts) if len(parts) > 1 else run_alone(parts[0])
