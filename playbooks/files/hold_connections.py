@@ -19,7 +19,7 @@ LIMIT = 300  # seconds
 
 
 def connect(address: str, port: int) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection(address, port, timeout=10)
+    connection = http.client.HTTPConnection(address, port, timeout=60)
     connection.connect()
     return connection
 
@@ -41,7 +41,7 @@ def main(address: str, port: int, servers: int) -> None:
             break
         if time.monotonic() > end:
             raise SystemExit("after %d s all servers still get new connections: %s" % (LIMIT, " ".join(new)))
-        time.sleep(0.1)
+        time.sleep(0.5)
     print(" ".join(sorted(ask(connection) for connection in held)))
     print(" ".join(new))
 

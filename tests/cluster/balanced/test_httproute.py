@@ -152,7 +152,7 @@ def test_why_a_route_does_not_work(routed: Gateways) -> None:
     finally:
         routed.cluster.kubectl(*patch, protocol % ("remove", ""))
     assert "the routes do not work after 15 s." in said
-    assert "HTTPRoute httproute-test/gopher at the Gateway httproute-test/lab: ResolvedRefs is False" in said
+    assert "HTTPRoute httproute-test/gopher at the Gateway gateway-test/public: ResolvedRefs is False" in said
     assert "example.org/gopher" in said
     assert "at the Gateway httproute-test/idle: no controller has said anything of it" in said
     assert "see that one for the GatewayClass nobody is installed and runs" in said
