@@ -55,7 +55,7 @@ def test_module_defaults_of_the_action_group_reach_only_its_modules(api: ApiServ
     done = api.run_playbook(plays, k8s_kubeconfig="/nowhere")
     assert changes(done.out) == 1
     (why,) = shown(done.out)
-    assert why.startswith("/nowhere is no kubeconfig")
+    assert why.startswith("/nowhere is not a usable kubeconfig")
 
 
 def secret_of(namespace: str, value: str) -> dict[str, Any]:

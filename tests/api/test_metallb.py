@@ -225,7 +225,7 @@ def test_role_reads_a_manifest_of_the_control_node(api: ApiServer, cluster: Clus
     tasks.append(role(metallb_manifest=str(file), metallb_manifest_checksum=checksum))
     said = api.play([*tasks, role(metallb_state="absent")]).out
     assert "no checksum of MetalLB 9.9.9 in mode native is known: set metallb_manifest_checksum to the SHA" in said
-    assert "has the SHA-256 %s, and not %s: it was changed" % (checksum, "0" * 64) in said
+    assert "has the SHA-256 %s instead of %s: it was changed" % (checksum, "0" * 64) in said
     assert "https://127.0.0.1:1/x.yaml cannot be fetched" in said
     assert "%s/missing cannot be read" % tmp_path in said
     assert "strict ARP and the labels of nodes stay as they are" in said

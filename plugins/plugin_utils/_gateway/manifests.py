@@ -118,7 +118,7 @@ def _objects(manifest: Manifest, content: bytes) -> list[dict[str, Any]]:
     found = hashlib.sha256(content).hexdigest()
     if manifest.checksum and manifest.checksum.lower() != found:
         raise InputError(
-            "%s %s has the SHA-256 %s, and not %s: it was changed or is of another version. When it is right, set "
+            "%s %s has the SHA-256 %s instead of %s: it was changed or is of another version. If it is right, set "
             "it as checksum" % (manifest.where, manifest.source, found, manifest.checksum)
         )
     documents = load_documents(content, "%s %s" % (manifest.where, manifest.source))

@@ -46,7 +46,7 @@ def test_objects_get_the_labels_of_the_role() -> None:
 @pytest.mark.parametrize(
     ("content", "checksum", "message"),
     [
-        (TEXT, "0", r"gateway_manifests\[0\] f has the SHA-256 %s, and not 0: it was changed or is of a" % CHECKSUM),
+        (TEXT, "0", r"gateway_manifests\[0\] f has the SHA-256 %s instead of 0: it was changed or is of a" % CHECKSUM),
         (b"a: b: c", "", r"gateway_manifests\[0\] f line 1, column 5 is not YAML"),
         (b"apiVersion: v1", "", r"gateway_manifests\[0\]\[0\]\.kind is missing"),
     ],
