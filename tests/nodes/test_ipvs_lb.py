@@ -48,8 +48,8 @@ def listing(nodes: NodesLab) -> str:
     commands = (
         "ip -o address | grep -v ' mgmt '",
         "PATH=$PATH:/usr/sbin; ipset save || ipset.away save",
-        "iptables-save",
-        "ip6tables-save",
+        # Table by table, for the kernel lists tables in the order in which they came about.
+        "for table in raw mangle nat filter; do iptables-save -t $table; ip6tables-save -t $table; done",
         "ipvsadm -Sn",
         "ls /etc/systemd/system /etc/modules-load.d",
         "test ! -d /etc/homelab-loadbalancer || sha256sum /etc/homelab-loadbalancer/*",
