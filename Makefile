@@ -90,7 +90,7 @@ check: ## lint, types and unit tests
 	@tools/setup test
 	@$(RUN_TESTS) check
 
-test: ## every test, in about an hour
+test: ## every test, in about half an hour
 	@tools/setup test
 	@$(RUN_TESTS) test
 
