@@ -12,14 +12,14 @@ version_added: 0.1.0
 description:
   - Declares one table of nftables, with all its chains, rules, sets, maps, flowtables and named objects, in the syntax
     of C(nft).
-  - All of it lands in one transaction or none of it does. Other tables are neither read nor changed.
-  - The declared text is loaded into a throw-away network namespace first, which gives it in the kernel's own spelling
-    and refuses what is wrong before the node is touched, in check mode too. A refusal names the line.
-  - Only what differs is changed. Rules are added and removed one by one, and so are the elements of sets and maps.
-    A chain, set or object that is made otherwise is made anew, and the rules and elements that refer to it come back in
-    the same transaction.
-  - What is counted is no part of the declared state, nor is the time that is left for an element. Rules, counters and
-    quotas that stay, or come back, keep what they have counted.
+  - One transaction makes all changes or none. Other tables are neither read nor changed.
+  - The text is first loaded into a throw-away network namespace. The kernel returns its canonical form there, and
+    refuses an invalid text before the node is touched, also in check mode. A refusal names the line.
+  - Only differences are changed. Rules, and elements of sets and maps, are added and removed one by one. A chain, set
+    or object with another definition is deleted and created in the same transaction, together with the rules and
+    elements that refer to it.
+  - Counters and the remaining time of elements are not part of the declared state. Rules, counters and quotas that stay
+    or are created again keep their counts.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 requirements:
@@ -45,25 +45,25 @@ options:
     default: inet
   name:
     description:
-      - The name of the table. With O(family) it says what is owned; whatever this table holds besides O(content) is
-        removed.
-      - A table in which iptables has its own chains, such as C(ip filter), is refused.
+      - The name of the table. The task owns this table of the O(family), and removes everything in it that O(content)
+        does not declare.
+      - A table with chains of iptables, such as C(ip filter), is refused.
     type: str
     required: true
   content:
     description:
-      - What stands between the braces of C(table), as in a file for C(nft -f). C(define) and comments are allowed.
+      - The text between the braces of C(table), as in a file for C(nft -f). C(define) and comments are allowed.
         C(include), a second table and the flag C(owner) are refused.
-      - Names of services and of links are looked up on the node, host names are not. C(iif) and C(oif) need a link
-        that is there; C(iifname) and C(oifname) do not.
-      - Elements that are not declared stay in a set with C(flags dynamic) or a default C(timeout), and wherever they
-        have a timeout of their own; those are what packets and programs add. All other elements are removed.
-      - A declared element whose time is over is added again by the next run.
+      - Names of services and links are looked up on the node, host names are not. C(iif) and C(oif) need an existing
+        link; C(iifname) and C(oifname) do not.
+      - Packets and programs add elements too. So an undeclared element stays if its set has C(flags dynamic) or a
+        default C(timeout), or if it has its own timeout. All other undeclared elements are removed.
+      - A declared element that has expired is added again by the next run.
       - Required with O(state=present). An empty text is an empty table.
     type: str
   state:
     description:
-      - With V(absent), the table is removed with all that it holds, whatever O(content) declares.
+      - With V(absent) the whole table is removed, and O(content) is ignored.
     type: str
     choices: [present, absent]
     default: present
@@ -78,7 +78,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Drop what comes from a list of networks
+- name: Drop packets from a list of networks
   homelab.loadbalancer.nftables_table:
     name: site
     content: |
@@ -122,7 +122,7 @@ EXAMPLES = r"""
         tcp dport 22 ct state new update @seen { ip saddr limit rate over 10/minute } counter drop
       }
 
-- name: Leave nothing of it
+- name: Remove the table
   homelab.loadbalancer.nftables_table:
     name: site
     state: absent
@@ -131,8 +131,8 @@ EXAMPLES = r"""
 RETURN = r"""
 boot:
   description:
-    - The command that brings the table in O(save_to) back, at boot or now, as C(ExecStart) of a systemd unit takes it.
-      Empty where there is none. It makes the table anew, so that what was counted begins at zero.
+    - The command that restores the table from O(save_to), as C(ExecStart) of a systemd unit takes it. Empty without
+      O(save_to). It replaces the table, so its counters start at zero.
   returned: success
   type: list
   elements: str
@@ -141,7 +141,7 @@ boot:
 
 from ..module_utils._common.command import CommandError
 from ..module_utils._common.errors import InputError, NodeError, NotInstalledError
-from ..module_utils._common.module import Module
+from ..module_utils._common.module import NodeModule
 from ..module_utils._nftables.input import parse_content, parse_name
 from ..module_utils._nftables.run import Declaration, converge
 
@@ -155,7 +155,7 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    module = Module(argument_spec=ARGUMENTS, supports_check_mode=True, required_if=[("state", "present", ("content",))])
+    module = NodeModule(argument_spec=ARGUMENTS, required_if=[("state", "present", ("content",))])
     options = module.params
     present = options["state"] == "present"
     try:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From one list of rules to another: which go, by the kernel's numbers, and which come, and where. Pure."""
+"""Find the rules to delete and to add that turn one list of rules into another. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import NamedTuple, Sequence
 
 from .model import Rule, words
 
-# Beyond this many pairs, finding the longest common part costs more than to write the rules anew.
+# With more pairs, finding the common rules costs more than writing all rules again.
 _PAIRS = 1_000_000
 
 
 class Edit(NamedTuple):
-    """The handles of the rules that go; the rules that come, each with the handle of the rule that it stands before.
+    """The rules to delete and to add.
 
-    A handle of 0 stands for the end of the chain.
+    deleted -- handles
+    added -- each rule, with the handle of the rule that it precedes; 0 for the end of the chain
     """
 
     deleted: list[int]
@@ -27,9 +28,9 @@ class Edit(NamedTuple):
 def edit_rules(have: Sequence[Rule], want: Sequence[Rule], dead: set[str]) -> Edit:
     """Keep as many rules as possible.
 
-    dead -- names of what goes, or is made anew: rules that refer to it cannot stay
+    dead -- names of deleted and re-created blocks: rules that refer to them cannot stay
     """
-    # A name in a comment counts too; such a rule comes back as it was.
+    # A name in a comment counts too; such a rule is deleted and added again unchanged.
     texts = ["" if dead and words(rule.text) & dead else rule.text for rule in have]
     pairs = dict(_common(texts, [rule.text for rule in want]))
     stays = {there: have[here].handle for here, there in pairs.items()}
@@ -46,7 +47,7 @@ def edit_rules(have: Sequence[Rule], want: Sequence[Rule], dead: set[str]) -> Ed
 
 
 def with_state(want: Sequence[Rule], old: Sequence[Rule]) -> list[str]:
-    """The full texts of rules that are added, with what rules of the same text, which go, have counted."""
+    """The full texts of added rules, with the counters of deleted rules that have the same text."""
     left: dict[str, list[str]] = {}
     for rule in reversed(old):
         left.setdefault(rule.text, []).append(rule.full)
@@ -54,7 +55,7 @@ def with_state(want: Sequence[Rule], old: Sequence[Rule]) -> list[str]:
 
 
 def _common(one: Sequence[str], other: Sequence[str]) -> list[tuple[int, int]]:
-    """The places of what both have in common, in order."""
+    """The indices of the items that both lists have in common, in order."""
     shorter = min(len(one), len(other))
     start = 0
     while start < shorter and one[start] == other[start]:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of nftables_table, checked for what nft itself would take: more than the one table that is declared."""
+"""Check the options of nftables_table for texts that nft accepts but that reach beyond the declared table."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import re
 from .._common.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
-# What counts of a content: comments and quoted texts, braces, control characters, and words that lead beyond a table.
+# The parts of a content that matter: comments, quoted texts, braces, control characters, and words that reach beyond
+# the table.
 _TOKEN = re.compile(
     r"""\#[^\n]* | "[^"\n]*" | (?P<quote>") | (?P<control>[\x00-\x08\x0b-\x1f\x7f]) | (?P<open>\{) | (?P<close>\})
     | (?<![\w./-])(?: flags[ \t][ \t\w,]*\b(?P<owner>owner) | (?P<word>include|table|flush) )(?![\w./-])""",
     re.VERBOSE,
 )
-# By the kind of a part: why it is refused anywhere, and outside all braces.
+# The reasons for which a kind of part is refused: anywhere, and outside all braces.
 _ANYWHERE = {
     "quote": "has a quoted text that does not end there",
     "control": "holds the control character %r: remove it",
     "include": "includes a file: write its text here, for instance by a lookup",
 }
 _OUTSIDE = {
-    "word": "has the command `%s`: write the content of one table, what stands between its braces",
+    "word": "has the command `%s`: write only the text between the braces of one table",
     "owner": "has the flag %s: the kernel would remove the table as soon as nft ends",
 }
 
@@ -36,7 +37,7 @@ def parse_name(raw: str) -> str:
 
 
 def parse_content(content: str) -> str:
-    """Check what stands between the braces of a table: one table's content, from no other file."""
+    """Check the text between the braces of a table: it belongs to one table and includes no file."""
     depth = 0
     for found in _TOKEN.finditer(content):
         kind = found.lastgroup or ""

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Links of given names in a network namespace for trials; they lead nowhere. By rtnetlink (linux/if_link.h)."""
+"""Create unconnected links with given names in a trial namespace, by rtnetlink (linux/if_link.h)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .._common.netlink import ACK, Message, Netlink, attribute
 _NEWLINK = 16  # RTM_NEWLINK
 _CREATE, _EXCLUSIVE = 0x400, 0x200  # NLM_F_*
 _NAME, _INFO, _KIND = 3, 18, 1  # IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND
-# Any that this kernel has will do.
+# The first kind that this kernel has is used.
 _KINDS = ("dummy", "veth", "bridge", "ifb")
 
 
 def make_links(names: Iterable[str]) -> None:
-    """Make a link of each name that is not there yet."""
+    """Create a link for each name that has none."""
     wanted = sorted(names)
     if not wanted:
         return
@@ -29,7 +29,7 @@ def make_links(names: Iterable[str]) -> None:
         for name in wanted:
             if not any(_made(link, name, kind) for kind in _KINDS):
                 raise NodeError(
-                    "content names the link %s, and this kernel has none of the kinds of links %s to try it with: "
+                    "content names the link %s, but this kernel has none of the link types %s to try it with: "
                     "match its name instead (iifname, oifname)" % (name, ", ".join(_KINDS))
                 )
 

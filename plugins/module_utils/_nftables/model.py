@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A table as `nft -a list table` prints it, and the same text again.
+"""Parse the output of `nft -a list table`, and render it again.
 
-What counts and what runs out (`packets 3 bytes 180`, `used 5 kbytes`, `expires 59s`, `last used 2s`) is state and not
-declared: each rule, element and object has its text without state, by which it is compared, and its full text.
+Counters and remaining times (`packets 3 bytes 180`, `used 5 kbytes`, `expires 59s`, `last used 2s`) are state, not
+declaration. Each rule, element and object therefore has two texts: one without state for comparisons, and the full one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TIME_WORDS = ("packets", "used", "expires")
 
 
 class Rule(NamedTuple):
-    """A rule: without state, in full, and the kernel's number of it."""
+    """A rule: its text without state, its full text, and its handle."""
 
     text: str
     full: str
@@ -37,7 +37,7 @@ class Rule(NamedTuple):
 
 
 class Element(NamedTuple):
-    """An element of a set or a map: what it is known by, what a map gives for it, and its whole text."""
+    """An element of a set or a map: its key, the value in a map, its text without state, and its full text."""
 
     key: str
     data: str
@@ -50,16 +50,16 @@ class Element(NamedTuple):
 
     @property
     def plain(self) -> str:
-        """The key, and what a map gives for it."""
+        """The key, with its value in a map."""
         return "%s : %s" % (self.key, self.data) if self.data else self.key
 
 
 class Block(NamedTuple):
     """A chain, a set, a map, a flowtable or a named object.
 
-    lines -- what it is made with, without state: a chain's hook, a set's type, a quota's limit
-    full -- the same with state
-    policy -- of a base chain, which alone can change in place
+    lines -- its definition without state: a chain's hook, a set's type, a quota's limit
+    full -- its definition with state
+    policy -- that of a base chain, the only part of a definition that can change in place
     """
 
     kind: str
@@ -85,7 +85,7 @@ class Block(NamedTuple):
         return self.default_timeout or "timeout" in self.flags
 
     def same(self, other: Block) -> bool:
-        """Whether it is the same but for handles and state."""
+        """Whether both are equal, apart from handles and state."""
         return (
             self.lines == other.lines
             and self.policy == other.policy
@@ -99,7 +99,7 @@ Blocks = Dict[Key, Block]
 
 
 class Table(NamedTuple):
-    """A table: its own flags and comment, and all that it holds, by kind and name, in the order of the listing."""
+    """A table: its own flags and comment, and its blocks by kind and name, in the order of the listing."""
 
     family: str
     name: str
@@ -112,7 +112,7 @@ def texts(elements: dict[str, Element]) -> dict[str, str]:
 
 
 def masked(text: str) -> str:
-    """The text, its quoted parts overwritten: what stands in them is no syntax."""
+    """The text with its quoted parts overwritten, because they are not syntax."""
     return _QUOTED.sub(lambda found: '"' * len(found.group()), text) if '"' in text else text
 
 
@@ -126,7 +126,7 @@ def stateless(text: str) -> str:
 
 
 def unexpired(text: str) -> str:
-    """The text without the time that is left."""
+    """The text without remaining times."""
     return _without(_EXPIRES, text) if " expires " in text else text
 
 
@@ -138,7 +138,7 @@ def _without(pattern: re.Pattern[str], text: str) -> str:
 
 
 def parse_table(listing: str) -> Table:
-    """The one table of a listing with handles."""
+    """Parse a listing of one table with handles."""
     lines = _whole_lines(listing)
     while lines and not lines[0].startswith("table "):
         lines.pop(0)
@@ -160,7 +160,7 @@ def parse_table(listing: str) -> Table:
 
 
 def _whole_lines(text: str) -> list[str]:
-    """Lines, where the end of a line in quotes ends none."""
+    """Split a text into lines, but not at a line end within quotes."""
     lines: list[str] = []
     opened = False
     for line in text.split("\n"):
@@ -173,7 +173,7 @@ def _whole_lines(text: str) -> list[str]:
 
 
 def _joined(lines: Sequence[str]) -> Iterator[str]:
-    """The lines of a chain, each rule one line, also one with a chain of its own (`jump { ... }`)."""
+    """The lines of a chain, with one line for each rule, also for one with an inner chain (`jump { ... }`)."""
     inner: list[str] = []
     for line in lines:
         text = line.strip()
@@ -209,16 +209,16 @@ def _parse_block(kind: str, name: str, lines: Sequence[str]) -> Block:
     return Block(kind, name, own, tuple(full), policy, tuple(rules), elements)
 
 
-@functools.lru_cache(maxsize=64)  # of two listings, most sets are the same
+@functools.lru_cache(maxsize=64)  # two listings have mostly the same sets
 def _parse_elements(text: str) -> dict[str, Element]:
-    """The elements of `elements = { 10.0.0.1, 10.0.0.2 }`."""
+    """Parse `elements = { 10.0.0.1, 10.0.0.2 }`."""
     text = text[text.index("{") + 1 : text.rindex("}")]
     parsed = map(_parse_element, map(str.strip, split_list(text)))
     return {element.key: element for element in parsed}
 
 
 def split_list(text: str) -> list[str]:
-    """The parts between commas that stand outside quotes."""
+    """Split at the commas outside quotes."""
     if '"' not in text:
         return text.split(",")
     parts, start = [], 0
@@ -237,7 +237,7 @@ def _parse_element(full: str) -> Element:
 
 
 def render(table: Table, blocks: Sequence[Block], full: bool = False) -> str:
-    """The table with some of its blocks, as nft lists it, but each element on a line of its own."""
+    """Render the table with some of its blocks as nft lists it, but with one line for each element."""
     lines = ["table %s %s {" % (table.family, table.name), *("\t" + line for line in table.lines)]
     for block in blocks:
         lines += ([""] if len(lines) > 1 else []) + _block_lines(block, full)

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nftables of a node: one table of it, and an empty network namespace to try another content in."""
+"""Read and change one nftables table of a node, and try a content in an empty network namespace."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ def read(family: str, name: str) -> Table | None:
     if "syntax error" in done.err:
         raise InputError("name %s is a word of the syntax of nft itself: choose another name" % name)
     raise NodeError(
-        "this node cannot tell its nftables: %s. It takes root, and a kernel with nf_tables" % reason(done.err)
+        "the nftables of this node cannot be read: %s. Reading them needs root, and a kernel with nf_tables"
+        % reason(done.err)
     )
 
 
 def load(text: str) -> Completed:
-    """Carry a transaction out, all of it or nothing; the caller looks at the exit code."""
+    """Run a transaction. The caller checks the exit code."""
     return _nft(["-f", "-"], text)
 
 
@@ -45,13 +46,13 @@ def _nft(arguments: list[str], stdin: str | None = None) -> Completed:
 
 
 def wrapped(family: str, name: str, content: str) -> str:
-    """The declared table as nft takes it."""
+    """The declared table in the syntax of nft."""
     return "table %s %s {\n%s\n}\n" % (family, name, content)
 
 
 def try_out(family: str, name: str, content: str) -> Table:
-    """The declared table as the kernel gives it back. InputError that names the line which is refused."""
-    # A rule may name a link, which nft looks up: so the namespace has links of the names that the node's have.
+    """The canonical form of the declared table. Raises InputError with the line that nft refuses."""
+    # nft looks up the links that rules name, so the namespace gets links with the same names as on the node.
     names = {link for dummy, link in socket.if_nameindex() if link in content}
     with new_network():
         make_links(names - {"lo"})
@@ -67,7 +68,7 @@ def try_out(family: str, name: str, content: str) -> Table:
 
 
 def refusal(name: str, content: str, said: str) -> InputError:
-    """What nft refused, by the line that the user has written."""
+    """The error for a refused text, with the line of the user's content."""
     found = _PLACE.search(said)
     if not found:
         return InputError("content is refused by nft: %s" % reason(said))
@@ -75,7 +76,7 @@ def refusal(name: str, content: str, said: str) -> InputError:
     lines = content.split("\n")
     if why.startswith("Could not process rule") and why.endswith(_NO_MODULE):
         why += (
-            ". Where the text is right, this kernel lacks a module: install the package that holds its extra modules "
+            ". If the text is right, this kernel lacks a module: install the package with its extra modules "
             "(kernel-modules-extra on Fedora and RHEL)"
         )
     if line == 0:
@@ -88,6 +89,6 @@ def refusal(name: str, content: str, said: str) -> InputError:
 
 
 def reason(said: str) -> str:
-    """What nft said, less the lines that show where."""
+    """The error messages of nft, without the lines that show the place."""
     found = re.findall(r"Error: (.*)", said)
     return "; ".join(dict.fromkeys(found)) or said.strip() or "it gives no reason"

@@ -1,10 +1,10 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plan the smallest transaction of nft that leads from a table to another one. Pure.
+"""Plan the smallest nft transaction that turns one table into another. Pure.
 
-What stays the same stays in the kernel: rules with their counters, elements that packets have added. Rules and elements
-that must go for a moment, because what they refer to is made anew, come back in the same transaction, with their state.
+Unchanged rules, with their counters, and elements that packets have added stay in the kernel. Rules and elements that
+refer to a re-created block are deleted and added again in the same transaction, with their state.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from .edits import Edit, edit_rules, with_state
 from .model import Block, Blocks, Element, Key, Table, render, unexpired, words
 
 _HOOK = re.compile(r"type \w+ (hook .*priority [^;]+)")
-# A quota's limit, and after it what is used of it; nothing where that is nothing.
+# The end of a quota's limit, and the used part of it, which nft omits if it is zero.
 _USED = re.compile(r"(?<=bytes)(| used \d+ \w+)\Z")
-# In which order things go: first those that refer to others.
+# The order of deletions: a block goes before the blocks that it refers to.
 _KINDS = ("map", "set", "chain", "flowtable")
-# Of a set, what may change without making another kind of its elements.
+# The lines of a set that may change without changing the type of its elements.
 _PLACE = ("size ", "timeout ", "gc-interval ", "comment ", "policy ", "flags ")
 
 
 class Plan(NamedTuple):
-    """A table as it was read, as it shall be, and the transaction that leads there.
+    """The table as read, the wanted table, and the transaction that turns one into the other.
 
-    seen -- the table that was read, less what is kept though it is not declared
-    commands -- the transaction; empty when there is nothing to do
+    seen -- the table as read, without the undeclared elements that stay
+    commands -- the transaction; empty if nothing changes
     """
 
     seen: Table | None
@@ -40,7 +40,7 @@ class Plan(NamedTuple):
         return bool(self.commands)
 
     def diff(self) -> dict[str, str]:
-        """Before and after of all that changes, as `nft -s list table` shows it."""
+        """The changed blocks before and after, as `nft -s list table` shows them."""
         return {"before": _show(self.seen, self.want), "after": _show(self.want, self.seen)}
 
 
@@ -53,10 +53,10 @@ def _show(table: Table | None, other: Table | None) -> str:
 
 
 def make_plan(have: Table | None, want: Table | None, refill: bool = False) -> Plan:
-    """Plan the way from one state of a table to another; None stands for no table.
+    """Plan the change of a table; None stands for no table.
 
-    refill -- empty and fill sets of intervals of which some go and some come: nft 0.9.8 compares those that come with
-        those that go, and refuses what overlaps
+    refill -- empty and fill interval sets that lose and gain elements: nft 0.9.8 refuses a new interval that overlaps
+        one that is deleted in the same transaction
     """
     seen, kept = _settle(have, want)
     if have is None or seen is None:
@@ -69,7 +69,7 @@ def make_plan(have: Table | None, want: Table | None, refill: bool = False) -> P
 
 
 def _settle(have: Table | None, want: Table | None) -> tuple[Table | None, dict[Key, list[Element]]]:
-    """The table without the elements that stay though they are not declared, and these."""
+    """The table without the undeclared elements that stay, and those elements by set."""
     if have is None:
         return None, {}
     blocks, kept = dict(have.blocks), {}
@@ -82,38 +82,38 @@ def _settle(have: Table | None, want: Table | None) -> tuple[Table | None, dict[
 
 
 def _settled(block: Block, model: Block) -> tuple[dict[str, Element], list[Element]]:
-    """The elements of a set that count, and those that stay though the set that it shall be does not declare them."""
+    """The elements of a set to compare with the declared ones, and the undeclared ones that stay."""
     seen, kept = {}, []
     for key, element in block.elements.items():
         wanted = model.elements.get(key)
         if wanted is None and _keeps(model, block, element):
             kept.append(element)
         elif wanted and "dynamic" in model.flags and wanted.data == element.data:
-            seen[key] = element._replace(text=wanted.text)  # a packet may have set its time anew
+            seen[key] = element._replace(text=wanted.text)  # a packet may have changed its timeout
         else:
             seen[key] = element
     return seen, kept
 
 
 def _keeps(block: Block, old: Block, element: Element) -> bool:
-    """Whether an element may be one that packets or programs add, and fits into what becomes of its set."""
+    """Whether packets or programs may have added an element, and it fits into the wanted set."""
     added = "dynamic" in block.flags or block.default_timeout or element.for_a_time
     return added and (block.timed or not element.for_a_time) and _same_place(block, old)
 
 
 def replacement(want: Table, have: Blocks, kept: dict[Key, list[Element]]) -> str:
-    """The whole table anew, in one transaction, with the state of what it had."""
+    """The transaction that replaces the whole table and carries its state over."""
     blocks = [_with_state(block, have.get(key), kept.get(key, [])) for key, block in want.blocks.items()]
     return anew(want.family, want.name, render(want, blocks, full=True))
 
 
 def anew(family: str, name: str, text: str) -> str:
-    """The transaction that puts a table in the place of the one that is there, if one is."""
+    """The transaction that creates a table in place of an existing one, if any."""
     return f"add table {family} {name}\ndelete table {family} {name}\n{text}"
 
 
 def _with_state(block: Block, old: Block | None, kept: list[Element]) -> Block:
-    """A block that is made, with the state of the one that it replaces."""
+    """A created block with the state of the block that it replaces."""
     if old is None:
         old = Block(block.kind, block.name, (), (), "", (), {})
     elements = _elements_with_state(block, old, list(block.elements.values()))
@@ -126,7 +126,7 @@ def _with_state(block: Block, old: Block | None, kept: list[Element]) -> Block:
 
 
 def _elements_with_state(block: Block, old: Block, elements: Sequence[Element]) -> list[Element]:
-    """Elements that are added to a set, with the counts and the time left of those that the old one has."""
+    """Elements added to a set, with the counters and remaining times of equal elements of the old set."""
     result = []
     for element in elements:
         found = old.elements.get(element.key)
@@ -136,7 +136,7 @@ def _elements_with_state(block: Block, old: Block, elements: Sequence[Element]) 
 
 
 def _fitting(element: Element, block: Block) -> Element:
-    """An element without the time that is left, where the set gives it none."""
+    """An element without its remaining time if the set allows none."""
     endless = not element.for_a_time and not block.default_timeout
     return element._replace(full=unexpired(element.full)) if endless else element
 
@@ -148,7 +148,7 @@ def _same_place(block: Block, old: Block) -> bool:
 
 
 def _lines_with_state(block: Block, old: Block) -> tuple[str, ...]:
-    """The lines of a counter or quota, with what the old one has counted."""
+    """The lines of a counter or quota, with the count of the old one."""
     if block.kind == "counter":
         counts = [[line for line in one.full if line.startswith("packets ")] for one in (old, block)]
         return (*block.lines, *(counts[0] or counts[1]))
@@ -163,7 +163,7 @@ def _command(verb: str, table: Table, rest: str = "") -> str:
 
 
 class _Transaction:
-    """The commands that turn one table into another one with the same flags and comment."""
+    """The commands that turn one table into another with the same flags and comment."""
 
     def __init__(self, seen: Table, want: Table, kept: dict[Key, list[Element]], refill: bool) -> None:
         self._have, self._want, self._kept, self._table = seen.blocks, want.blocks, kept, want
@@ -176,7 +176,7 @@ class _Transaction:
         self._stay = [key for key in common if key not in again]
         self._refilled = [key for key in self._stay if refill and self._overlaps(key)]
         edits = {key: self._edit(key) for key in self._stay if key[0] == "chain"}
-        # A rule with a chain of its own cannot be inserted, in no version of nft: all rules of its chain are written.
+        # No version of nft can insert a rule with an inner chain, so all rules of its chain are written again.
         self._written = [key for key, edit in edits.items() if any("{\n" in text for dummy, text in edit.added)]
         self._edits = {key: edit for key, edit in edits.items() if key not in self._written}
 
@@ -188,7 +188,7 @@ class _Transaction:
         return bool(gone and come and "interval" in self._want[key].flags)
 
     def text(self) -> str:
-        """All of it, in the order in which nothing that is in use goes."""
+        """The transaction, in an order that never deletes a block in use."""
         lines = [*self._remove_rules(), *self._remove_elements(), *self._remove_blocks()]
         blocks = [_with_state(self._want[key], self._have.get(key), self._kept.get(key, [])) for key in self._made]
         blocks += [_with_state(self._rules(key), self._have[key], []) for key in self._written]
@@ -213,7 +213,7 @@ class _Transaction:
         return lines + [self._say("flush chain", name) for dummy, name in emptied]
 
     def _differing(self, key: Key, one: Blocks, other: Blocks) -> list[Element]:
-        """The elements of a set that stays which the other state of it does not have, or which refer to what goes."""
+        """The elements that the other state of a set lacks, and those that refer to deleted blocks."""
         known = other[key].elements
         return [
             element
@@ -268,7 +268,7 @@ class _Transaction:
 
 
 def _out_of_order(have: Blocks, want: Blocks, again: set[Key]) -> set[Key]:
-    """Chains that must be made anew because of several at one place the one that is made last sees packets first."""
+    """Chains to create again: of several chains at one hook and priority, the last one created sees packets first."""
     places: dict[str, list[Key]] = {}
     for key, block in want.items():
         found = _HOOK.match(block.lines[0]) if key[0] == "chain" and block.lines else None

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module nftables_table: one declared table, and the file that brings it back at boot, carried out in one go."""
+"""The body of the module nftables_table: one declared table, and the file that restores it at boot."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _BUILT_IN = {"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"}
 
 
 class Declaration(NamedTuple):
-    """A declared table; no content stands for no table."""
+    """A declared table. None as its content stands for no table."""
 
     family: str
     name: str
     content: str | None
 
     def text(self) -> str:
-        """The transaction that makes the whole table, as the user has written it."""
+        """The transaction that replaces the table by the text of the user."""
         content = self.content or ""
         return anew(self.family, self.name, node.wrapped(self.family, self.name, content))
 
@@ -44,7 +44,7 @@ def converge(declared: Declaration, save_to: str, check_mode: bool, diff: bool) 
     to_write = [file for file in kept if file.changed]
     warnings: list[str] = []
     if not check_mode:
-        # In check mode, a task before this one may only have said that it would make the folder.
+        # In check mode an earlier task may only have predicted that it creates the folder.
         if to_write and saved:
             files.refuse_missing_folder("save_to", save_to)
         if plan.changed:
@@ -71,7 +71,7 @@ def _read_and_plan(declared: Declaration, want: Table | None, refill: bool = Fal
 
 
 def _refuse_iptables(have: Table, want: Table | None) -> None:
-    """The tables that iptables and its kin work with are theirs."""
+    """Raise InputError for a table that belongs to iptables, ip6tables, arptables or ebtables."""
     if have.family == "inet" or have.name not in _OF_IPTABLES:
         return
     found = [name for kind, name in have.blocks if kind == "chain" and name in _BUILT_IN]
@@ -85,11 +85,11 @@ def _refuse_iptables(have: Table, want: Table | None) -> None:
 
 
 def apply_plan(declared: Declaration, plan: Plan) -> tuple[Plan, list[str]]:
-    """Carry a plan out, all of it or none, and read it back. Returns the plan that was carried out, and warnings.
+    """Make all changes of a plan or none, and read the table back. Returns the plan that was carried out, and warnings.
 
-    What is refused, or reads otherwise, may be due to somebody who changed the table in the meantime, so it is planned
-    again, with sets of intervals filled anew. The last attempt puts the user's own text in the place of the table, as
-    the first does where there is none.
+    If nft refuses a transaction, or the table differs afterwards, another program may have changed the table meanwhile.
+    The change is then planned again, with interval sets emptied and filled. The last attempt replaces the table by the
+    text of the user, as the first one does if there is no table.
     """
     warnings: list[str] = []
     said = ""
@@ -98,15 +98,15 @@ def apply_plan(declared: Declaration, plan: Plan) -> tuple[Plan, list[str]]:
         commands = declared.text() if plan.want and (last or not plan.seen) else plan.commands
         if last and plan.want and plan.seen:
             warnings = [
-                "nft refused the smaller changes (%s), so the whole table %s was put in place anew: what packets had "
-                "added and counted is lost" % (said, declared.name)
+                "nft refused the smaller changes (%s), so the whole table %s was replaced: its counters, and elements "
+                "that packets had added, are lost" % (said, declared.name)
             ]
         done = node.load(commands)
         again = _read_and_plan(declared, plan.want, refill=True)
         if not again.changed:
             return plan, warnings
         refused = done.rc != 0
-        said = node.reason(done.err) if refused else "it reads otherwise than it was written"
+        said = node.reason(done.err) if refused else "the table differs from the declared one after the change"
         plan = again if refused else again._replace(seen=plan.seen)
     raise NodeError(
         "the table %s %s cannot be brought to its declared state: %s" % (declared.family, declared.name, said)

@@ -28,7 +28,7 @@ BAD = {
     "a brace in quotes": ('chain a { accept comment "{" }\n}', "content line 2 closes a brace"),
     "the table itself": (
         "table inet site {\n}",
-        "content line 1 has the command `table`: write the content of one table, what stands between its braces",
+        "content line 1 has the command `table`: write only the text between the braces of one table",
     ),
     "flush": ("chain a { }\nflush ruleset", "content line 2 has the command `flush`"),
     "include": ('set s {\n type ipv4_addr\n include\t"x" }', "content line 3 includes a file: write its text here"),
