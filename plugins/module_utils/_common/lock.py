@@ -61,4 +61,5 @@ def _holder(descriptor: int) -> str:
     end = ":%d" % os.fstat(descriptor).st_ino
     with open("/proc/locks", encoding="ascii") as locks:
         words = [line.split() for line in locks]
-    return next(iter([word[4] for word in words if word[1] == "FLOCK" and word[5].endswith(end)]), "unknown")
+    holders = [word[4] for word in words if word[1] == "FLOCK" and word[5].endswith(end)]
+    return holders[0] if holders else "unknown"

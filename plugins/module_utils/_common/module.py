@@ -45,8 +45,9 @@ class NodeModule(Module):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(supports_check_mode=True, **options)
+        # AnsibleModule itself fails on wrong arguments, before there is anything to unlock.
         self._lock = contextlib.ExitStack()
+        super().__init__(supports_check_mode=True, **options)
         # Only root changes the node. For another user the module itself reports the missing privilege.
         if os.geteuid() != 0:
             return

@@ -157,8 +157,8 @@ def test_the_whole_table_is_the_last_resort(monkeypatch: pytest.MonkeyPatch) -> 
     carried_out(monkeypatch, refuse)
     result = declare(OTHER)
     assert result["warnings"] == [
-        "nft refused the smaller changes (Could not process rule: File exists), so the whole table site was put in "
-        "place anew: what packets had added and counted is lost"
+        "nft refused the smaller changes (Could not process rule: File exists), so the whole table site was "
+        "replaced: its counters, and elements that packets had added, are lost"
     ]
     assert "10.0.0.0/25" in listing()
 

@@ -5,16 +5,24 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import multiprocessing
 import os
+import re
 import signal
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Callable
 
 import pytest
+import yaml
+from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common import lock
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common import module as module_base
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import NodeError
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.module import NodeModule
 
 CONTEXT = multiprocessing.get_context("fork")
 
@@ -35,6 +43,11 @@ def hold(held: Event) -> None:
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "FOLDER", str(tmp_path / "run"))
+
+
+PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+# Modules for a host that change nothing, and labs, which make their own nodes.
+UNLOCKED = {"netns_lab", "node_inspect", "probe_owners", "probe_ports", "vrrp_listen"}
 
 
 @pytest.mark.parametrize(("first", "second"), [(False, False), (False, True), (True, False)])
@@ -68,3 +81,42 @@ def test_the_folder_of_locks_is_private(tmp_path: Path) -> None:
             0o700,
             0o600,
         ]
+
+
+def node_module() -> NodeModule:
+    return NodeModule(argument_spec={"name": {"type": "str", "required": True}})
+
+
+def test_wrong_arguments_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    with patch_module_args({}), pytest.raises(SystemExit):
+        node_module()
+    assert json.loads(capsys.readouterr().out)["msg"] == "missing required arguments: name"
+
+
+@pytest.mark.parametrize("report", [NodeModule.exit_json, NodeModule.fail_json])
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_module_holds_the_lock_until_it_reports(
+    monkeypatch: pytest.MonkeyPatch, report: Callable[..., None], check_mode: bool
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with patch_module_args({"name": "x", "_ansible_check_mode": check_mode}):
+        module = node_module()
+        with pytest.raises(NodeError):
+            attempt()
+        with pytest.raises(SystemExit):
+            report(module, msg="done")
+    attempt()
+
+
+def test_a_busy_node_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(module_base, "locked", functools.partial(lock.locked, limit=0))
+    with patch_module_args({"name": "x"}), lock.locked(), pytest.raises(SystemExit):
+        node_module()
+    assert "another run of this collection is at work on the node" in json.loads(capsys.readouterr().out)["msg"]
+
+
+def test_every_module_that_changes_a_node_locks_it() -> None:
+    groups = yaml.safe_load((PLUGINS.parent / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]
+    modules = {name: (PLUGINS / "modules" / (name + ".py")).read_text(encoding="utf-8") for name in groups["node"]}
+    assert {name for name, text in modules.items() if not re.search(r"\bNodeModule\(", text)} == UNLOCKED
