@@ -24,8 +24,9 @@ class NotInstalledError(NodeError):
     """The node lacks the program."""
 
 
-# An option's name in a message: at the beginning, as "the option NAME", or with an index or a key.
-_OPTION = re.compile(r"\A(\w+)(?=[\[. :])|the option (\w+)|(?<![\w.\]])(\w+)(?=\[\d|\.\w)")
+# An option's name in a message: at the beginning, as "the option NAME", or with an index or a key. Names of files stand
+# in a path or in quotes.
+_OPTION = re.compile(r"\A(\w+)(?=[\[. :])|the option (\w+)|(?<![\w.\]/`'\"-])(\w+)(?=\[\d|\.\w)")
 
 
 def named(error: Exception, variables: Mapping[str, str]) -> str:

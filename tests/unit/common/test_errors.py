@@ -23,6 +23,7 @@ VARIABLES = {"isolate": "iptables_lb_isolate", "pod_cidr": "lb_pod_cidr", "value
         ("wait longer: increase the option pod_cidr", "wait longer: increase lb_pod_cidr"),
         ("isolate[0] and isolate[1] are equal", "iptables_lb_isolate[0] and iptables_lb_isolate[1] are equal"),
         ("the values are wrong. values", "the values are wrong. values"),
+        ("/etc/x holds `values.batch`, /etc/values.d too", "/etc/x holds `values.batch`, /etc/values.d too"),
         ("", ""),
     ],
 )
