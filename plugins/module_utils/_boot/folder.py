@@ -22,10 +22,10 @@ NAMESPACES = "/run/netns"
 
 
 class Folder(NamedTuple):
-    """A folder as it is.
+    """A folder as it was read.
 
-    name -- the declaration that asks
-    found -- the names in it
+    name -- the declaration that wants it
+    found -- the names of its files
     owner -- the content of its file `owner`; empty for none
     """
 
@@ -38,7 +38,7 @@ class Folder(NamedTuple):
     def ours(self) -> bool:
         """Whether it belongs to the declaration.
 
-        A former version wrote no file `owner`, and `addresses.batch` always.
+        A former version always wrote `addresses.batch`, but no file `owner`.
         """
         if self.owner:
             return self.owner.strip() == self.owner_text.strip()
@@ -57,22 +57,16 @@ class Folder(NamedTuple):
         if self.found and not self.ours:
             raise InputError(
                 "path %s exists and does not belong to this role: it holds %s. Set it to a folder that does not exist, "
-                "such as /etc/%s, or remove this one first" % (self.path, ", ".join(self.found[:5]), self.name)
+                "such as /etc/%s, or remove this one first"
+                % (self.path, ", ".join("`%s`" % name for name in self.found[:5]), self.name)
             )
 
     def removals(self) -> list[files.FileEdit]:
         """Remove our files. The file `owner` goes last, so that a run that is cut short can be repeated."""
         return [files.edit("%s/%s" % (self.path, name), None) for name in reversed(FILES) if name in self.found]
 
-    def make(self) -> bool:
-        """Make the folder; returns whether there was none."""
-        if os.path.isdir(self.path):
-            return False
-        os.makedirs(self.path, mode=0o755)
-        return True
-
     def remove_empty(self) -> None:
-        """Remove the folder, unless somebody else keeps a file in it."""
+        """Remove the folder, unless it has files of others."""
         with contextlib.suppress(OSError):
             os.rmdir(self.path)
 

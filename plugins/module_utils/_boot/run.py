@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a boot restore a declaration, or not any more."""
+"""Make a boot restore a declaration, or remove that again."""
 
 from __future__ import annotations
 
@@ -19,16 +19,24 @@ _MODE = 0o644
 
 
 class Change(NamedTuple):
-    """What a module run changes: the files in their order, and commands of systemctl(1) before and after them."""
+    """The changes of a module run.
+
+    edits -- files to write or remove, in this order
+    makes_folder, removes_folder -- the folder of the declaration is created first, or removed last if it is empty
+    disables, enables -- units of systemd
+    reloads -- whether systemd must read its units again
+    """
 
     edits: list[files.FileEdit]
-    before: list[list[str]]
-    after: list[list[str]]
     makes_folder: bool = False
+    removes_folder: bool = False
+    disables: Sequence[str] = ()
+    enables: Sequence[str] = ()
+    reloads: bool = False
 
     @property
     def changed(self) -> bool:
-        return self.makes_folder or bool(self.edits or self.before or self.after)
+        return any(self)
 
     def diff(self) -> list[dict[str, str]]:
         return [edit.diff() for edit in self.edits]
@@ -39,51 +47,46 @@ def refuse_no_boot(path: str) -> None:
     name = folder.named_namespace()
     if name:
         raise InputError(
-            "state: this host is the network namespace %s, and %s and the systemd units would be those of its machine. "
-            "Nothing can be restored at boot here" % (name, path)
+            "state: this host is the network namespace %s, and %s and the systemd units would be those of its machine, "
+            "so nothing can be restored at boot here: switch this off" % (name, path)
         )
     if not os.path.isdir(BOOTED):
-        raise NodeError("state: systemd does not run on this node. Nothing can be restored at boot here")
-
-
-def plan_folder(found: folder.Folder) -> Change:
-    """Only the folder, which other modules save to."""
-    edits = [found.owner_file]
-    return Change([edit for edit in edits if edit.changed], [], [], not os.path.isdir(found.path))
-
-
-def plan_units(want: Restored) -> Change:
-    """The files but for that of the folder's owner, and enabled units."""
-    edits = [edit for edit in (files.edit(path, text) for path, text in want.files().items()) if edit.changed]
-    states = unit_states(want.units)
-    disabled = [unit for unit in want.units if states.get(unit, ("", ""))[0] != "enabled"]
-    after = [["--no-reload", "enable", *disabled]] if disabled else []
-    stale = any(reload == "yes" for state, reload in states.values())
-    if after or stale or any(edit.path.startswith(units.UNITS) for edit in edits):
-        after.append(["daemon-reload"])
-    return Change(edits, [], after)
+        raise NodeError(
+            "state: systemd does not run on this node, so nothing can be restored at boot here: switch this off"
+        )
 
 
 def plan_present(found: folder.Folder, want: Restored, part: str) -> Change:
-    """The wanted part of it all."""
-    made = plan_folder(found) if part != "units" else Change([], [], [])
-    kept = plan_units(want) if part != "folder" else Change([], [], [])
-    return made._replace(edits=made.edits + kept.edits, after=kept.after)
+    """Create the folder, or the other files and enabled units, or all of it."""
+    makes_folder = part != "units" and not os.path.isdir(found.path)
+    owner = [found.owner_file] if part != "units" else []
+    if part == "folder":
+        return Change(_changed(owner), makes_folder)
+    edits = _changed(owner + [files.edit(path, text) for path, text in want.files().items()])
+    states = unit_states(want.units)
+    enables = [unit for unit in want.units if states.get(unit, ("", ""))[0] != "enabled"]
+    stale = any(needs_reload == "yes" for state, needs_reload in states.values())
+    reloads = bool(enables) or stale or any(edit.path.startswith(units.UNITS) for edit in edits)
+    return Change(edits, makes_folder, enables=enables, reloads=reloads)
 
 
 def plan_absent(found: folder.Folder, want: Restored) -> Change:
-    """No units, and none of our files. What a namespace of a machine sees there is the machine's."""
+    """Remove the units and our files. In a network namespace of a machine they are the machine's, and stay."""
     if folder.named_namespace():
-        return Change([], [], [])
+        return Change([])
     there = [unit for unit in want.units if os.path.lexists("%s/%s" % (units.UNITS, unit))]
     paths = ["%s/%s" % (units.UNITS, unit) for unit in there] + [want.modules_file]
-    edits = [edit for edit in (files.edit(path, None) for path in paths) if edit.changed]
-    before = [["disable", "--now", *there]] if there else []
-    return Change(edits + (found.removals() if found.ours else []), before, [["daemon-reload"]] if there else [])
+    edits = _changed([files.edit(path, None) for path in paths])
+    ours = found.ours
+    return Change(edits + (found.removals() if ours else []), False, ours, disables=there, reloads=bool(there))
+
+
+def _changed(edits: Sequence[files.FileEdit]) -> list[files.FileEdit]:
+    return [edit for edit in edits if edit.changed]
 
 
 def unit_states(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Of each unit that systemd knows: its UnitFileState, and whether it must be loaded anew."""
+    """The UnitFileState of each unit, and NeedDaemonReload: whether systemd must read its file again."""
     asked = run(["systemctl", "show", "--property=Id,UnitFileState,NeedDaemonReload", *names], check=False)
     if asked.rc != 0:
         raise CommandError(asked)
@@ -94,26 +97,33 @@ def unit_states(names: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def apply(change: Change, found: folder.Folder) -> None:
-    """Make the change. When a file cannot be written, those before it get their former content back."""
-    for words in change.before:
-        run(["systemctl", *words])
+    """Make the change. If a step fails, files and units become what they were."""
+    _systemctl("disable", "--now", *change.disables)
     if change.makes_folder:
-        found.make()
+        os.makedirs(found.path, mode=0o755)
     done: list[files.FileEdit] = []
     try:
         for edit in change.edits:
-            files.write(edit.path, edit.after, _MODE)
+            edit.write(_MODE)
             done.append(edit)
-        for words in change.after:
-            run(["systemctl", *words])
+        _systemctl("--no-reload", "enable", *change.enables)
+        if change.reloads:
+            run(["systemctl", "daemon-reload"])
     except (OSError, CommandError):
         for edit in reversed(done):
-            files.write(edit.path, edit.before, _MODE)
+            edit.reversed().write(_MODE)
         if change.makes_folder:
             found.remove_empty()
+        _systemctl("enable", *change.disables)
         raise
-    if any(edit.after is None for edit in change.edits):
+    if change.removes_folder:
         found.remove_empty()
+
+
+def _systemctl(*words: str) -> None:
+    """Run a command on units, unless there are none."""
+    if any(word.endswith(".service") for word in words):
+        run(["systemctl", *words])
 
 
 def converge(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:

@@ -35,10 +35,14 @@ class FileEdit(NamedTuple):
             "after": _shown(self.after),
         }
 
-    def write(self) -> None:
+    def write(self, mode: int = 0o600) -> None:
         """Write or remove the file if that changes it."""
         if self.changed:
-            write(self.path, self.after)
+            write(self.path, self.after, mode)
+
+    def reversed(self) -> FileEdit:
+        """The edit that takes this one back."""
+        return self._replace(before=self.after, after=self.before)
 
 
 def edit(path: str, text: str | bytes | None) -> FileEdit:

@@ -60,6 +60,9 @@ class Node:
         for one in names:
             (self.path / name / one).write_text("*nat\nCOMMIT\n", encoding="ascii")
 
+    def contents(self) -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in self.path.rglob("*") if path.is_file()}
+
     def files(self, name: str = ".") -> list[str]:
         return sorted(str(path.relative_to(self.path / name)) for path in (self.path / name).rglob("*.*"))
 
@@ -146,7 +149,7 @@ def test_a_folder_of_others_is_refused_and_stays(node: Node) -> None:
 
 def test_a_folder_of_another_declaration_is_refused(node: Node) -> None:
     node(part="folder", name="one")
-    with pytest.raises(InputError, match="does not belong to this role: it holds owner"):
+    with pytest.raises(InputError, match="does not belong to this role: it holds `owner`"):
         node(part="folder", name="two")
 
 
@@ -178,12 +181,29 @@ def test_a_node_without_systemd_is_refused(node: Node, monkeypatch: pytest.Monke
         node(part="folder")
 
 
+def test_units_stay_enabled_if_a_file_cannot_be_removed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node(**DECLARED)
+    before = node.contents()
+    write = files.write
+
+    def busy(path: str, text: str | bytes | None, mode: int) -> None:
+        if path.endswith("test.conf") and text is None:
+            raise OSError(16, "Device or resource busy", path)
+        write(path, text, mode)
+
+    monkeypatch.setattr(files, "write", busy)
+    with pytest.raises(OSError, match="busy"):
+        node(state="absent")
+    assert node.contents() == before
+    assert node.systemctl.enabled == {"test-rules.service", "test-addresses.service"}
+
+
 @pytest.mark.parametrize("name", ["addresses.batch", "test.conf", "test-rules.service", "test-addresses.service"])
 def test_a_file_that_cannot_be_written_takes_the_others_back(
     node: Node, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     node(**DECLARED)
-    before = {path: path.read_bytes() for path in node.path.rglob("*") if path.is_file()}
+    before = node.contents()
     write = files.write
 
     def full(path: str, text: str | bytes | None, mode: int) -> None:
@@ -194,4 +214,4 @@ def test_a_file_that_cannot_be_written_takes_the_others_back(
     monkeypatch.setattr(files, "write", full)
     with pytest.raises(OSError, match="No space left"):
         node(commands=["y"], kernel_modules=["dummy"], addresses=["link add name lb0 type dummy"])
-    assert {path: path.read_bytes() for path in node.path.rglob("*") if path.is_file()} == before
+    assert node.contents() == before
