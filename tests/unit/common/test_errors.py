@@ -24,6 +24,8 @@ VARIABLES = {"isolate": "iptables_lb_isolate", "pod_cidr": "lb_pod_cidr", "value
         ("isolate[0] and isolate[1] are equal", "iptables_lb_isolate[0] and iptables_lb_isolate[1] are equal"),
         ("the values are wrong. values", "the values are wrong. values"),
         ("/etc/x holds `values.batch`, /etc/values.d too", "/etc/x holds `values.batch`, /etc/values.d too"),
+        ("enable lb-values.service: failed", "enable lb-values.service: failed"),
+        ("cannot write '/etc/lb/values.batch'", "cannot write '/etc/lb/values.batch'"),
         ("", ""),
     ],
 )
