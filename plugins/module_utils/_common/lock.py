@@ -18,6 +18,7 @@ from typing import Iterator
 from .errors import NodeError
 
 FOLDER = "/run/homelab-loadbalancer"
+NAMESPACE = "/proc/self/ns/net"
 LIMIT = 60.0  # seconds to wait for the current holder
 PAUSE = 0.05  # seconds between two attempts
 
@@ -28,10 +29,14 @@ def locked(shared: bool = False, limit: float = LIMIT) -> Iterator[None]:
 
     shared -- for a reader: several may read at once, but not during a write
 
+    A host without network namespaces (macOS, or a chroot without /proc) has no lock.
     Raises NodeError with the process that holds the lock when it is not free within `limit` seconds.
     """
+    if not os.path.exists(NAMESPACE):
+        yield
+        return
     os.makedirs(FOLDER, mode=0o700, exist_ok=True)
-    path = os.path.join(FOLDER, "%d.lock" % os.stat("/proc/self/ns/net").st_ino)
+    path = os.path.join(FOLDER, "%d.lock" % os.stat(NAMESPACE).st_ino)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         _take(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, limit)

@@ -63,6 +63,13 @@ def test_readers_share_the_lock() -> None:
         attempt(shared=True)
 
 
+def test_a_host_without_network_namespaces_has_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "NAMESPACE", str(tmp_path / "proc" / "self" / "ns" / "net"))
+    with lock.locked():
+        attempt()
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_killed_process_holds_no_lock() -> None:
     held = CONTEXT.Event()
     holder = CONTEXT.Process(target=hold, args=(held,))
