@@ -14,7 +14,7 @@ description:
   - Makes a Deployment and a Service from a name and an image, and ConfigMaps and PersistentVolumeClaims for its files
     and volumes.
   - All options are checked. An error message names the wrong option.
-  - With the default strategy, the old pods work until the new ones are ready.
+  - With the strategy C(RollingUpdate), the old pods work until the new ones are ready.
   - By default, the container conforms to the Pod Security Standard C(restricted) and may write only to
     O(writable_paths).
 extends_documentation_fragment:

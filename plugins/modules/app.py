@@ -75,8 +75,8 @@ options:
     description:
       - The name of this declaration. The objects of O(name) get it as the label C(app.kubernetes.io/part-of).
       - If set, the module removes every undeclared PersistentVolumeClaim, ConfigMap, Deployment and Service of this
-        collection that has the label, in all namespaces. O(state=absent) also removes all Namespaces with the label.
-        A Namespace in O(manifests) that others made is neither changed nor removed.
+        collection that has the label, in all namespaces. O(state=absent) also removes its Namespaces that have
+        the label. A Namespace in O(manifests) that others made is neither changed nor removed.
       - If empty, the module only looks for the objects of O(name).
     type: str
     default: ''

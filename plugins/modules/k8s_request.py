@@ -44,7 +44,8 @@ options:
     required: true
   kubeconfig:
     description:
-      - The path of a kubeconfig on the host, or the content of one. If empty, it is found as by kubectl.
+      - The path of a kubeconfig on the host, or the content of one. If empty, it is found as by the other modules for
+        Kubernetes.
     type: raw
     default: ''
   context:

@@ -143,7 +143,7 @@ changes:
 notes:
   description:
     - Nodes that announce nothing. With O(state=absent), also the objects and settings that stay, and the Services that
-      still request an address.
+      still show an address that nothing may answer.
   returned: success
   type: list
   elements: str

@@ -76,7 +76,8 @@ class Response(NamedTuple):
 class Transport:
     """Connections to one API server.
 
-    kubeconfig -- a path or the content of one; if empty E(KUBECONFIG), in a pod its service account, or ~/.kube/config
+    kubeconfig -- a path or the content of one; if empty, that of K8S_AUTH_KUBECONFIG, in a pod its service account,
+        that of KUBECONFIG, or ~/.kube/config
     context -- the name of a context in it; empty for the current one
     Raises AccessError if there is none.
     """
@@ -168,7 +169,7 @@ def _batches(requests: Sequence[Request]) -> list[list[Request]]:
 
 
 def configuration(kubeconfig: Any, context: str) -> Any:
-    """The client's configuration, found as by kubectl, and from the variables K8S_AUTH_... as by kubernetes.core.
+    """The client's configuration. The environment variables K8S_AUTH_... apply as for kubernetes.core.
 
     Raises AccessError.
     """
