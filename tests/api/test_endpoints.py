@@ -84,7 +84,7 @@ def test_role_refuses_before_it_changes_anything(api: ApiServer, namespace: str)
     selects, absent, undefined = shown(done.out)
     assert selects.startswith("endpoints_services[1]: Service %s/web has a selector" % namespace)
     assert absent.startswith("endpoints_services[0]: there is no Service %s/db" % namespace)
-    assert "endpoints_services is not defined, or null" in undefined
+    assert "endpoints_services is undefined or null" in undefined
     assert "endpoints_services[0]: there is no Service %s/db" % namespace in flat(done.out)
     assert writes(asked) == []
 

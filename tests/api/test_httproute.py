@@ -194,7 +194,7 @@ def test_missing_gateways_and_services_are_refused_and_noted_in_check_mode(lab: 
         assert text in refused["msg"] and any(note.startswith(text) for note in noted["notes"])
     assert len(noted["changes"]) == 3
     assert bad["msg"].startswith("routes[0].hostnames[0] web_1.k8s.local is not a host name")
-    assert undefined["msg"].startswith("routes is not defined, or null: declare the routes")
+    assert undefined["msg"].startswith("routes is undefined or null: declare the routes")
 
 
 def test_refused_route_leaves_all_others_unapplied(lab: Lab) -> None:
@@ -274,4 +274,4 @@ def test_role_publishes_the_addresses_of_host_names(lab: Lab) -> None:
         said = lab.api.run_playbook(plays, "--tags", "configure", **variables).out
     assert changes(said) == 1
     (why,) = shown(said)
-    assert why.startswith("httproute_routes is not defined, or null: declare the routes, or write httproute_routes: []")
+    assert why.startswith("httproute_routes is undefined or null: declare the routes, or write httproute_routes: []")

@@ -81,7 +81,7 @@ def test_role_refuses_prints_the_enforcement_and_removes(api: ApiServer, namespa
     taken, undefined = shown(done.out)
     refusal = "network_policy_policies[1] others already exists in the namespace %s, and this role did not make it"
     assert taken.startswith(refusal % namespace)
-    assert "network_policy_policies is not defined, or null" in undefined
+    assert "network_policy_policies is undefined or null" in undefined
     assert "no known CNI plugin enforces network policies in this cluster" in re.sub(r"\s+", " ", done.out)
     assert [one.verb for one in writes(asked)] == ["patch", "delete"]
     assert names(api, namespace) == ["others"]

@@ -53,7 +53,7 @@ def parse_endpoints(raw: Any, where: str = "services") -> list[Declared]:
     """
     if raw is None:
         raise InputError(
-            "%s is not defined, or null: declare the Services, or write %s: [] to remove all that this role has made"
+            "%s is undefined or null: declare the Services, or write %s: [] to remove everything that this role made"
             % (where, where)
         )
     entries: list[Declared] = []

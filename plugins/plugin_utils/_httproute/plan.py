@@ -84,7 +84,7 @@ def declared(options: Mapping[str, Any]) -> list[Route]:
     # An empty list is a decision. An undefined one may be a misspelt or forgotten variable.
     if options["routes"] is None:
         raise InputError(
-            "%s is not defined, or null: declare the routes, or write %s: [] to remove all that this role has made"
+            "%s is undefined or null: declare the routes, or write %s: [] to remove everything that this role made"
             % (where, where)
         )
     return parse_routes(options["routes"], where)

@@ -34,7 +34,7 @@ def objects(policies: Any, where: str = "policies") -> list[dict[str, Any]]:
     """
     if policies is None:
         raise InputError(
-            "%s is not defined, or null: declare the policies, or write %s: [] to remove all that this role has made"
+            "%s is undefined or null: declare the policies, or write %s: [] to remove everything that this role made"
             % (where, where)
         )
     made: list[dict[str, Any]] = []

@@ -296,8 +296,8 @@ def test_a_missing_declaration_is_refused_before_the_cluster_is_read(options: di
     with pytest.raises(InputError) as caught:
         planner.queries({"state": "present", "prefix": "endpoints_", **options})
     expected = {
-        None: "endpoints_services is not defined, or null: declare the Services, or write endpoints_services: [] to "
-        "remove all that this role has made",
+        None: "endpoints_services is undefined or null: declare the Services, or write endpoints_services: [] to "
+        "remove everything that this role made",
         "db": "endpoints_services must be a list, not str",
     }
     assert str(caught.value) == expected[options["services"]]

@@ -114,7 +114,7 @@ def test_undeclared_routes_kept_with_remove_undeclared_false() -> None:
 
 @pytest.mark.parametrize("call", [planner.queries, lambda given: planner.plan(given, [])])
 def test_invalid_declaration_is_refused(call: Any) -> None:
-    with pytest.raises(InputError, match=r"^httproute_routes is not defined, or null: declare the routes, or write"):
+    with pytest.raises(InputError, match=r"^httproute_routes is undefined or null: declare the routes, or write"):
         call(options(None))
     with pytest.raises(InputError, match=r"^httproute_part_of Ours is not "):
         planner.plan(options([], part_of="Ours"), [])

@@ -255,8 +255,8 @@ def test_enforcement_is_noted_only_with_declared_policies() -> None:
 @pytest.mark.parametrize(
     ("policies", "message"),
     [
-        (None, "network_policy_policies is not defined, or null: declare the policies, or write "
-               "network_policy_policies: [] to remove all that this role has made"),
+        (None, "network_policy_policies is undefined or null: declare the policies, or write "
+               "network_policy_policies: [] to remove everything that this role made"),
         ("deny", "network_policy_policies must be a list, not str"),
         ([BASE], "network_policy_policies[0] has neither ingress nor egress: write deny, or rules of what is allowed"),
     ],
