@@ -337,7 +337,7 @@ def test_late_refusal_rolls_everything_back(lab: IpvsLab) -> None:
         finally:
             ipvs.read = real
     assert result["failed"]
-    assert "somebody else added it meanwhile" in result["msg"]
+    assert "another program added it meanwhile" in result["msg"]
     lab.run("router", "ipvsadm", "-D", "-t", VIP2 + ":80", check=False)
     assert lab.everything() == before
 

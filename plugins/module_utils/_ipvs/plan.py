@@ -190,9 +190,9 @@ def _reason(refusal: Refusal, entry: Callable[[Change], str]) -> str:
     if command == NEW_SERVICE and code == errno.ENOENT:
         said = "it has no such scheduler or persistence engine"
     elif command in (NEW_SERVICE, NEW_DEST) and code == errno.EEXIST:
-        said = "somebody else added it meanwhile"
+        said = "another program added it meanwhile"
     elif command in (NEW_DEST, SET_DEST) and code == errno.EINVAL:
         said = "on this node it is the address of a network or of no host"
     elif code in GONE:
-        said = "somebody else removed it meanwhile"
+        said = "another program removed it meanwhile"
     return "%s is refused by the kernel: %s" % (entry(refusal.change), said)

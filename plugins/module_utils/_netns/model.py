@@ -92,7 +92,7 @@ def parse_lab(name: Any, hosts: Any, servers: Any, prefix: str = "", extra: tupl
     for at, entry in each(hosts, prefix + "hosts"):
         host = _parse_host(entry, at, seen, extra)
         if host.name in [other.name for other in parsed]:
-            raise InputError("%s.name %s is declared twice: each host has a name of its own" % (at, host.name))
+            raise InputError("%s.name %s is declared twice: give each host a different name" % (at, host.name))
         parsed.append(host)
     known = [host.name for host in parsed]
     offered: dict[tuple[str, str, int], str] = {}
@@ -161,7 +161,7 @@ def _parse_host(value: Any, at: str, seen: dict[str, str], extra: tuple[str, ...
     for where, item in each(entry.get("links"), at + ".links"):
         link = _parse_link(item, where, seen)
         if link.name in [other.name for other in links]:
-            raise InputError("%s.name %s is declared twice: each link has a name of its own" % (where, link.name))
+            raise InputError("%s.name %s is declared twice: give each link a different name" % (where, link.name))
         links.append(link)
     return Host(name, tuple(links), _parse_routes(entry, at, links), _parse_sysctls(entry.get("sysctls"), at))
 

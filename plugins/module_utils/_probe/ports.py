@@ -207,7 +207,7 @@ def _ask_udp(sock: socket.socket, timeout: float) -> Answer:
         except socket.timeout:
             continue
         return Answer("open", "answers")
-    return Answer("silent", "nobody refuses it, and nobody answers")
+    return Answer("silent", "no refusal and no answer")
 
 
 def _ask_https(sock: socket.socket, target: Target, end: float) -> Answer:

@@ -30,7 +30,7 @@ class Certificate(NamedTuple):
 
     def __str__(self) -> str:
         whose = ", ".join(self.names) or "no name"
-        return "for %s (%s, issued by %s)" % (whose, self.subject or "no subject", self.issuer or "nobody named")
+        return "for %s (%s, issued by %s)" % (whose, self.subject or "no subject", self.issuer or "an unnamed issuer")
 
 
 class Distrust(NamedTuple):
@@ -60,7 +60,7 @@ def distrust(error: ssl.SSLCertVerificationError, host: str, connect: Callable[[
     try:
         shown = _shown(host, connect)
     except (OSError, ValueError):
-        return Distrust("unknown", "that could not be looked at")
+        return Distrust("unknown", "that could not be read")
     # OpenSSL reports an unknown issuer before all other errors.
     if not any(covers(name, host) for name in shown.names) or error.verify_code in (_HOSTNAME_MISMATCH, _IP_MISMATCH):
         kind = "name"

@@ -181,7 +181,7 @@ def _refuse_zones_of_others(zone: str, text: str, prefix: str) -> None:
     """Refuse a zone that the rest of the Corefile serves, or that would hide the names of Services and pods."""
     if re.search(_SERVER % re.escape(zone), text):
         raise InputError(
-            "%sname %s has a server block of somebody else in the Corefile of the ConfigMap %s/%s: take that out, or "
+            "%sname %s has another server block in the Corefile of the ConfigMap %s/%s: remove that block, or "
             "choose another name" % (prefix, zone, NAMESPACE, CLUSTER_DNS)
         )
     for names in _KUBERNETES.findall(text):

@@ -67,16 +67,16 @@ def _faults(entry: Declared, service: Mapping[str, Any], cluster: Cluster) -> It
     called = "%s: Service %s/%s" % (entry.where, *entry.key)
     spec = service.get("spec") or {}
     if spec.get("selector"):
-        yield "%s has a selector, by which Kubernetes keeps its endpoints: take one of the two away" % called
+        yield "%s has a selector, so Kubernetes manages its endpoints: remove the selector, or this entry" % called
     if spec.get("type") == "ExternalName":
         yield "%s is of the type ExternalName, which has no endpoints: make it one of the type ClusterIP" % called
     if entry.manage_service and service and not has_labels(service, LABELS):
-        yield "%s was made by somebody else: leave manage_service out, or remove it" % called
+        yield "%s exists, and this role did not make it: leave manage_service out, or remove the Service" % called
     if service and not entry.manage_service:
         yield from _unknown_ports(entry, [_port(port) for port in spec.get("ports") or []])
     for other in cluster.get("EndpointSlice", ()):
         if _service_of(other) == entry.key and not has_labels(other, LABELS):
-            yield "%s has endpoints of somebody else in EndpointSlice %s, beside which ours would be: remove %s" % (
+            yield "%s already has endpoints in EndpointSlice %s, which this role did not make: remove %s" % (
                 called,
                 other["metadata"]["name"],
                 "the Endpoints of that name" if _is_mirrored(other) else "it",

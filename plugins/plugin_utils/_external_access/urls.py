@@ -99,7 +99,7 @@ def _check(cluster: Object, client: Report, url: str, answer: Object, around: Ar
         return Check("url", client.host, url, "proved", "%s, %g ms" % (found, answer["milliseconds"]))
     if answer["state"] == "unresolved":
         if _outside(cluster["zone"], url):
-            found += ", and it is not of the zone %s: whoever serves its own zone is to have it" % cluster["zone"]
+            found += ", and it is not in the zone %s: the DNS server of its own zone must have it" % cluster["zone"]
             return Check("url", client.host, url, "unknown", found)
         cause, remedy = _why_unresolved(cluster["zone"])
     elif answer["state"] == "open":
@@ -125,7 +125,7 @@ def _why_distrusted(cluster: Object, url: str, answer: Object) -> tuple[str, str
     if why == "time":
         return "fault", "the certificate %s is not valid now" % shown, "renew it, and see the client's clock"
     if why == "unknown":
-        return "fault", "the certificate is not accepted, and could not be looked at", "see it by openssl s_client"
+        return "fault", "the certificate is not accepted, and could not be read", "see it by openssl s_client"
     if cluster["ca"]:
         return (
             "fault",

@@ -44,7 +44,7 @@ def _missing(route: Route, ref: GatewayRef, cluster: Cluster) -> Iterator[str]:
     """Lines about a route that does not work at one Gateway."""
     live = cluster.get(("HTTPRoute", route.namespace, route.name))
     if not live:
-        yield "HTTPRoute %s/%s: somebody has removed it" % (route.namespace, route.name)
+        yield "HTTPRoute %s/%s: it was removed meanwhile" % (route.namespace, route.name)
         return
     said = [_said(parent, live) for parent in _parents(live, ref)]
     if any(all(entry["status"] == "True" for entry in conditions) for conditions in said):

@@ -263,7 +263,7 @@ def test_invalid_options_are_refused(variables: dict[str, Any], kinds: dict[str,
 )
 def test_zone_in_the_foreign_corefile_is_refused(head: str) -> None:
     corefile = {"Corefile": COREFILE + "\n" + head + "\n    hosts\n}\n"}
-    with pytest.raises(InputError, match=r"^coredns_zone_name k8s\.local has a server block of somebody else"):
+    with pytest.raises(InputError, match=r"^coredns_zone_name k8s\.local has another server block"):
         plan(declared(), cluster(ConfigMap=[thing("coredns", data=corefile)]))
 
 

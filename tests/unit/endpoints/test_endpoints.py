@@ -206,13 +206,13 @@ def test_undeclared_objects_removed_others_kept() -> None:
     ("changes", "objects", "fault"),
     [
         ({}, [service(selector={"app": "db"})],
-         ": Service default/db has a selector, by which Kubernetes keeps its endpoints: take one of "
-         "the two away"),
+         ": Service default/db has a selector, so Kubernetes manages its endpoints: remove the "
+         "selector, or this entry"),
         ({"manage_service": True}, [service(ours=True, selector={"app": "db"})],
-         ": Service default/db has a selector, by which Kubernetes keeps its endpoints: take one of "
-         "the two away"),
+         ": Service default/db has a selector, so Kubernetes manages its endpoints: remove the "
+         "selector, or this entry"),
         ({"manage_service": True}, [service()],
-         ": Service default/db was made by somebody else: leave manage_service out, or remove it"),
+         ": Service default/db exists, and this role did not make it: leave manage_service out, or remove the Service"),
         ({}, [service(type="ExternalName")],
          ": Service default/db is of the type ExternalName, which has no endpoints: make it one of "
          "the type ClusterIP"),
@@ -220,11 +220,11 @@ def test_undeclared_objects_removed_others_kept() -> None:
          ".ports[0] 5432/tcp is no port of Service default/db, which has sql 5432/tcp, dns 53/udp: "
          "write it as there"),
         ({}, [service(), endpoint_slice("db-xyz", ours=False)],
-         ": Service default/db has endpoints of somebody else in EndpointSlice db-xyz, beside which "
-         "ours would be: remove it"),
+         ": Service default/db already has endpoints in EndpointSlice db-xyz, which this role did not make: "
+         "remove it"),
         ({}, [service(), endpoint_slice("db-xyz", ours=False, manager="endpointslicemirroring-controller.k8s.io")],
-         ": Service default/db has endpoints of somebody else in EndpointSlice db-xyz, beside which "
-         "ours would be: remove the Endpoints of that name"),
+         ": Service default/db already has endpoints in EndpointSlice db-xyz, which this role did not make: "
+         "remove the Endpoints of that name"),
         ({"addresses": ["10.96.0.9"]}, [service(), service("web", clusterIPs=["10.96.0.9"])],
          ".addresses[0] 10.96.0.9 is the cluster IP of Service default/web: name what stands behind "
          "it"),

@@ -21,7 +21,7 @@ SILENT: dict[str, Any] = {"state": "silent", "status": None, "detail": "no answe
 
 
 def answer(address: str, port: int = 80, protocol: str = "http", **rest: Any) -> dict[str, Any]:
-    good = {"http": ("HTTP 200", 200), "tcp": ("open", None), "udp": ("nobody refuses it", None)}[protocol]
+    good = {"http": ("HTTP 200", 200), "tcp": ("open", None), "udp": ("no refusal and no answer", None)}[protocol]
     return {
         "address": address,
         "port": port,

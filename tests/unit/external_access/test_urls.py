@@ -171,7 +171,7 @@ TRAEFIK = "for x.traefik.default (TRAEFIK DEFAULT CERT, issued by TRAEFIK DEFAUL
         ),
         ({"distrust": "name", "status": 404}, "PEM", "fault", "there is no certificate for web.k8s.local: "),
         ({"distrust": "time"}, "", "fault", "the certificate for x.traefik.default (TRAEFIK DEFAULT CERT, issued by"),
-        ({"distrust": "unknown"}, "", "fault", "the certificate is not accepted, and could not be looked at"),
+        ({"distrust": "unknown"}, "", "fault", "the certificate is not accepted, and could not be read"),
         ({"distrust": "issuer"}, "", "unknown", ""),
         ({"distrust": "issuer"}, "PEM", "fault", "the certificate for x.traefik.default (TRAEFIK DEFAULT CERT, issued"),
         ({"distrust": "issuer", "status": 404}, "", "fault", "no HTTPRoute of the cluster has this name and path"),
@@ -202,7 +202,7 @@ def test_unresolved_names_of_other_zones_are_no_fault(url: str, result: str) -> 
     check = external_access_checks(view, [client(answers=[answer("", **LOST)], owners=[])])[-1]
     assert check["result"] == result
     if result == "unknown":
-        assert "it is not of the zone k8s.local" in check["found"]
+        assert "it is not in the zone k8s.local" in check["found"]
     else:
         assert "(role split_dns), and see that the zone has the name (role coredns_zone)" in check["remedy"]
 

@@ -133,7 +133,7 @@ def test_wait_names_missing_parts_and_returns_its_last_read() -> None:
     until = made.steps[1]
     assert isinstance(until, Until) and until.failure == "the routes do not work after 60 s."
     live = thing("web", metadata={"generation": 3}, status={"parents": [reported(*WORKS)]})
-    assert until.missing(answers(cluster(HTTPRoute=[]))) == ["HTTPRoute default/web: somebody has removed it"]
+    assert until.missing(answers(cluster(HTTPRoute=[]))) == ["HTTPRoute default/web: it was removed meanwhile"]
     seen = answers(cluster(HTTPRoute=[live]))
     assert until.missing(seen) == []
     assert callable(made.result)

@@ -76,7 +76,7 @@ def test_fault_of_a_route_is_explained(parents: Any, kinds: dict[str, Any], line
 
 
 def test_removed_route_is_a_fault() -> None:
-    assert report(HTTPRoute=[]) == ["HTTPRoute default/web: somebody has removed it"]
+    assert report(HTTPRoute=[]) == ["HTTPRoute default/web: it was removed meanwhile"]
 
 
 def test_a_long_message_is_cut() -> None:
