@@ -67,8 +67,8 @@ class Cluster:
     def action(self, name: str, *calls: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
         """The results of an action plugin, one for each call, as tasks with `ignore_errors` have them.
 
-        calls -- each has options of its own. `check` is none of them: it runs the call in check mode
-        options -- of all calls
+        calls -- the options of each call. `check` is not one of the action: it runs the call in check mode
+        options -- the options that all calls have in common
         """
         return [self._result(name, {**options, **call}) for call in calls]
 

@@ -18,6 +18,11 @@ def thing(api_version: str, kind: str, namespace: str, name: str, **more: Any) -
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **more}
 
 
+def placed(namespace: str, *entries: dict[str, Any]) -> list[dict[str, Any]]:
+    """Entries of a declaration, all in one namespace."""
+    return [{**entry, "namespace": namespace} for entry in entries]
+
+
 def path(namespace: str, name: str, plural: str = "configmaps") -> str:
     """The path of an object of the core group."""
     return "/api/v1/namespaces/%s/%s/%s" % (namespace, plural, name)

@@ -134,7 +134,7 @@ def shown_results(output: str) -> list[Any]:
     return list(results)
 
 
-def refused(task: Mapping[str, Any]) -> dict[str, Any]:
+def must_fail(task: Mapping[str, Any]) -> dict[str, Any]:
     """A task that must fail, and prints why."""
     return {"block": [task], "rescue": [show("ansible_failed_result.msg")]}
 

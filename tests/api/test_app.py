@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
+from ansible_collections.homelab.loadbalancer.tests.api.plays import role, show, shown
 
 IMAGE = "registry.example.org/team/web:1"
 CLAIM = {"name": "data", "path": "/data", "claim": {"size": "1Gi"}}
@@ -187,17 +188,17 @@ def test_role_publishes_undeclared_objects_and_changes(
     file = tmp_path / "more.json"
     file.write_text(json.dumps(more))
     variables = {"app_namespace": namespace, "app_image": IMAGE, "app_wait": False, "app_manifest_files": [str(file)]}
-    role = {"ansible.builtin.include_role": {"name": "homelab.loadbalancer.app"}}
-    kept = {**role, "vars": {"app_name": "web", "app_ports": [], "app_remove_undeclared": False}}
-    gone = {**role, "vars": {"app_name": "web", "app_state": "absent"}}
-    facts = "{{ app_undeclared | map(attribute='kind') | join(' ') }}, {{ app_rollout.changes | join(' ') }}"
-    show = {"ansible.builtin.debug": {"msg": "left: " + facts}}
-    first = {**role, "vars": {"app_name": "web", "app_volumes": [CLAIM]}}
-    said = " ".join(api.play([first, show, kept, show, gone], **variables).out.split())  # lines are broken
+    first = role("app", app_name="web", app_volumes=[CLAIM])
+    kept = role("app", app_name="web", app_ports=[], app_remove_undeclared=False)
+    gone = role("app", app_name="web", app_state="absent")
+    left = show("[app_undeclared | map(attribute='kind') | list, app_rollout.changes]")
+    said = api.play([first, left, kept, left, gone], **variables).out
     names = ["ConfigMap %s/more", "PersistentVolumeClaim %s/web-data", "Deployment %s/web", "Service %s/web"]
-    assert "left: , " + " ".join("create " + name % namespace for name in names) in said
     # The volume's entry is gone, too: its claim is kept, and the Service is left for a later removal.
-    assert "left: Service, update Deployment %s/web" % namespace in said
-    assert "app_delete_data: true removes them." in said
-    left = api.kubectl("get", "configmap,deployment,service,pvc", "-n", namespace, "-o", "name").out.split()
-    assert set(left) - {"configmap/kube-root-ca.crt"} == {"persistentvolumeclaim/web-data"}
+    assert shown(said) == [
+        [[], ["create " + name % namespace for name in names]],
+        [["Service"], ["update Deployment %s/web" % namespace]],
+    ]
+    assert "app_delete_data: true removes them." in " ".join(said.split())  # lines are broken
+    names = api.kubectl("get", "configmap,deployment,service,pvc", "-n", namespace, "-o", "name").out.split()
+    assert set(names) - {"configmap/kube-root-ca.crt"} == {"persistentvolumeclaim/web-data"}

@@ -12,7 +12,8 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, Refused, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, repeated
-from ansible_collections.homelab.loadbalancer.tests.api.plays import refused, role, shown
+from ansible_collections.homelab.loadbalancer.tests.api.plays import must_fail, role, shown
+from ansible_collections.homelab.loadbalancer.tests.integration.lab import changes
 
 SPACE = "kube-system"
 CORE, APPS = "/api/v1/namespaces/" + SPACE, "/apis/apps/v1/namespaces/" + SPACE
@@ -198,11 +199,11 @@ def test_role_serves_the_zone_and_tells_the_servers(lab: Lab) -> None:
     expected = [{"address": NODE, "port": 30053}]
     check = {"ansible.builtin.assert": {"that": "coredns_zone_servers == %s" % expected}, "tags": ["configure"]}
     variables = {"coredns_zone_records": RECORDS, "coredns_zone_timeout": 20}
-    hiding = refused(role("coredns_zone", coredns_zone_name="cluster.local"))
+    hiding = must_fail(role("coredns_zone", coredns_zone_name="cluster.local"))
     with lab.api.record() as asked:
         said = lab.api.play([ask, check, hiding], "--diff", **variables).out
-    assert "changed=0" in said and "Corefile" not in said and writes(asked) == []
+    assert changes(said) == 0 and "Corefile" not in said and writes(asked) == []
     (why,) = shown(said)
     assert why.startswith("coredns_zone_name cluster.local would hide names of the zone cluster.local")
     twice = [serve, check, serve, check]
-    assert "changed=1" in lab.api.play(twice, "--tags", "configure", **variables).out
+    assert changes(lab.api.play(twice, "--tags", "configure", **variables).out) == 1

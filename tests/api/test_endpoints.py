@@ -10,7 +10,8 @@ from typing import Any
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
-from ansible_collections.homelab.loadbalancer.tests.api.plays import refused, role, shown
+from ansible_collections.homelab.loadbalancer.tests.api.objects import placed
+from ansible_collections.homelab.loadbalancer.tests.api.plays import must_fail, role, shown
 
 SERVICES = "/api/v1/namespaces/%s/services"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/%s/endpointslices"
@@ -22,10 +23,6 @@ OUTSIDE: dict[str, Any] = {
 }
 CHOSEN: dict[str, Any] = {"name": "chosen", "selector": {"app": "db"}, "ports": [{"name": "sql", "port": 5432}]}
 BY_HAND = {"metadata": {"name": "chosen"}, "spec": {"ports": [{"name": "sql", "port": 5432}]}}
-
-
-def placed(namespace: str, *services: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{**service, "namespace": namespace} for service in services]
 
 
 def names(api: ApiServer, path: str) -> list[str]:
@@ -80,7 +77,7 @@ def test_role_refuses_before_it_changes_anything(api: ApiServer, namespace: str)
     wrong = [role("endpoints", endpoints_services=conflicting), role("endpoints", endpoints_services=missing)]
     noted = {"block": [wrong[1]], "check_mode": True}
     with api.record() as asked:
-        done = api.play([*[refused(one) for one in (*wrong, role("endpoints"))], noted])
+        done = api.play([*[must_fail(one) for one in (*wrong, role("endpoints"))], noted])
     selects, absent, undefined = shown(done.out)
     assert selects.startswith("endpoints_services[1]: Service %s/web has a selector" % namespace)
     assert absent.startswith("endpoints_services[0]: there is no Service %s/db" % namespace)

@@ -16,7 +16,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.comma
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, seen
 from ansible_collections.homelab.loadbalancer.tests.api.objects import config_map, path, service, thing
-from ansible_collections.homelab.loadbalancer.tests.api.plays import play_of, refused, shown
+from ansible_collections.homelab.loadbalancer.tests.api.plays import must_fail, play_of, shown
 from ansible_collections.homelab.loadbalancer.tests.api.stub import DROP, Fault, Proxy
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import changes
 
@@ -51,7 +51,7 @@ def test_module_defaults_of_the_action_group_reach_only_its_modules(api: ApiServ
         {"homelab.loadbalancer.sysctls": {"values": {}}},
     ]
     defaults = {"group/homelab.loadbalancer.k8s": {"kubeconfig": str(api.kubeconfig)}}
-    plays = [{**play_of("operator", tasks), "module_defaults": defaults}, play_of("operator", [refused(tasks[0])])]
+    plays = [{**play_of("operator", tasks), "module_defaults": defaults}, play_of("operator", [must_fail(tasks[0])])]
     done = api.run_playbook(plays, k8s_kubeconfig="/nowhere")
     assert changes(done.out) == 1
     (why,) = shown(done.out)
@@ -63,7 +63,8 @@ def secret_of(namespace: str, value: str) -> dict[str, Any]:
 
 
 def wrong_secret_of(namespace: str, value: str) -> dict[str, Any]:
-    return {**secret_of(namespace, value), "metadata": {"name": "Wrong!", "namespace": namespace}}
+    metadata = {"name": "Wrong!", "namespace": namespace}
+    return {**secret_of(namespace, value), "metadata": metadata, "stringData": {"a": value}}
 
 
 def encoded(value: str) -> str:
@@ -73,7 +74,7 @@ def encoded(value: str) -> str:
 def test_values_of_secrets_are_never_shown(api: ApiServer, namespace: str) -> None:
     tasks: list[dict[str, Any]] = []
     for value, check_mode in itertools.product(VALUES, (True, False)):
-        for secret in (secret_of(namespace, value), {**wrong_secret_of(namespace, value), "stringData": {"a": value}}):
+        for secret in (secret_of(namespace, value), wrong_secret_of(namespace, value)):
             tasks.append({**objects_task(secret), "check_mode": check_mode})
     results, said = api.results(tasks, "-vvvv", "--diff")
     assert [bool(one.get("failed")) for one in results] == [False, True] * 4

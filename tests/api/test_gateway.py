@@ -21,7 +21,7 @@ import yaml
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, Asked, Refused, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, repeated
-from ansible_collections.homelab.loadbalancer.tests.api.plays import refused, role, show, shown
+from ansible_collections.homelab.loadbalancer.tests.api.plays import must_fail, role, show, shown
 from ansible_collections.homelab.loadbalancer.tests.unit.gateway.certificates import pair
 
 API = "/apis/gateway.networking.k8s.io/v1"
@@ -300,7 +300,7 @@ def test_role_publishes_addresses_prints_notes_and_hides_keys(lab: Lab) -> None:
     tasks = [
         role("gateway", gateway_gateways=[{**PUBLIC, "listeners": [HTTP, lab.https()]}]),
         show("gateway_addresses"),
-        refused(role("gateway", gateway_gateways=[{"name": "public"}])),
+        must_fail(role("gateway", gateway_gateways=[{"name": "public"}])),
         role("gateway", gateway_state="absent"),
         show("gateway_addresses"),
     ]

@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, repeated
-from ansible_collections.homelab.loadbalancer.tests.api.plays import play_of, refused, role, shown
+from ansible_collections.homelab.loadbalancer.tests.api.plays import must_fail, play_of, role, shown
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import changes
 from ansible_collections.homelab.loadbalancer.tests.unit.gateway.certificates import pair
 
@@ -267,7 +267,7 @@ def test_role_publishes_the_addresses_of_host_names(lab: Lab) -> None:
     declared = {"vars": {"httproute_routes": [lab.route("web")]}}
     check = {"ansible.builtin.assert": {"that": "httproute_hostnames == %s" % {"web.k8s.local": [VIP]}}}
     tasks: list[dict[str, Any]] = [{**serve, **declared}, {**check, "tags": ["configure"]}]
-    undeclared = {"block": [refused(role("httproute"))], "tags": ["configure"]}
+    undeclared = {"block": [must_fail(role("httproute"))], "tags": ["configure"]}
     # By the engine in the action's process, and by a module on the host.
     plays = [play_of("operator", [*tasks, undeclared]), play_of("node", tasks)]
     with lab.controller():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.objects import config_map, deployment, path
-from ansible_collections.homelab.loadbalancer.tests.api.plays import refused, role, shown
+from ansible_collections.homelab.loadbalancer.tests.api.plays import must_fail, role, shown
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import changes
 
 
@@ -17,7 +17,7 @@ def test_role_applies_waits_and_removes(api: ApiServer, controllers: None, names
     present = role("k8s_objects", k8s_objects_wait="false")  # a text, as -e gives it
     absent = role("k8s_objects", k8s_objects_state="absent")
     # A check run waits for nothing, because nothing changes.
-    tasks = [refused(wait), {"block": [wait], "check_mode": True}, present, absent, absent]
+    tasks = [must_fail(wait), {"block": [wait], "check_mode": True}, present, absent, absent]
     with api.record() as asked:
         said = api.play(tasks, k8s_objects_definitions=objects).out
     (why,) = shown(said)

@@ -129,7 +129,7 @@ def test_rollout_is_awaited_and_explained(api: ApiServer, namespace: str, host: 
         assert not one["changed"] and not one.get("failed")
     assert "the rollout is not complete after" in late["msg"]
     assert "Deployment %s/web: its controller has not seen the change yet" % namespace in late["msg"]
-    # One read of a complete workload is enough, and none of its pods.
+    # A complete workload is read once, without its pods.
     read = [one.path for one in asked if namespace in one.path]
     assert read.count(complete) == 1 and read[0] == complete
     assert "pods" not in read[1]

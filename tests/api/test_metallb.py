@@ -21,6 +21,7 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb.plan
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, Refused
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster, repeated
 from ansible_collections.homelab.loadbalancer.tests.api.objects import config_map, path, pool, thing
+from ansible_collections.homelab.loadbalancer.tests.api.plays import must_fail, role, shown
 from ansible_collections.homelab.loadbalancer.tests.api.stub import Fault, Proxy
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
 
@@ -125,7 +126,7 @@ def test_lifecycle_with_an_upgrade(api: ApiServer, cluster: Cluster) -> None:
     assert api.get(HOME) is None
 
 
-def test_interrupted_upgrade_is_completed_by_the_next(api: ApiServer, cluster: Cluster) -> None:
+def test_interrupted_upgrade_is_completed_by_the_next_run(api: ApiServer, cluster: Cluster) -> None:
     run(cluster)
     with Proxy(api) as proxy:
         proxy.faults.append(Fault("DELETE " + path(NAMESPACE, "only-in-1"), (403, "not now"), times=9))
@@ -211,22 +212,19 @@ def test_role_reads_a_manifest_of_the_control_node(api: ApiServer, cluster: Clus
     file.write_text(yaml.safe_dump_all(documents()))
     checksum = hashlib.sha256(file.read_bytes()).hexdigest()
 
-    def role(**variables: Any) -> dict[str, Any]:
-        return {"ansible.builtin.include_role": {"name": "homelab.loadbalancer.metallb"}, "vars": variables}
-
     refused = [
-        role(metallb_manifest="https://127.0.0.1:1/x.yaml", metallb_version="9.9.9"),
-        role(metallb_manifest="https://127.0.0.1:1/x.yaml"),
-        role(metallb_manifest=str(file), metallb_manifest_checksum="0" * 64),
-        role(metallb_manifest=str(tmp_path / "missing")),
+        {"metallb_manifest": "https://127.0.0.1:1/x.yaml", "metallb_version": "9.9.9"},
+        {"metallb_manifest": "https://127.0.0.1:1/x.yaml"},
+        {"metallb_manifest": str(file), "metallb_manifest_checksum": "0" * 64},
+        {"metallb_manifest": str(tmp_path / "missing")},
     ]
-    show = {"ansible.builtin.debug": {"var": "ansible_failed_result.msg"}}
-    tasks: list[dict[str, Any]] = [{"block": [one], "rescue": [show]} for one in refused]
-    tasks.append(role(metallb_manifest=str(file), metallb_manifest_checksum=checksum))
-    said = api.play([*tasks, role(metallb_state="absent")]).out
-    assert "no checksum of MetalLB 9.9.9 in mode native is known: set metallb_manifest_checksum to the SHA" in said
-    assert "has the SHA-256 %s instead of %s: it was changed" % (checksum, "0" * 64) in said
-    assert "https://127.0.0.1:1/x.yaml cannot be fetched" in said
-    assert "%s/missing cannot be read" % tmp_path in said
+    tasks = [must_fail(role("metallb", **variables)) for variables in refused]
+    tasks.append(role("metallb", metallb_manifest=str(file), metallb_manifest_checksum=checksum))
+    said = api.play([*tasks, role("metallb", metallb_state="absent")]).out
+    unknown, unreachable, changed, missing = shown(said)
+    assert "no checksum of MetalLB 9.9.9 in mode native is known: set metallb_manifest_checksum to the SHA" in unknown
+    assert "https://127.0.0.1:1/x.yaml cannot be fetched" in unreachable
+    assert "has the SHA-256 %s instead of %s: it was changed" % (checksum, "0" * 64) in changed
+    assert "%s/missing cannot be read" % tmp_path in missing
     assert "strict ARP and the labels of nodes stay as they are" in said
     assert "changed=2 " in said and "rescued=4 " in said

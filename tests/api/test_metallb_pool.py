@@ -20,7 +20,7 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._metallb_pool
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
 from ansible_collections.homelab.loadbalancer.tests.api.objects import pool
-from ansible_collections.homelab.loadbalancer.tests.api.plays import refused, role, shown
+from ansible_collections.homelab.loadbalancer.tests.api.plays import must_fail, role, shown
 
 FIRST: dict[str, Any] = {
     "pools": [{"name": "public-pool", "addresses": ["172.16.0.100-172.16.0.149"]}],
@@ -153,7 +153,7 @@ def test_role_prints_notes_and_names_its_variables(api: ApiServer, namespace: st
     variables.update(metallb_pool_namespace=namespace, metallb_pool_bgp_peers=SECOND["bgp_peers"])
     tasks = [
         role("metallb_pool"),
-        refused(role("metallb_pool", metallb_pool_gateways=["172.16.0.101"])),
+        must_fail(role("metallb_pool", metallb_pool_gateways=["172.16.0.101"])),
         role("metallb_pool", metallb_pool_state="absent", metallb_pool_allow_moves=True),
     ]
     with api.record() as asked:

@@ -10,7 +10,8 @@ from typing import Any
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ApiServer, writes
 from ansible_collections.homelab.loadbalancer.tests.api.in_process import Cluster
-from ansible_collections.homelab.loadbalancer.tests.api.plays import refused, role, shown
+from ansible_collections.homelab.loadbalancer.tests.api.objects import placed
+from ansible_collections.homelab.loadbalancer.tests.api.plays import must_fail, role, shown
 
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/%s/networkpolicies"
 DENY: dict[str, Any] = {"name": "deny-all", "ingress": "deny", "egress": "deny"}
@@ -32,10 +33,6 @@ WEB: dict[str, Any] = {
     "egress": [{"ports": [53, {"port": 53, "protocol": "udp"}]}, {"to": [{"network": "fd00:16::/64"}]}],
 }
 OTHERS = {"metadata": {"name": "others"}, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}
-
-
-def placed(namespace: str, *policies: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{**policy, "namespace": namespace} for policy in policies]
 
 
 def names(api: ApiServer, namespace: str) -> list[str]:
@@ -71,8 +68,8 @@ def test_role_refuses_prints_the_enforcement_and_removes(api: ApiServer, namespa
     api.ask("POST", POLICIES % namespace, OTHERS)
     foreign = placed(namespace, DENY, {**DENY, "name": "others"})
     tasks = [
-        refused(role("network_policy", network_policy_policies=foreign)),
-        refused(role("network_policy")),
+        must_fail(role("network_policy", network_policy_policies=foreign)),
+        must_fail(role("network_policy")),
         role("network_policy", network_policy_policies=placed(namespace, DENY)),
         role("network_policy", network_policy_state="absent"),
     ]
