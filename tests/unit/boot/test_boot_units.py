@@ -31,7 +31,7 @@ class Systemctl:
         words = [word for word in argv[1:] if not word.startswith("-")]
         if words[0] == "show":
             return Completed(tuple(argv), 0, "\n".join(map(self.show, words[1:])), "")
-        self.said.append(" ".join(words[:1]))
+        self.said.append(words[0])
         if words[0] == "enable":
             assert all((self.path / unit).exists() for unit in words[1:])
             self.enabled |= set(words[1:])
@@ -64,7 +64,8 @@ class Node:
         return {path: path.read_bytes() for path in self.path.rglob("*") if path.is_file()}
 
     def files(self, name: str = ".") -> list[str]:
-        return sorted(str(path.relative_to(self.path / name)) for path in (self.path / name).rglob("*.*"))
+        found = (path for path in (self.path / name).rglob("*") if path.is_file())
+        return sorted(str(path.relative_to(self.path / name)) for path in found)
 
 
 @pytest.fixture

@@ -318,7 +318,7 @@ def _first_packet(one: Service) -> Packet:
 def test_one_more_service_changes_few_chains() -> None:
     services = spread("dense", 5000)
     before = layout(parse_services(services), "ipv4", Options())["nat"].chains
-    services.append(service(POD1, name="more", address="10.96.20.20", port=81))
+    services.append(service(POD1, name="more", address="10.96.10.10", port=81))
     after = layout(parse_services(services), "ipv4", Options())["nat"].chains
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     assert len(changed) <= 12
