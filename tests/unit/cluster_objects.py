@@ -141,6 +141,6 @@ def usual(**options: Any) -> dict[str, Any]:
 
 
 def external_access_view(objects: dict[str, Any], services: Sequence[str] = (), **options: Any) -> dict[str, Any]:
-    """The answers to the queries of the module external_access, by kind. `refused` is the reason of a refusal."""
+    """The result of the module external_access for objects, which are given by kind. `refused` has its refusals."""
     found, refused = view(usual(services=services, **options), objects)
     return {**found, "refused": refused}

@@ -134,7 +134,7 @@ def test_the_program_may_write_to_a_new_volume(security: dict[str, Any], group: 
         ({"name": "a", "path": "/a", "config_map": "b"}, "RollingUpdate"),
     ],
 )
-def test_volume_is_never_mounted_by_two_pods(volume: dict[str, Any], strategy: str) -> None:
+def test_pods_are_recreated_if_they_cannot_share_the_volume(volume: dict[str, Any], strategy: str) -> None:
     def chosen(**options: Any) -> Any:
         return made(volume, **options)["Deployment photos"]["spec"]["strategy"]["type"]
 

@@ -135,7 +135,7 @@ def test_all_fields_are_translated() -> None:
         ([endpoint("10.0.0.1", ready=False), endpoint("10.0.0.1", ready=True)], ["10.0.0.1"]),
     ],
 )  # fmt: skip
-def test_only_ready_endpoints_get_connections(endpoints: list[dict[str, Any]], chosen: list[str]) -> None:
+def test_endpoints_are_chosen_by_their_conditions(endpoints: list[dict[str, Any]], chosen: list[str]) -> None:
     assert ends(found([service()], [endpoint_slice(*endpoints)])) == {VIP: chosen}
     assert ends(found([service()], [endpoint_slice(one) for one in endpoints])) == {VIP: chosen}
 

@@ -155,7 +155,7 @@ def test_values_chosen_by_the_kernel_are_no_difference(live: str, want: str, dec
         ("hash:ip timeout 9 counters", "2", ""),
     ],
 )
-def test_entries_are_carried_over_to_a_replaced_set(header: str, entry: str, kept: str) -> None:
+def test_timeouts_and_counters_are_carried_over_to_a_replaced_set(header: str, entry: str, kept: str) -> None:
     old = Set("hash:ip timeout 9 counters", {"1": " timeout 5 packets 1 bytes 2"})
     new: dict[str, Any] = {entry: ""}
     assert carry_over(old, header, new) == {entry: kept}

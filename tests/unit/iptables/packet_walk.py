@@ -33,7 +33,7 @@ class Packet(NamedTuple):
 
 
 class End(NamedTuple):
-    """The end of a packet: its endpoint (or its own target), its verdict, and the number of rules."""
+    """The end of a packet: its endpoint (or its own target), its verdict, and the number of rules before it."""
 
     target: str
     verdict: str  # ACCEPT, DROP, REJECT
@@ -157,7 +157,7 @@ class Walk:
         self.read = functools.lru_cache(maxsize=None)(parse_rule)
 
     def connect(self, packet: Packet) -> dict[tuple[str, str, bool], float]:
-        """The probability of each end, without the number of rules."""
+        """The probability of each end, after any number of rules."""
         found: dict[tuple[str, str, bool], float] = {}
         for end, chance in self.ends(packet).items():
             found[end[:3]] = found.get(end[:3], 0) + chance

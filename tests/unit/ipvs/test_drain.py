@@ -25,7 +25,7 @@ IPV4 = Route(Front("ipv4", "tcp", "10.254.10.128", 80), "10.244.1.3", 8080)
 IPV6 = Route(Front("ipv6", "tcp", "fd00:254::80", 80), "fd00:244:1::3", 8080)
 
 
-def test_connection_has_ended_when_both_sides_closed_it() -> None:
+def test_connection_has_ended_some_seconds_after_both_sides_closed_it() -> None:
     assert list(ended(LISTED.splitlines())) == [IPV4, IPV6]
 
 
