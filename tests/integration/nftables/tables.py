@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nftables of a node as an administrator sees them, beside the tables of others."""
+"""The nftables of a node: reading, loading and declaring tables, beside foreign ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.comma
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import module
 
 OURS = "inet site"
-# Of others: with the same name in another family, and with the same objects.
+# One has the name of ours in another family, the other has objects with the names of ours.
 FOREIGN = """\
 table ip site {
     set s { type ipv4_addr; flags timeout; elements = { 192.0.2.1 } }
@@ -46,7 +46,7 @@ def listing(table: str = OURS, options: str = "-s") -> str:
 
 
 def others() -> str:
-    """All tables but ours, with counters and handles."""
+    """All tables except ours, with counters and handles."""
     names = [line[6:] for line in nft("list tables").splitlines()]
     return "".join(nft("-a list table " + name) for name in names if name != OURS)
 
@@ -61,7 +61,7 @@ def try_table(check_mode: bool = False, diff: bool = True, **options: Any) -> di
 
 
 def declare(content: str = "", check_mode: bool = False, diff: bool = True, **options: Any) -> dict[str, Any]:
-    """Run the module where it has to succeed."""
+    """Run the module, which must succeed."""
     result = try_table(check_mode, diff, content=content, **options)
     assert not result.get("failed"), result["msg"]
     return result
@@ -72,10 +72,10 @@ def still(text: str) -> str:
 
 
 def converge(content: str = "", static: bool = True, **options: Any) -> dict[str, Any]:
-    """Check, carry out, repeat: check mode changes nothing and predicts the run, which a second run leaves alone.
+    """Run the module in check mode, for real, and again.
 
-    The diff is what nft itself lists before and after.
-    static -- no set has elements that are not declared, which a diff does not show
+    Check mode changes nothing and predicts the run. The second run changes nothing. Foreign tables stay as they are.
+    static -- compare the diff with nft's own listings. A diff does not show undeclared elements, which packets add
     """
     theirs, before, shown_before = others(), listing(options="-a"), listing()
     predicted = declare(content, check_mode=True, **options)

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""nftables_table when something is in the way: nothing changes, or what was begun is completed."""
+"""nftables_table with wrong input, refused changes and killed runs: nothing changes, or the next run completes it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ START = "set s { type ipv4_addr; elements = { 10.0.0.1 }; }\nchain c { ip saddr 
 
 
 def refusal(content: str, **options: Any) -> str:
-    """The message of a declaration that fails, in check mode as in a real run, and changes nothing."""
+    """The message of a refused declaration. Check mode and a real run have the same one, and change nothing."""
     before, said = nft("-a list ruleset"), set()
     for check_mode in (True, False):
         result = try_table(check_mode, content=content, **options)
@@ -75,7 +75,7 @@ BAD_FOR_THE_KERNEL = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_line_is_named_and_nothing_changes(case: str) -> None:
+def test_refused_line_is_named(case: str) -> None:
     content, said = BAD[case]
     load(FOREIGN)
     declare(START)
@@ -111,7 +111,7 @@ Load = Callable[[str], Completed]
 
 
 def carried_out(monkeypatch: pytest.MonkeyPatch, instead: Callable[[str, int, Load], Completed]) -> list[str]:
-    """Put something else in the place of the transactions on the node, which are returned; trials stay as they are."""
+    """Replace the transactions on the node, but not their trials. Returns the list of the replaced transactions."""
     real, asked = node.load, []
 
     def carry_out(text: str) -> Completed:
@@ -128,8 +128,8 @@ REFUSED = Completed(("nft",), 1, "", "/dev/stdin:1:1-1: Error: Could not process
 OTHER = "set s { type ipv4_addr; flags interval; elements = { 10.0.0.0/25 }; }\nchain c { ip saddr @s counter drop; }"
 
 
-def test_another_hand_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who changes the table between reading and writing makes the module plan again."""
+def test_concurrent_change_by_others_makes_the_module_plan_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table changes after the module has read it."""
     declare(START)
 
     def meanwhile(text: str, number: int, real: Load) -> Completed:
@@ -146,7 +146,7 @@ def test_another_hand_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ip saddr @s counter accept" in listing()
 
 
-def test_intervals_that_an_old_nft_refuses_are_filled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_set_of_intervals_is_refilled_when_nft_refuses_single_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     declare(OTHER)
     load("delete rule inet site c handle 3\nadd rule inet site c ip saddr @s counter packets 5 bytes 6 drop")
 
@@ -160,7 +160,7 @@ def test_intervals_that_an_old_nft_refuses_are_filled_anew(monkeypatch: pytest.M
     assert "packets 5 bytes 6" in nft("list table inet site")
 
 
-def test_the_whole_table_is_the_last_resort(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_table_is_replaced_when_nft_refuses_smaller_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     declare(START)
 
     def refuse(text: str, number: int, real: Load) -> Completed:
@@ -175,7 +175,7 @@ def test_the_whole_table_is_the_last_resort(monkeypatch: pytest.MonkeyPatch) -> 
     assert "10.0.0.0/25" in listing()
 
 
-def test_a_change_that_is_refused_each_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permanently_refused_change_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     declare(START)
     before = listing()
     carried_out(monkeypatch, lambda text, number, real: REFUSED)
@@ -185,8 +185,8 @@ def test_a_change_that_is_refused_each_time_changes_nothing(monkeypatch: pytest.
     assert listing() == before
 
 
-def test_killed_at_any_moment_and_run_again(tmp_path: Path) -> None:
-    """The module and the nft that it has started, as when the node's service manager ends them."""
+def test_killed_run_is_completed_by_the_next(tmp_path: Path) -> None:
+    """The module is killed together with its nft, at a random moment."""
     chance = random.Random(int(os.environ.get("KILL_SEED", "1")))
     file = tmp_path / "site.nft"
     contents = [

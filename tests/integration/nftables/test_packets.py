@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packets between hosts decide whether a declared table does what it says, also while it changes."""
+"""Packets between hosts meet the declared rules, even while the table changes."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ chain requests {
 
 @pytest.fixture
 def net(lan: Lan) -> Iterator[Lan]:
-    """The test on the node of a LAN."""
+    """Run the test in the network namespace of the node of a LAN."""
     with entered(lan.prefix + "node"):
         yield lan
 
 
 def reached(lan: Lan) -> dict[str, bool]:
-    """Which host has an answer from the node."""
+    """Tells which hosts get an answer from the node."""
     ping = ["ping", "-c1", "-W1", "192.168.10.1"]
     return {host: lan.run(host, *ping, check=False).rc == 0 for host in ("client", "other")}
 
 
-def test_packets_meet_the_declared_table(net: Lan) -> None:
+def test_packets_meet_the_declared_rules(net: Lan) -> None:
     assert reached(net) == {"client": True, "other": True}
     converge(CONTENT % ("elements = { %s }" % CLIENT, ""))
     assert reached(net) == {"client": False, "other": True}
-    # What packets have added and counted stays when elements and rules change.
+    # Elements and counts that packets added stay when declared elements and rules change.
     converge(CONTENT % ("elements = { %s }" % OTHER, "ip saddr 203.0.113.0/24 drop"), static=False)
     now = nft("list table inet site")
     assert re.search(r"ip saddr @blocked counter packets 1 bytes 84 drop", now), now
@@ -63,7 +63,7 @@ def test_packets_meet_the_declared_table(net: Lan) -> None:
 
 
 def test_no_packet_gets_through_while_the_table_changes(net: Lan) -> None:
-    """Of a flood from an address that each of the declared states blocks."""
+    """Each declared state blocks the address that the flood comes from."""
     sets = ["elements = { %s }" % CLIENT, "size 99; elements = { 192.168.10.0/28 }"]
     rules = ["", "ip saddr 203.0.113.0/24 drop"]
     declare(CONTENT % (sets[0], rules[0]))
@@ -78,4 +78,4 @@ def test_no_packet_gets_through_while_the_table_changes(net: Lan) -> None:
     said = "".join(flood.communicate()[0] for flood in floods)
     sent, received = zip(*re.findall(r"(\d+) packets transmitted, (\d+) received", said))
     assert sum(map(int, received)) == 0, said
-    assert sum(map(int, sent)) > 10 * CHANGES, "hardly a flood"
+    assert sum(map(int, sent)) > 10 * CHANGES, "too few packets for a flood"

@@ -1,9 +1,9 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Random sequences of declared tables, with somebody else at work between them: after each the node is as declared.
+"""Random sequences of declared tables, with foreign changes between them: after each the node is as declared.
 
-What is declared is known by another way: nft loads the text into another namespace, in which there was nothing before.
+The expected state comes from nft itself, which loads the same text into an empty network namespace.
 """
 
 from __future__ import annotations
@@ -99,11 +99,11 @@ def contents(draw: st.DrawFn) -> str:
     for ways in SETS.values():
         way, pool = draw(st.sampled_from(ways))
         chosen = draw(st.lists(st.sampled_from(pool), unique=True, max_size=5))
-        # Undeclared, one with a time would stay.
+        # An undeclared element with a timeout would stay, so all of them are declared.
         chosen = list(dict.fromkeys([*(one for one in pool if " timeout " in one), *chosen]))
         lines.append(way % ("elements = { %s };" % ", ".join(chosen) if chosen else ""))
     for name, heads in HEADS.items():
-        # A chain that elements or rules lead to is declared, and leads to no other.
+        # The targets of jumps are always declared, and jump to no other chain.
         rules = [rule for rule in RULES if name not in ("one", "two") or not ("jump" in rule or "vmap" in rule)]
         chosen = draw(st.lists(st.sampled_from(rules), max_size=5))
         if name in ("one", "two") or draw(st.booleans()):
@@ -121,16 +121,16 @@ STEPS = st.fixed_dictionaries(
 
 
 def loaded_alone(content: str) -> list[str]:
-    """What the table is listed as, had somebody loaded it."""
+    """The blocks of the table after nft has loaded it into an empty network namespace."""
     with fresh_network():
         load("table inet site {\n%s\n}\n" % content)
         return blocks(listing())
 
 
 def take_step(step: dict[str, Any]) -> None:
-    """Others change the table, then a state is declared: predicted, carried out, compared, repeated."""
+    """Change the table by hand, then declare a state and compare the node with it."""
     for line in step["by_hand"]:
-        run(["nft", *line.split()], check=False)  # refused where there is no such chain or set now
+        run(["nft", *line.split()], check=False)  # nft refuses it if the chain or set is missing now
     if step["absent"] == 0:
         try_table(state="absent")
         assert listing() == ""
@@ -138,7 +138,7 @@ def take_step(step: dict[str, Any]) -> None:
     assert blocks(listing()) == loaded_alone(step["content"])
 
 
-def test_any_sequence_of_states() -> None:
+def test_any_sequence_of_states_is_reached() -> None:
     def sequence(states: list[dict[str, Any]]) -> None:
         with fresh_network():
             load(FOREIGN)

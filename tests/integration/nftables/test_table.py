@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""nftables_table on a real kernel, beside the tables of others."""
+"""nftables_table on a real kernel, beside foreign tables."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.nftables.tables 
 
 pytestmark = pytest.mark.usefixtures("fresh_node")
 
-# Every kind of block, in spellings that are not nft's own, each in use by another one where that can be.
+# Every kind of block, in spellings that differ from nft's own. Where possible, another block refers to it.
 EVERYTHING = """\
 comment "a table"
 define office = { 192.0.2.0/24, 198.51.100.7 }
@@ -79,7 +79,7 @@ chain nat { type nat hook prerouting priority -100; dnat ip addr . port to ip da
 """
 
 
-def test_from_nothing_to_absent_beside_others() -> None:
+def test_lifecycle_keeps_foreign_tables() -> None:
     load(FOREIGN)
     Firewall("nft")("-A INPUT -s 192.0.2.1 -j DROP")
     theirs = others()
@@ -95,7 +95,7 @@ def test_from_nothing_to_absent_beside_others() -> None:
     assert others() == theirs
 
 
-# By the block that changes.
+# For each block, a replacement in EVERYTHING that changes only this block.
 OTHERWISE = {
     "web": ('comment "x"', 'comment "y"'),
     "month": ("25 mbytes", "26 mbytes"),
@@ -122,8 +122,8 @@ OTHERWISE = {
 }
 
 
-def test_every_block_can_be_made_anew_while_it_is_in_use() -> None:
-    """From each state, in which one block is another one, to the next."""
+def test_every_block_is_replaced_while_it_is_in_use() -> None:
+    """Each declaration changes one block, and changes the one before back."""
     declare(EVERYTHING)
     made = node.read("inet", "site")
     assert made is not None
@@ -137,8 +137,8 @@ def test_every_block_can_be_made_anew_while_it_is_in_use() -> None:
         assert not declare(content, diff=False)["changed"]
 
 
-def test_what_moves_is_no_change_and_is_kept() -> None:
-    """Counters, quotas and elements that packets added stay through every kind of change."""
+def test_counters_and_elements_of_packets_are_kept() -> None:
+    """They are no change by themselves, and stay through every kind of change."""
     content = """\
     counter web { }
     quota month { 25 mbytes }
@@ -188,14 +188,14 @@ def test_what_moves_is_no_change_and_is_kept() -> None:
             content = content.replace(*change)
         assert converge(content, static=False)["changed"], changes
         kept()
-    # An undeclared element that stays for ever is neither of packets nor declared.
+    # An undeclared element without a timeout was not added by packets, so it is removed.
     nft("add element inet site told { 10.0.0.8 }")
     assert converge(content, static=False)["changed"]
     assert "10.0.0.8" not in listing()
     kept()
 
 
-def test_elements_change_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_changed_elements_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     networks = ["10.%d.%d.0/24" % divmod(number, 100) for number in range(2000)]
     content = "set s { type ipv4_addr; flags interval; elements = { %s }\n}"
     declare(content % ", ".join(networks))
@@ -212,8 +212,8 @@ def test_elements_change_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert changes == ["delete element inet site s { 10.0.0.0/24 }\nadd element inet site s { 192.0.2.0/25 }\n"]
 
 
-def test_a_rule_for_a_link_holds_for_the_link_that_is_there() -> None:
-    """The kernel knows it by a number, which another link of that name does not have."""
+def test_rule_for_a_link_is_renewed_with_the_link() -> None:
+    """The kernel stores the number of the link, and a new link of the same name has another number."""
     run(["ip", "link", "add", "br7", "type", "bridge"])
     content = 'chain c { type filter hook input priority 0; iif "br7" drop; }'
     assert converge(content)["changed"]
@@ -230,7 +230,7 @@ def test_a_rule_for_a_link_holds_for_the_link_that_is_there() -> None:
 
 
 @pytest.mark.parametrize("family", ["ip", "ip6", "arp", "bridge"])
-def test_every_family(family: str) -> None:
+def test_lifecycle_in_every_family(family: str) -> None:
     content = "chain c { type filter hook input priority 0; counter drop; }"
     assert module("nftables_table", family=family, name="site", content=content)["changed"]
     assert not module("nftables_table", family=family, name="site", content=content)["changed"]
@@ -239,13 +239,13 @@ def test_every_family(family: str) -> None:
     assert nft("list tables") == ""
 
 
-def test_boot_file(tmp_path: Path) -> None:
+def test_boot_file_restores_the_table(tmp_path: Path) -> None:
     load(FOREIGN)
     file = tmp_path / "site's.nft"
     result = converge(EVERYTHING, save_to=str(file))
     saved, theirs = listing(), others()
     assert result["boot"] == ['nft -f "%s"' % file]
-    for start in ("list tables", "delete table inet site"):  # as a service that is started again, and after a boot
+    for start in ("list tables", "delete table inet site"):  # when the service is restarted, and after a boot
         nft(start)
         run_at_boot(result["boot"])
         assert (listing(), others()) == (saved, theirs)
@@ -261,7 +261,7 @@ def test_boot_file(tmp_path: Path) -> None:
     assert declare("", check_mode=True, save_to=str(tmp_path / "nowhere" / "site.nft"))["changed"]
 
 
-def test_a_node_without_nft(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_nft_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(argv: list[str], *rest: Any, **more: Any) -> Completed:
         return run(["no-such-" + argv[0], *argv[1:]], *rest, **more)
 
@@ -273,8 +273,8 @@ def test_a_node_without_nft(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not listing()
 
 
-def test_the_module_as_a_process() -> None:
-    """As Ansible starts it."""
+def test_module_runs_as_a_process() -> None:
+    """The other tests call it in their own process."""
     assert finish_module(start_module("nftables_table", name="site", content=EVERYTHING))["changed"]
     assert not declare(EVERYTHING)["changed"]
 
@@ -288,7 +288,7 @@ def examples(root: Path) -> list[dict[str, Any]]:
     return [task["homelab.loadbalancer.nftables_table"] for task in tasks]
 
 
-def test_published_examples(root: Path, tmp_path: Path) -> None:
+def test_published_examples_work(root: Path, tmp_path: Path) -> None:
     found = examples(root)
     assert len(found) > 5
     for options in found:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""boot_units with real files and a systemctl that keeps account; real systemd runs it in containers and on nodes."""
+"""boot_units with real files and a stand-in for systemctl. Molecule and the tests of nodes run it with real systemd."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.error
 
 
 class Systemctl:
-    """Knows which units are enabled, and whether it has read their files."""
+    """Stands in for systemctl: it knows which units are enabled, and keeps its commands."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,7 +45,7 @@ class Systemctl:
 
 
 class Node:
-    """A node of files."""
+    """Runs the module on files of a temporary folder."""
 
     def __init__(self, path: Path, systemctl: Systemctl) -> None:
         self.path, self.systemctl = path, systemctl
@@ -110,14 +110,14 @@ def test_changed_units_are_loaded(node: Node) -> None:
     assert node.files("modules") == []
 
 
-def test_a_run_that_was_killed_before_the_reload_is_completed(node: Node) -> None:
+def test_run_killed_before_the_reload_is_completed(node: Node) -> None:
     node(**DECLARED)
     node.systemctl.stale = True
     assert node(**DECLARED)["changed"]
     assert node.systemctl.said[-1] == "daemon-reload"
 
 
-def test_absent_leaves_nothing(node: Node) -> None:
+def test_absent_removes_all_files_of_the_module(node: Node) -> None:
     node(**DECLARED)
     node.fill("ours", "rules.v4", "sysctl.conf")
     assert node(check_mode=True, state="absent")["changed"]
@@ -130,15 +130,15 @@ def test_absent_leaves_nothing(node: Node) -> None:
     assert node.systemctl.said == said
 
 
-def test_files_of_others_stay(node: Node) -> None:
+def test_foreign_files_are_kept(node: Node) -> None:
     node(**DECLARED)
     node.fill("ours", "rules.v4", "notes.txt")
     node(state="absent")
     assert node.files("ours") == ["notes.txt"]
 
 
-def test_a_folder_of_others_is_refused_and_stays(node: Node) -> None:
-    """It is that of netfilter-persistent, with files of the same names."""
+def test_foreign_folder_is_refused_and_kept(node: Node) -> None:
+    """For instance that of netfilter-persistent, which has files of the same names."""
     node.fill("theirs", "rules.v4", "rules.v6")
     path = str(node.path / "theirs")
     for part in ("folder", "all"):
@@ -148,26 +148,26 @@ def test_a_folder_of_others_is_refused_and_stays(node: Node) -> None:
     assert node.files("theirs") == ["rules.v4", "rules.v6"]
 
 
-def test_a_folder_of_another_declaration_is_refused(node: Node) -> None:
+def test_folder_of_another_declaration_is_refused(node: Node) -> None:
     node(part="folder", name="one")
     with pytest.raises(InputError, match="does not belong to this role: it holds `owner`"):
         node(part="folder", name="two")
 
 
-def test_a_folder_of_a_former_version_becomes_ours(node: Node) -> None:
-    """It has no file that names its owner."""
+def test_folder_of_an_earlier_version_is_taken_over(node: Node) -> None:
+    """It has no file with the name of its owner."""
     node.fill("ours", "rules.v4", "addresses.batch")
     node(part="folder", name="homelab-loadbalancer")
     assert (node.path / "ours" / "owner").read_text(encoding="ascii").endswith("\nhomelab-loadbalancer\n")
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(node: Node) -> None:
+def test_file_in_place_of_the_folder_is_refused(node: Node) -> None:
     (node.path / "ours").write_text("", encoding="ascii")
     with pytest.raises(InputError, match=r"path .*/ours is a file"):
         node(part="folder")
 
 
-def test_a_network_namespace_keeps_nothing_for_a_boot(node: Node) -> None:
+def test_network_namespace_is_refused(node: Node) -> None:
     (node.path / "netns").mkdir()
     os.symlink("/proc/self/ns/net", node.path / "netns" / "lab-a")
     with pytest.raises(InputError, match="state: this host is the network namespace lab-a"):
@@ -176,7 +176,7 @@ def test_a_network_namespace_keeps_nothing_for_a_boot(node: Node) -> None:
     assert not node(state="absent")["changed"]
 
 
-def test_a_node_without_systemd_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_node_without_systemd_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "BOOTED", str(node.path / "no-such-folder"))
     with pytest.raises(NodeError, match="systemd does not run on this node"):
         node(part="folder")
@@ -200,9 +200,7 @@ def test_units_stay_enabled_if_a_file_cannot_be_removed(node: Node, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["addresses.batch", "test.conf", "test-rules.service", "test-addresses.service"])
-def test_a_file_that_cannot_be_written_takes_the_others_back(
-    node: Node, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_failed_write_rolls_back_the_other_files(node: Node, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     node(**DECLARED)
     before = node.contents()
     write = files.write

@@ -25,25 +25,25 @@ def starts(lines: list[str]) -> list[str]:
     return [line.partition("=")[2] for line in lines if line.startswith("ExecStart=")]
 
 
-def test_rules_come_before_parameters_and_addresses() -> None:
+def test_rules_are_restored_before_parameters_and_addresses() -> None:
     want = Restored("homelab-loadbalancer", PATH, commands=["-iptables -D x", "iptables-restore y"])
     assert starts(unit(want, 0)) == ["-iptables -D x", "iptables-restore y", SYSCTLS, "-" + BATCH]
 
 
-def test_addresses_are_added_once_more() -> None:
+def test_second_unit_adds_the_addresses_again() -> None:
     want = Restored("homelab-loadbalancer", PATH, addresses=["address replace 192.0.2.1/32 dev eth0"])
     assert starts(unit(want, 1)) == [BATCH, "-" + SYSCTLS]
     assert want.files()[PATH + "/addresses.batch"] == "address replace 192.0.2.1/32 dev eth0\n"
 
 
-def test_an_existing_link_is_no_error() -> None:
+def test_existing_link_is_no_error() -> None:
     want = Restored("homelab-loadbalancer", PATH, addresses=["link add name lb0 type dummy"])
     assert starts(unit(want, 1))[0] == "-" + BATCH
 
 
 @pytest.mark.parametrize(("name", "before"), [("homelab-loadbalancer", False), ("homelab-loadbalancer-cluster", True)])
 def test_jumps_of_the_host_come_first(name: str, before: bool) -> None:
-    """Each unit puts its jumps first, so that of the host is the last."""
+    """Each unit inserts its jumps at the top of the chain, so the unit of the host must run last."""
     lines = unit(Restored(name, PATH), 0)
     assert ("Before=homelab-loadbalancer-rules.service" in lines) == before
 

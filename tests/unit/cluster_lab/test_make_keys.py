@@ -38,7 +38,7 @@ def make(folder: Path, **changes: Any) -> set[str]:
     return set(subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout.split())
 
 
-def test_all_is_made_once_for_root_alone(tmp_path: Path) -> None:
+def test_files_are_made_once_and_private(tmp_path: Path) -> None:
     folder = tmp_path / "lab"
     assert make(folder, dry_run=True) == MADE
     assert not folder.exists()
@@ -47,14 +47,14 @@ def test_all_is_made_once_for_root_alone(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o077 for path in folder.rglob("*")} == {0}
 
 
-def test_format_of_the_keys(tmp_path: Path) -> None:
-    """kube-apiserver derives the public key of service accounts from a key in this format only."""
+def test_keys_have_the_format_of_kube_apiserver(tmp_path: Path) -> None:
+    """It derives the public key of service accounts only from a private key in this format."""
     make(tmp_path)
     for key in (tmp_path / "keys").glob("*.key"):
         assert key.read_text().startswith("-----BEGIN EC PRIVATE KEY-----\n"), key.name
 
 
-def test_certificate_of_the_api_server(tmp_path: Path) -> None:
+def test_certificate_of_the_api_server_has_its_addresses(tmp_path: Path) -> None:
     make(tmp_path)
     certificate = x509.load_pem_x509_certificate((tmp_path / "keys/apiserver.crt").read_bytes())
     authority = x509.load_pem_x509_certificate((tmp_path / "keys/ca.crt").read_bytes())
@@ -64,7 +64,7 @@ def test_certificate_of_the_api_server(tmp_path: Path) -> None:
     assert addresses == ["10.96.0.1", "127.0.0.1", "172.16.0.11"]
 
 
-def test_another_address_renews_what_names_it(tmp_path: Path) -> None:
+def test_another_address_renews_only_files_that_contain_it(tmp_path: Path) -> None:
     make(tmp_path)
     token = (tmp_path / "keys/admin.token").read_text()
     assert make(tmp_path, address="172.16.0.12") == {"keys/apiserver.crt", "kubeconfigs/admin.conf"}

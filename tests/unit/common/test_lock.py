@@ -25,6 +25,9 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.error
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.module import NodeModule
 
 CONTEXT = multiprocessing.get_context("fork")
+PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+# Modules for a host that change nothing, and labs, which make their own nodes.
+UNLOCKED = {"netns_lab", "node_inspect", "probe_owners", "probe_ports", "vrrp_listen"}
 
 
 def attempt(shared: bool = False) -> None:
@@ -45,13 +48,8 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "FOLDER", str(tmp_path / "run"))
 
 
-PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
-# Modules for a host that change nothing, and labs, which make their own nodes.
-UNLOCKED = {"netns_lab", "node_inspect", "probe_owners", "probe_ports", "vrrp_listen"}
-
-
 @pytest.mark.parametrize(("first", "second"), [(False, False), (False, True), (True, False)])
-def test_a_writer_excludes_all_others(first: bool, second: bool) -> None:
+def test_writer_excludes_readers_and_writers(first: bool, second: bool) -> None:
     said = r"at work on the node \(process %d\), and it did not end" % os.getpid()
     with lock.locked(shared=first), pytest.raises(NodeError, match=said):
         attempt(second)
@@ -70,7 +68,7 @@ def test_a_host_without_network_namespaces_has_no_lock(tmp_path: Path, monkeypat
     assert not (tmp_path / "run").exists()
 
 
-def test_a_killed_process_holds_no_lock() -> None:
+def test_killed_process_releases_the_lock() -> None:
     held = CONTEXT.Event()
     holder = CONTEXT.Process(target=hold, args=(held,))
     holder.start()
@@ -82,12 +80,11 @@ def test_a_killed_process_holds_no_lock() -> None:
     attempt()
 
 
-def test_the_folder_of_locks_is_private(tmp_path: Path) -> None:
+def test_folder_of_locks_is_private(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
     with lock.locked():
-        assert [path.stat().st_mode & 0o777 for path in (tmp_path / "run", *(tmp_path / "run").iterdir())] == [
-            0o700,
-            0o600,
-        ]
+        (file,) = folder.iterdir()
+        assert [path.stat().st_mode & 0o777 for path in (folder, file)] == [0o700, 0o600]
 
 
 def node_module() -> NodeModule:

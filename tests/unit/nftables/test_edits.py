@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lists of rules: an edit leads from any to any other, and keeps what both have in common."""
+"""Edits of a chain: one leads from any list of rules to any other, and keeps the counters of unchanged rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rules(texts: list[str], counted: int = 0) -> list[Rule]:
 
 
 def carried_out(have: list[Rule], edit: Edit) -> list[str]:
-    """What the kernel makes of it."""
+    """The rules of the chain after the edit."""
     chain = [(rule.handle, rule.full) for rule in have if rule.handle not in edit.deleted]
     for before, text in edit.added:
         places = [at for at, (handle, dummy) in enumerate(chain) if handle == before] if before else [len(chain)]
@@ -31,7 +31,7 @@ def carried_out(have: list[Rule], edit: Edit) -> list[str]:
 
 
 @given(TEXTS, TEXTS, st.sampled_from([set(), {"d"}]))
-def test_from_any_chain_to_any_other(one: list[str], other: list[str], dead: set[str]) -> None:
+def test_any_edit_leads_to_the_wanted_rules(one: list[str], other: list[str], dead: set[str]) -> None:
     have, want = rules(one, counted=100), rules(other)
     edit = edit_rules(have, want, dead)
     made = carried_out(have, edit)
@@ -45,7 +45,7 @@ def test_from_any_chain_to_any_other(one: list[str], other: list[str], dead: set
         assert {rule.handle for rule in have if rule.text == "jump d"} <= set(edit.deleted)
 
 
-def test_a_long_chain_of_other_rules_is_written_anew() -> None:
+def test_long_chain_of_other_rules_is_replaced() -> None:
     have, want = rules(["a %d" % i for i in range(2000)]), rules(["b %d" % i for i in range(2000)])
     edit = edit_rules([*rules(["first"]), *have], [*rules(["first"]), *want], set())
     assert len(edit.deleted) == len(edit.added) == 2000

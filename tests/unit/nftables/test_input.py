@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options that are refused before nft sees them, and what nft refuses, by the line that the user has written."""
+"""Options that are refused before nft runs, and refusals of nft with the line of the user's text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BAD = {
 }
 
 
-def test_content_of_one_table_is_taken() -> None:
+def test_content_of_one_table_is_accepted() -> None:
     assert parse_content(GOOD) == GOOD
     assert parse_content("") == ""
 
@@ -56,7 +56,7 @@ def test_content_beyond_one_table_is_refused(case: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a b", "a{", "a;flush ruleset", "x" * 65, "a\n", "-a"])
-def test_a_name_that_is_none_is_refused(name: str) -> None:
+def test_invalid_name_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="is not the name of a table"):
         parse_name(name)
 
@@ -78,14 +78,14 @@ SAID = {
 
 
 @pytest.mark.parametrize("said", SAID)
-def test_a_refusal_names_the_line_of_the_user(said: str) -> None:
+def test_refusal_of_nft_names_the_line(said: str) -> None:
     assert str(refusal("ip", "chain a {\n  ip saddr x drop", said)) == SAID[said]
 
 
-def test_a_missing_module_is_named_as_one_reason() -> None:
+def test_missing_kernel_module_is_named_as_a_possible_cause() -> None:
     said = "/dev/stdin:2:1-5: Error: Could not process rule: No such file or directory\n"
     assert "kernel-modules-extra on Fedora" in str(refusal("t", "flowtable f { }", said))
 
 
-def test_reasons_are_told_once() -> None:
+def test_repeated_reasons_are_reported_once() -> None:
     assert reason("x:1:1-1: Error: a\n  ^\nx:2:2-2: Error: b\nx:3:2-2: Error: a\n") == "a; b"

@@ -19,7 +19,7 @@ REMOVES_RULES = re.compile(
 )
 
 
-# What only exists once it was built, and names that stand for others.
+# A build makes these.
 MADE = {"docs/reference", "tests/output"}
 FOLDERS = "docs|inventories|molecule|playbooks|plugins|roles|tests|tools"
 NAMED_FILE = re.compile(rf"(?<![\w/.~-])((?:{FOLDERS})/[\w./-]*[\w/])")
@@ -47,6 +47,7 @@ def test_no_message_advises_a_reload_without_saying_what_it_removes(path: Path) 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_make_targets_of_a_guide_exist(path: Path) -> None:
     page = path.read_text()
+    # Capitals are a placeholder for a name.
     named = {name for name in NAMED_FILE.findall(page) if name not in MADE and not re.search("[A-Z]{3}", name)}
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
     targets = re.findall(r"(?m)^([a-z -]+):", (ROOT / "Makefile").read_text())

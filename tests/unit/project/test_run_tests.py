@@ -39,12 +39,12 @@ def test_a_part_is_counted(code: str, counts: Counts) -> None:
     assert run_tests.run(Part("part", (sys.executable, "-c", code))) == counts
 
 
-def test_what_is_not_installed_is_skipped() -> None:
+def test_part_without_its_program_is_skipped() -> None:
     assert run_tests.run(Part("part", ("true",), needs="no-such-program")) == Counts(skipped=1)
 
 
 def test_part_that_hangs_is_ended_and_says_in_which_test(capfd: pytest.CaptureFixture[str]) -> None:
-    # The shell takes an interrupt also where these tests were started in the background.
+    # A process that was started in the background would ignore the interrupt.
     forever = ("env", "--default-signal=INT", "sh", "-c", "echo test_x >$RESULTS/running; exec sleep 600")
     assert run_tests.run(Part("part", forever, limit=2)) == Counts(failed=1)
     assert "part did not end within 2 s; it was in test_x." in capfd.readouterr().out
@@ -90,8 +90,8 @@ def test_every_part_that_is_a_program_of_ours_exists() -> None:
     assert [program for program in ours if not (Path(run_tests.ROOT) / program).exists()] == []
 
 
-def test_one_part_more_than_there_are_processors_runs_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each waits for the file of the next, so that none would end alone."""
+def test_parts_at_once_are_one_more_than_the_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of three parts waits for the file of another, so none ends unless all run at once."""
 
     def part(name: str, other: str) -> Part:
         code = "touch %s; until [ -e %s ]; do sleep 0.01; done" % (name, other)

@@ -22,7 +22,7 @@ def test_action_groups_are_the_modules_that_ask_an_api_server_and_those_that_act
     groups = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]
     texts = {name: (ROOT / "plugins" / "modules" / (name + ".py")).read_text() for name in MODULES}
     asking = [name for name in MODULES if "  - homelab.loadbalancer.kubernetes\n" in texts[name]]
-    # Two take none of the options that a play would give a group; the last is only in the repository.
+    # Two have none of the options of a group. uml_lab is only in the repository.
     others = [*asking, "check_variables", "k8s_request", "uml_lab"]
     assert groups == {"node": [name for name in MODULES if name not in others], "k8s": asking}
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files in the tarball do without those that only the repository has."""
+"""Files in the tarball refer to no file that only the repository has."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.homelab.loadbalancer.tests.unit.project import shipped
 ROOT = shipped.ROOT
 FILES = shipped.files()
 PAGES = [name for name in FILES if name.endswith(".md")]
-# Playbooks, roles and plugins that only the repository has, by their names, and its inventories.
+# The names of playbooks, roles, modules and inventories that only the repository has.
 UNSHIPPED = sorted(
     {
         path.stem
@@ -33,13 +33,13 @@ REFERENCE = re.compile(
     rf"homelab\.loadbalancer\.({NAMES})\b|\b({NAMES})\.yml\b|\binventories/({'|'.join(INVENTORIES)})\b"
     r"|(?<![\w/.-])(\.\./)*(tools|tests|molecule|requirements)/\w|}}/\.\./|\b_uml\b"
 )
-# A page may name them, and commands of the Makefile, where it says who has them.
+# A page may name these and targets of the Makefile if it says that they need the repository.
 REPOSITORY = re.compile(REFERENCE.pattern + r"|(?m:^|`)make [a-z]")
 SAID = re.compile(r"\b(repository|clone)\b")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
-def test_the_labs_that_are_built_from_source_stay_in_the_repository() -> None:
+def test_labs_that_are_built_from_source_are_not_shipped() -> None:
     assert UNSHIPPED == [
         "cluster_lab",
         "cluster_lab_down",
@@ -70,7 +70,7 @@ def test_shipped_files_refer_only_to_shipped_files() -> None:
         "from ..module_utils._uml.model import parse_nodes",
     ],
 )
-def test_reference_to_the_repository_is_found(text: str) -> None:
+def test_references_to_the_repository_are_found(text: str) -> None:
     assert REFERENCE.search(text)
 
 

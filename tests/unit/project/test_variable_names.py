@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
-# cluster_lab is a lab of this project, which makes most options of its modules itself.
+# The role cluster_lab computes most options of its modules.
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.name != "cluster_lab")
 MODULE = "homelab.loadbalancer."
-# Modules always name these variables, whatever the option is called.
+# Modules always name these variables instead of their options.
 ALWAYS_NAMED = {"lb_services", "k8s_kubeconfig", "k8s_context"}
-# No message names these options: their modules accept every value, name the value alone, or run after another module
+# No message names these options: their modules accept every value, name only the value, or run after another module
 # has checked the same variable.
 NEVER_NAMED = {
     ("k8s_list", "field_selectors"),

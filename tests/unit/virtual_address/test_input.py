@@ -64,7 +64,7 @@ def test_metric_must_be_a_mark(value: int) -> None:
     assert parse_metric(2**32 - 1)
 
 
-def test_a_role_names_the_entries_of_its_list_which_may_share_an_address() -> None:
+def test_addresses_of_a_role_have_the_names_of_its_entries_and_may_repeat() -> None:
     declared = parse_addresses(["10.0.0.1", "10.0.0.1", "10.0.0.2"], "lb_services[*].address")
     assert [one.entry for one in declared] == ["lb_services[0].address 10.0.0.1", "lb_services[2].address 10.0.0.2"]
     with pytest.raises(InputError, match=re.escape("lb_services[1].address web is not an IP address")):
