@@ -41,26 +41,11 @@ def flat(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def web_app(namespace: str, **variables: Any) -> dict[str, Any]:
-    """The role `app` with two pods that answer HTTP with their names, in a namespace that goes with them."""
-    return {
-        "role": "app",
-        "app_name": "web",
-        "app_namespace": namespace,
-        "app_manifests": [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}],
-        "app_image": IMAGE,
-        "app_replicas": 2,
-        "app_args": ["netexec", "--http-port=8080"],
-        "app_ports": [{"port": 80, "target_port": 8080}],
-        # The image names no user.
-        "app_security_context": {"runAsUser": 65532},
-        "app_readiness_probe": {"type": "http", "path": "/healthz", "interval": 1},
-        **variables,
-    }
-
-
 def web_objects(namespace: str, name: str = "web", replicas: int = 2, **service: Any) -> list[dict[str, Any]]:
-    """The objects of such an application, a pod on each node, for kubectl; `service` is more of its Service."""
+    """The objects of an application whose pods answer HTTP with their names, each on its own node.
+
+    `service` adds to the spec of the Service.
+    """
     labels = {"app.kubernetes.io/name": name}
     probe = {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1}
     args = ["netexec", "--http-port=8080"]
@@ -112,7 +97,7 @@ class Cluster:
 
     def kubectl(self, *argv: str, stdin: str | None = None) -> str:
         """What kubectl prints on the operator's host, where it must succeed."""
-        return run(["nsenter", "--net=/run/netns/cluster-operator", *KUBECTL, *argv], stdin).out
+        return run([*self.network("operator"), *KUBECTL, *argv], stdin).out
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """Apply objects by kubectl, as somebody else than the roles."""
@@ -158,7 +143,11 @@ class Cluster:
 
     def inside(self, host: str, *argv: str, check: bool = True) -> str:
         """What a program of this machine prints in the network of a host of the lab."""
-        return run(["nsenter", "--net=/run/netns/cluster-" + host, *argv], check=check).out
+        return run([*self.network(host), *argv], check=check).out
+
+    def network(self, host: str) -> tuple[str, ...]:
+        """The beginning of a command line that runs a program of this machine in the network of a host of the lab."""
+        return "nsenter", "--net=/run/netns/cluster-" + host
 
     def remove(self) -> None:
         self.playbook("cluster_lab_down")
@@ -175,12 +164,11 @@ class Cluster:
         return [line for line in listed if re.search(r"(^|/)cluster(-|$)|/cluster/", line)]
 
 
-def role_task(role: dict[str, Any], **keywords: Any) -> dict[str, Any]:
-    """The task that runs a role; more of the task's keywords may be given."""
+def role_task(role: dict[str, Any]) -> dict[str, Any]:
+    """The task that runs a role."""
     return {
         "ansible.builtin.import_role": {"name": "homelab.loadbalancer." + role["role"]},
         "vars": {key: value for key, value in role.items() if key != "role"},
-        **keywords,
     }
 
 

@@ -14,23 +14,33 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.cluster.cluster_lab import (
     ADDRESSES,
+    IMAGE,
     Cluster,
     Visitor,
     changed,
     role_task,
     wait_for,
-    web_app,
 )
 
 NODE_PORT = 30810
-WEB = web_app(
-    "app-test",
-    app_service_type="NodePort",
-    app_ports=[{"port": 80, "target_port": 8080, "node_port": NODE_PORT}],
-    app_config={"greeting": "one"},
+# Two pods that answer HTTP with their names, in a namespace that goes with them.
+WEB = {
+    "role": "app",
+    "app_name": "web",
+    "app_namespace": "app-test",
+    "app_manifests": [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "app-test"}}],
+    "app_image": IMAGE,
+    "app_replicas": 2,
+    "app_args": ["netexec", "--http-port=8080"],
+    "app_service_type": "NodePort",
+    "app_ports": [{"port": 80, "target_port": 8080, "node_port": NODE_PORT}],
+    "app_config": {"greeting": "one"},
+    # The image names no user.
+    "app_security_context": {"runAsUser": 65532},
+    "app_readiness_probe": {"type": "http", "path": "/healthz", "interval": 1},
     # Long enough for every node to know of a pod's end, on a machine whose processors are busy.
-    app_drain=20,
-)
+    "app_drain": 20,
+}
 
 
 def app(cluster: Cluster, **variables: Any) -> str:
@@ -73,7 +83,7 @@ def test_changed_files_replace_the_pods_and_clients_notice_no_rollout(web: Clust
     """A client that asks ten times a second is always answered."""
     before = names(web, "pod")
     url = "http://%s:%d/hostname" % (ADDRESSES[0], NODE_PORT)
-    with Visitor(["nsenter", "--net=/run/netns/cluster-client"], "--max-time", "5", url) as visits:
+    with Visitor(web.network("client"), "--max-time", "5", url) as visits:
         assert changed(app(web, app_config={"greeting": "two"}))
         wait_for(lambda: not set(before) & set(names(web, "pod")), "the pods of before are gone")
     assert set(visits.codes) == {"200"}

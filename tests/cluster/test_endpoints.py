@@ -45,11 +45,11 @@ CURL = ("curl", "--silent", "--show-error", "--fail", "--connect-timeout", "2", 
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Iterator[None]:
+def outside(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
     """A web server on the client, outside the cluster."""
     (tmp_path / "hostname").write_text("the client")
     server = [sys.executable, "-m", "http.server", str(CLIENT_PORT), "--bind", CLIENT, "--directory", str(tmp_path)]
-    running = subprocess.Popen(["ip", "netns", "exec", "cluster-client", *server])
+    running = subprocess.Popen([*cluster.network("client"), *server])
     try:
         yield
     finally:

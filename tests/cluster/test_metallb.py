@@ -39,10 +39,6 @@ def pools(name: str = "public-pool", **variables: Any) -> dict[str, Any]:
     }
 
 
-def visitor() -> Visitor:
-    return Visitor(["nsenter", "--net=/run/netns/cluster-client"], "http://%s/hostname" % VIP)
-
-
 def test_going_back_removes_kinds_of_the_newer_version(balanced: Cluster) -> None:
     assert "ServiceBGPStatus" in balanced.kubectl("api-resources")
     balanced.roles(metallb(metallb_version=BEFORE), pools())
@@ -51,7 +47,7 @@ def test_going_back_removes_kinds_of_the_newer_version(balanced: Cluster) -> Non
 
 
 def test_an_upgrade_keeps_addresses_and_answers(balanced: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
-    with visitor() as visits:
+    with Visitor(balanced.network("client"), "http://%s/hostname" % VIP) as visits:
         assert recap(balanced.roles(metallb(metallb_version=NOW), pools())) == {"operator": 1}
     with capsys.disabled():
         print("the VIP did not answer for %.1f s while MetalLB was replaced" % visits.gap)

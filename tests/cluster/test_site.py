@@ -49,7 +49,7 @@ def usual(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """The client's usual DNS server, and the file in which it notes the names."""
     path = tmp_path_factory.mktemp("dns") / "asked"
     with path.open("w") as asked:
-        argv = ["nsenter", "--net=/run/netns/cluster-router", sys.executable, "-c", SERVER]
+        argv = [*cluster.network("router"), sys.executable, "-c", SERVER]
         server = subprocess.Popen(argv, stdout=asked)
     try:
         wait_for(lambda: found(cluster, "example.org") == ["1.2.3.4"], "the client's usual server")
