@@ -200,7 +200,7 @@ def everything(cluster: Cluster) -> set[str]:
 class Visitor:
     """A client that fetches a page ten times a second, until it is no longer needed.
 
-    codes -- the status of each answer; no answer within two seconds is none
+    codes -- the status of each answer; 000 if there is none within two seconds
     gap -- the longest time without the answer 200, in seconds
     """
 
@@ -215,7 +215,7 @@ class Visitor:
         self.argv = [*prefix, "bash", "-c", self.LOOP, *request]
         self.codes: list[str] = []
         self.gap = 0.0
-        self.reader = threading.Thread(target=self.read)
+        self.reader = threading.Thread(target=self.read, daemon=True)
 
     def __enter__(self) -> Visitor:
         self.process = subprocess.Popen(self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
