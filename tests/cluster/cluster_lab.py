@@ -69,10 +69,14 @@ def web_objects(namespace: str, name: str = "web", replicas: int = 2, **service:
 
 
 class Cluster:
-    """The lab of the inventory. Its name is fixed there, so that there is one of it on a machine at a time."""
+    """The lab of the inventory. Its name is fixed there, so that there is one of it on a machine at a time.
+
+    stays -- whether it was there before the tests, and is there after them
+    """
 
     def __init__(self) -> None:
         self.processes: dict[str, str] = {}
+        self.stays = self.traces() != []
 
     def playbook(self, name: str, *options: str, rc: int = 0, **variables: Any) -> str:
         """Run one of the project's playbooks and return what it printed."""

@@ -24,35 +24,44 @@ def cluster(root: Path) -> Iterator[Cluster]:
     with in_repository(root):
         lab = Cluster()
         before = own_network()
-        stood = lab.traces() != []
         try:
             lab.playbook("cluster_lab")
             assert own_network() == before
             yield lab
         finally:
-            if stood:
-                lab.kubectl("delete", "namespace", "web", "--ignore-not-found")
-                lab.playbook("metallb", metallb_state="absent", firewalld_ports_state="absent")
-            else:
+            if not lab.stays:
                 lab.remove()
-        assert stood or lab.traces() == []
+        assert lab.stays or lab.traces() == []
         assert own_network() == before
 
 
 @pytest.fixture(scope="session")
-def web(cluster: Cluster) -> Cluster:
-    """The cluster with two pods that answer HTTP with their names, behind a Service of the type LoadBalancer."""
+def web(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster with two pods that answer HTTP with their names, behind a Service of the type LoadBalancer.
+
+    Only a cluster that stays needs a removal, here and in `balanced`.
+    """
     ports = [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": NODE_PORT}]
-    cluster.apply(*web_objects("web", type="LoadBalancer", ports=ports))
-    cluster.kubectl("rollout", "status", "deployment/web", "-n", "web", PATIENCE)
-    return cluster
+    try:
+        cluster.apply(*web_objects("web", type="LoadBalancer", ports=ports))
+        cluster.kubectl("rollout", "status", "deployment/web", "-n", "web", PATIENCE)
+        yield cluster
+    finally:
+        if cluster.stays:
+            cluster.kubectl("delete", "namespace", "web")
 
 
 @pytest.fixture(scope="session")
-def balanced(web: Cluster) -> Cluster:
+def balanced(web: Cluster) -> Iterator[Cluster]:
     """The same with MetalLB and its pool, which give the Service an address."""
-    web.playbook("metallb", external_access_wait=60)
-    return web
+    try:
+        web.playbook("metallb", external_access_wait=60)
+        yield web
+    finally:
+        if web.stays:
+            # MetalLB stays while a Service has an address of it.
+            web.kubectl("delete", "service", "web", "-n", "web")
+            web.playbook("metallb", metallb_state="absent", firewalld_ports_state="absent")
 
 
 # The whole chain comes first, from nothing; then what needs no MetalLB, and then what shares one.
