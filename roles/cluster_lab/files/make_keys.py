@@ -12,8 +12,8 @@ users -- by the names of their kubeconfigs: user and groups
 folders -- empty folders to make
 dry_run -- print the names only
 
-Keys and tokens that are there stay. One process does it all: a module for each file takes as long as the cluster to
-start.
+Existing keys and tokens stay. One process makes all files: a task for each would take as long as the start of the
+cluster.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Folder:
         self.path, self.dry_run = Path(path), dry_run
 
     def read(self, name: str) -> bytes:
-        """The content of a file; empty when it is not there."""
+        """The content of a file; empty if it does not exist."""
         path = self.path / name
         return path.read_bytes() if path.exists() else b""
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, for root alone, where its content differs."""
+        """Write a file, for root alone, if its content differs."""
         if self.read(name) == content:
             return
         print(name)
@@ -56,7 +56,7 @@ class Folder:
             path.write_bytes(content)
 
     def make(self, name: str) -> None:
-        """Make a folder, for root alone, where there is none."""
+        """Make a folder, for root alone, if it does not exist."""
         path = self.path / name
         if not path.exists():
             print(name)
@@ -64,18 +64,18 @@ class Folder:
                 path.mkdir(mode=0o700, parents=True)
 
     def key(self, name: str) -> ec.EllipticCurvePrivateKey:
-        """A private key, made where there is none."""
+        """A private key, made if it does not exist."""
         content = self.read("keys/%s.key" % name)
         if content:
             return serialization.load_pem_private_key(content, None)  # type: ignore[return-value]
         key = ec.generate_private_key(ec.SECP256R1())
-        # The API server reads no public key out of another format.
+        # The API server derives the public key of service accounts from this format only.
         how = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
         self.write("keys/%s.key" % name, key.private_bytes(*how))
         return key
 
     def certificate(self, name: str, wanted: x509.CertificateBuilder, signer: ec.EllipticCurvePrivateKey) -> bytes:
-        """A certificate, made where there is none of this content."""
+        """A certificate, made unless there is one of the same content."""
         content = self.read("keys/%s.crt" % name)
         made = wanted.sign(signer, hashes.SHA256())
         if not content or essence(x509.load_pem_x509_certificate(content)) != essence(made):
@@ -84,7 +84,7 @@ class Folder:
         return content
 
     def token(self, name: str) -> str:
-        """A user's token, made where there is none."""
+        """A user's token, made if it does not exist."""
         path = "keys/%s.token" % name
         token = self.read(path).decode().strip() or secrets.token_hex(16)
         self.write(path, token.encode())
@@ -99,17 +99,10 @@ def essence(certificate: x509.Certificate) -> tuple[Any, ...]:
     return certificate.subject, certificate.issuer, key, sorted(repr(one) for one in certificate.extensions)
 
 
-def builder(common_name: str, key: ec.EllipticCurvePrivateKey, issuer: str, organization: str = "") -> Any:
+def builder(issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
     """A certificate for ten years, to be signed."""
-
-    def called(name: str) -> x509.Name:
-        parts = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
-        if organization and name == common_name:
-            parts.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
-        return x509.Name(parts)
-
     now = datetime.datetime.now(datetime.timezone.utc)
-    made = x509.CertificateBuilder(called(issuer), called(common_name), key.public_key(), x509.random_serial_number())
+    made = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
     return made.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(3650))
 
 
@@ -119,22 +112,24 @@ def make_certificates(folder: Folder, name: str, addresses: list[str]) -> bytes:
     folder.key("service-accounts")
     signs = dict.fromkeys(("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"), False)
     signs.update(key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False)
-    root = builder(name, authority, name)
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    root = builder(issuer, issuer, authority)
     root = root.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     root = root.add_extension(x509.KeyUsage(**signs), critical=True)
     identifier = x509.SubjectKeyIdentifier.from_public_key
     root = root.add_extension(identifier(authority.public_key()), critical=False)
-    # It serves by this certificate, and shows it to the kubelets as well.
+    # The API server serves by this certificate, and authenticates to the kubelets by it.
     names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
     names += map(x509.DNSName, ("kubernetes", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"))
-    leaf = builder("kube-apiserver", server, name, "system:masters")
+    subject = {NameOID.COMMON_NAME: "kube-apiserver", NameOID.ORGANIZATION_NAME: "system:masters"}
+    leaf = builder(issuer, x509.Name([x509.NameAttribute(*part) for part in subject.items()]), server)
     usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     leaf = leaf.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
     leaf = leaf.add_extension(x509.SubjectAlternativeName(names), critical=False)
     # Python 3.13 insists on both.
-    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
     leaf = leaf.add_extension(identifier(server.public_key()), critical=False)
-    leaf = leaf.add_extension(issuer, critical=False)
+    leaf = leaf.add_extension(signer, critical=False)
     content = folder.certificate("ca", root, authority)
     folder.certificate("apiserver", leaf, authority)
     return content
