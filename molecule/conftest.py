@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import time
 from typing import Dict, List
@@ -48,6 +49,12 @@ class Node:
         section = "== " + save.replace("tables-", "tables-%s-" % backend)
         noted = self.output("cat /root/node-state.before")
         return tables(noted.split(section)[1].split("\n==")[0])
+
+    def changes(self) -> str:
+        """The difference between the recorded state and the current one, which is empty if they are equal."""
+        before, now = self.output("cat /root/node-state.before"), self.output("/molecule/node-state")
+        lines = difflib.unified_diff(before.splitlines(), now.splitlines(), "before", "now", lineterm="", n=0)
+        return "\n".join(lines)
 
     def reaches(self, address: str) -> bool:
         """Whether the address answers a ping."""

@@ -16,11 +16,6 @@ def echo(client: Node, protocol: str, address: str) -> str:
     return str(client.host.run("timeout 5 bash -c '%s'" % talk).stdout.strip())
 
 
-def as_it_was(node: Node) -> bool:
-    """Whether a node has the state that prepare.yml recorded."""
-    return node.output("/molecule/node-state") == node.output("cat /root/node-state.before")
-
-
 def keeps_answering(client: Node) -> bool:
     """Whether the pod has answered each poll so far, and answers the next ones; files/poll polls."""
     before = _answers(client)

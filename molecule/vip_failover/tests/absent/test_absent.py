@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import pytest
@@ -16,10 +15,7 @@ from ansible_collections.homelab.loadbalancer.molecule.conftest import Node
 @pytest.mark.parametrize("name", ["director1", "director2"])
 def test_node_unchanged(name: str) -> None:
     node = Node(name)
-    before = node.output("cat /root/node-state.before").splitlines()
-    now = node.output("/molecule/node-state").splitlines()
-    changes = "\n".join(difflib.unified_diff(before, now, "before", "now", lineterm="", n=0))
-    assert not changes, changes
+    assert node.changes() == ""
     assert node.host.run("systemctl is-active keepalived.service").stdout.strip() == "inactive"
 
 
