@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A test of a client is a test of all."""
+"""Each test of the fixture `client` runs on all clients."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from ansible_collections.homelab.loadbalancer.molecule.conftest import Node
 
 @pytest.fixture(params=["resolved", "dnsmasq", "nm"])
 def client(request: pytest.FixtureRequest) -> Node:
-    """A client, by the name of what resolves names there."""
+    """A client, which has the name of its resolver."""
     return Node(request.param)

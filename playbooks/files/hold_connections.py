@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hold a connection to each server behind a virtual address until one server gets no new ones, then use them again.
+"""Hold a connection to each server behind a virtual address, and use them when one server gets no new ones.
 
     python3 hold_connections.py ADDRESS PORT SERVERS
 

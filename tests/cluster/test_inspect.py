@@ -76,7 +76,7 @@ def test_what_it_sees(web: Cluster, tmp_path: Path) -> None:
 
 
 def owners(seen: dict[str, Any]) -> list[list[str]]:
-    """Whose network namespaces the nodes have."""
+    """The owners of each node's network namespaces."""
     return [sorted(space["owner"]["name"] for space in seen[node]["namespaces"]) for node in NODES]
 
 

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A controller of the Gateway API with one Gateway, and the client that asks it."""
+"""A controller of the Gateway API, its Gateways, and the client that asks them."""
 
 from __future__ import annotations
 
