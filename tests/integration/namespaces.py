@@ -28,7 +28,7 @@ from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.network import CLONE_NEWNET, enter
 from ansible_collections.homelab.loadbalancer.tests.unit.project.returned_values import documented
 
@@ -196,9 +196,6 @@ class Firewall:
 
     def load(self, text: str) -> None:
         run([self.command + "-restore", "--noflush", "--counters"], text)
-
-    def try_load(self, text: str) -> Completed:
-        return run([self.command + "-restore", "--noflush"], text, check=False)
 
     def save(self, counters: bool = False) -> str:
         """What iptables-save prints, without the time of day."""
