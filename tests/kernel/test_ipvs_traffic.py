@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration import services_lab
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import standing
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
     CLIENTS,
     VIP,
@@ -36,12 +37,8 @@ PORTS = itertools.count(1001)
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[ServicesLab]:
-    made = KernelLab("ipvs-test")
-    try:
-        made.up()
+    with standing(KernelLab("ipvs-test")) as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.fixture

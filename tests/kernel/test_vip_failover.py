@@ -13,7 +13,7 @@ from typing import Any, Iterator
 import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.integration.failover_lab import FailoverLab
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import wait_for
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import standing, wait_for
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import SYSCTLS
 
 VIP = "192.168.10.100"
@@ -80,12 +80,8 @@ class HealthLab(FailoverLab):
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[HealthLab]:
-    made = HealthLab(tmp_path)
-    try:
-        made.up()
+    with standing(HealthLab(tmp_path)) as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.mark.parametrize("kind", ["tcp", "http"])
