@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
+from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import standing
+from ansible_collections.homelab.loadbalancer.tests.kernel.ipvs_lab import IpvsLab
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -20,3 +23,17 @@ def _machine() -> None:
     # A failed exec costs this kernel as much as a new process: the folders of the tools come first.
     os.environ["PATH"] = "/usr/sbin:/usr/bin:%s" % os.environ["PATH"]
     run(["modprobe", "-a", "ip_vs", "ip_vs_wrr", "nf_conntrack", "nf_conntrack_netlink"])
+
+
+@pytest.fixture(scope="session")
+def ipvs_lab() -> Iterator[IpvsLab]:
+    """One lab for all tests of ipvs_services."""
+    with standing(IpvsLab()) as made:
+        yield made
+
+
+@pytest.fixture
+def lab(ipvs_lab: IpvsLab) -> IpvsLab:
+    """Each test of ipvs_services starts with a router without rules, sets and virtual servers."""
+    ipvs_lab.reset()
+    return ipvs_lab
