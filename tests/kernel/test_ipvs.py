@@ -215,10 +215,11 @@ def test_damaged_boot_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    options = {"virtual_servers": [WEB], "save_to": str(tmp_path / "missing")}
+    folder = tmp_path / "missing"
+    options: dict[str, Any] = {"virtual_servers": [WEB], "save_to": str(folder)}
     before = exact()
     assert ipvs(check_mode=True, **options)["changed"]
-    assert module("ipvs", **options)["msg"].startswith("save_to: the folder")
+    assert module("ipvs", **options)["msg"].startswith("save_to: the folder %s does not exist" % folder)
     assert exact() == before
 
 

@@ -139,7 +139,7 @@ BAD_INPUT: list[tuple[str, dict[str, Any]]] = [
     ("schedulers.other is not the name of a service: the services are web", {"schedulers": {"other": "rr"}}),
     ("service web has a node port or source ranges", {"layout": "minimal", "services": [service(1, node_port=1)]}),
     ("drain -1 is not a number of seconds", {"drain": -1}),
-    ("save_to: the folder /nowhere/at/all", {"save_to": "/nowhere/at/all"}),
+    ("save_to: the folder /nowhere/at/all does not exist on this node", {"save_to": "/nowhere/at/all"}),
     ("isolate[0].from eth9 is not an interface of this node", {"isolate": [{"from": "eth9", "to": "eth0"}]}),
     ("lb_services[0].address 10.0.0.300 is not an IP", {"services": [{**service(1), "address": "10.0.0.300"}]}),
 ]
