@@ -49,15 +49,20 @@ def inside(lan: Lan, host: str = "client") -> list[str]:
     return ["ip", "netns", "exec", lan.prefix + host]
 
 
-def owners(lan: Lan, *addresses: str, host: str = "client", before: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """What probe_owners returns of the addresses, in check mode as in a real run."""
-    options: dict[str, Any] = {"addresses": list(addresses), "seconds": 0.4}
+def probe(lan: Lan, name: str, host: str, before: Sequence[str], **options: Any) -> dict[str, Any]:
+    """Run a module in check mode: in this process on a host, or in a process that the command `before` starts."""
     if before:
-        result = finish_module(start_module("probe_owners", True, inside=[*inside(lan, host), *before], **options))
+        result = finish_module(start_module(name, True, inside=before, **options))
     else:
         with entered(lan.prefix + host):
-            result = module("probe_owners", True, **options)
+            result = module(name, True, **options)
     assert result["changed"] is False, result
+    return result
+
+
+def owners(lan: Lan, *addresses: str, host: str = "client", before: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """What probe_owners returns of the addresses."""
+    result = probe(lan, "probe_owners", host, before, addresses=list(addresses), seconds=0.4)
     found: list[dict[str, Any]] = result["owners"]
     return found
 
@@ -68,15 +73,9 @@ def names(lan: Lan, hosts: Path) -> list[str]:
 
 
 def ports(lan: Lan, *targets: dict[str, Any], before: Sequence[str] = (), **options: Any) -> list[dict[str, Any]]:
-    """What probe_ports returns of the targets; the rest of each is the node's IPv4 address."""
+    """What probe_ports returns of the targets; a target without an address has the node's IPv4 address."""
     wanted = [{"address": NODE4, **target} for target in targets]
-    options = {"targets": wanted, "timeout": 1, **options}
-    if before:
-        result = finish_module(start_module("probe_ports", True, inside=before, **options))
-    else:
-        with entered(lan.prefix + "client"):
-            result = module("probe_ports", True, **options)
-    assert result["changed"] is False, result
+    result = probe(lan, "probe_ports", "client", before, **{"targets": wanted, "timeout": 1, **options})
     found: list[dict[str, Any]] = result["answers"]
     return found
 
@@ -144,7 +143,7 @@ def test_reason_is_given_where_owners_cannot_be_probed(lan: Lan) -> None:
 
 
 def test_missing_capability_is_named(lan: Lan) -> None:
-    drop = ("setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw")
+    drop = [*inside(lan), "setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"]
     (found,) = owners(lan, V4, before=drop)
     assert (found["macs"], found["reason"]) == (None, "asking by ARP needs root (become: true)")
 
