@@ -113,7 +113,7 @@ def test_lifecycle(lab: RoleLab, asked: Path) -> None:
     assert lab.written() == {}
 
 
-def test_faults_are_refused_before_a_change(lab: RoleLab) -> None:
+def test_equal_priorities_and_foreign_routers_are_refused_before_a_change(lab: RoleLab) -> None:
     lab.configure("client", services=[service("192.168.10.99")])
     lab.start("client")
     wait_for(lambda: lab.faults(running=False), "the foreign router advertises")
