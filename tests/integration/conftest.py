@@ -81,7 +81,7 @@ def backend(request: pytest.FixtureRequest, net: ServicesLab) -> str:
 
 @pytest.fixture
 def lab(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A lab under a name of its own, which is not built yet; nothing of it is left."""
+    """A lab with a name of its own, which the test builds; it is removed at the end."""
     monkeypatch.chdir(root)
     made = Lab()
     try:

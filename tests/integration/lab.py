@@ -79,7 +79,7 @@ class Lab:
         return run(["ip", "netns", "exec", "%s-%s" % (self.name, host), *argv], stdin, check=check).out
 
     def several_routers(self, file: Path, cases: dict[str, dict[str, Any]]) -> tuple[str, ...]:
-        """Options by which one play has the router as many hosts, each with its own variables."""
+        """Options that make the router several hosts of one play: one host a case, each with its own variables."""
         hosts = {name: {"ansible_netns_name": "router", **variables} for name, variables in cases.items()}
         file.write_text(json.dumps({"lab": {"children": {"cases": {"hosts": hosts}}}}), encoding="utf-8")
         return ("-i", str(file), "-e", "lb_hosts=cases")

@@ -88,7 +88,7 @@ S = TypeVar("S", bound=Standing)
 
 @contextlib.contextmanager
 def standing(made: S) -> Iterator[S]:
-    """A network that is built, and of which nothing is left in the end."""
+    """Build a network, and remove it at the end."""
     try:
         made.up()
         yield made
@@ -157,7 +157,7 @@ def finish_module(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def kill_module(process: subprocess.Popen[str]) -> None:
-    """End a started module and the programs it has started; it does not start more, once it is stopped."""
+    """Kill a started module and its child processes. It is stopped first, so that it starts no more of them."""
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
         process.send_signal(signal.SIGSTOP)
         for child in Path("/proc/%d/task/%d/children" % (process.pid, process.pid)).read_text().split():
@@ -168,10 +168,10 @@ def kill_module(process: subprocess.Popen[str]) -> None:
 
 
 def wait_for(condition: Callable[[], T], what: str, limit: float = 120, every: float = 0.02) -> T:
-    """Until a condition holds; returns what it said. A machine under load may take long: no test is about how long."""
+    """Wait until a condition holds and return its value. The limit only needs to suffice on a busy machine."""
     end = time.monotonic() + limit
     while not (said := condition()):
-        assert time.monotonic() < end, "in vain: " + what
+        assert time.monotonic() < end, "timed out waiting for: " + what
         time.sleep(every)
     return said
 
@@ -228,7 +228,7 @@ def chains_of(saved: str) -> dict[str, list[str]]:
 
 
 def without_ours(saved: str, prefix: str) -> str:
-    """Less all chains with the prefix and the jumps to them, and the tables that leaves empty."""
+    """What iptables-save printed, less the chains with the prefix, the jumps to them, and tables then empty."""
     ours = re.compile(r"^:%s|(^|\] )-A %s| -[jg] %s" % ((re.escape(prefix),) * 3))
     text = re.compile(r'"(\\.|[^"\\])*"')
     lines = saved.splitlines(keepends=True)

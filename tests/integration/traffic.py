@@ -8,8 +8,8 @@
     ip netns exec NS python traffic.py send ADDRESS PORT            one UDP port that never pauses: each new answerer
 
 The function `ask` is for a caller in the namespace. An attempt without an answer has `refused`, `timeout` or the like
-in the place of the server's name. SCTP is spoken on raw sockets, as far as the first exchange (INIT and INIT ACK), for
-many kernels have no SCTP of their own.
+in the place of the server's name. SCTP is spoken on raw sockets, as far as the first exchange (INIT and INIT ACK),
+because many kernels have no SCTP of their own.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class NodesLab:
         return run(["ssh", "-F", self.folder + "/ssh_config", host, command], check=False)
 
     def boot_ids(self, hosts: Iterable[str]) -> dict[str, str]:
-        """A node has another one after each boot."""
+        """The boot ID of each host; every boot makes a new one."""
         return {host: self.ssh(host, "cat /proc/sys/kernel/random/boot_id") for host in hosts}
 
     def kernel(self, host: str) -> int:

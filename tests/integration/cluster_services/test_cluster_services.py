@@ -87,7 +87,7 @@ def served(lab: Lab) -> list[str]:
 
 
 def declare(lab: Lab, services: list[dict[str, Any]]) -> None:
-    """Make the router what the role iptables_lb makes it, by the role's modules."""
+    """Do what the role iptables_lb does, by its modules and without Ansible."""
     isolate = lab.variables("host_vars/router")["iptables_lb_isolate"]
     vips = [service["address"] for service in services if service["address"].startswith("192.168.10.")]
     with entered(lab.name + "-router"):

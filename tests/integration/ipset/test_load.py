@@ -27,7 +27,8 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import ServicesLab
 from ansible_collections.homelab.loadbalancer.tests.integration.sets import ipset, lines, sets
 
-# At the flood's ten thousands of packets a second a gap of 10 microseconds a change is met with near certainty.
+# The flood is tens of thousands of packets a second: over so many changes, a gap of 10 microseconds in each is hit with
+# near certainty.
 SWAPS = 40
 KILLS = 20
 FLOOD = """

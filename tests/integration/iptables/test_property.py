@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Random sequences of declared states, with somebody else at work between them: after each the node is as declared.
 
-What is declared is known by another way: written as it is spelled by iptables-restore into another namespace.
+The expected rules come from iptables-restore, which loads the declared text into another namespace.
 """
 
 from __future__ import annotations
