@@ -9,7 +9,7 @@ INVENTORY := inventories/lab$(if $(LAB),_$(LAB))
 ifeq ($(wildcard $(INVENTORY)/hosts.yml),)
 $(error LAB=$(LAB) is not a lab: leave it out, or write LAB=ja)
 endif
-# How the demo carries services: "iptables", in network namespaces, or "ipvs", on nodes with kernels of their own.
+# How the demo carries services: "iptables", in network namespaces, or "ipvs", on nodes with their own kernels.
 DATAPLANE ?= iptables
 ifeq ($(filter $(DATAPLANE),iptables ipvs),)
 $(error DATAPLANE=$(DATAPLANE) is neither iptables nor ipvs)
@@ -49,7 +49,7 @@ demo: setup-demo ## build the lab, load-balance a VIP in it and show that it wor
 demo-down: setup-demo ## remove the lab
 	@$(PLAYBOOK) playbooks/lab_down.yml $(ARGS)
 else
-demo: nodes-image ## with DATAPLANE=ipvs: the same by IPVS, on nodes with kernels of their own
+demo: nodes-image ## with DATAPLANE=ipvs: the same by IPVS, on nodes with their own kernels
 	@$(PLAY) -i inventories/nodes playbooks/demo_ipvs.yml $(ARGS)
 
 demo-down: nodes-down
@@ -58,7 +58,7 @@ endif
 lab: setup-demo ## only build the lab
 	@$(PLAYBOOK) playbooks/lab.yml $(ARGS)
 
-nodes-up: nodes-image ## boot four nodes with kernels of their own, reached by SSH
+nodes-up: nodes-image ## boot four nodes with their own kernels, reached by SSH
 	@$(PLAY) -i inventories/nodes playbooks/nodes.yml $(ARGS)
 
 # Made ahead of the playbook, which shows no progress. The playbook asks for it again.
