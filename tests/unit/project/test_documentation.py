@@ -145,7 +145,7 @@ def quoted_messages(page: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in PAGES if [*quoted_messages(path.read_text())]], ids=lambda path: path.name
+    "path", [path for path in PAGES if any(quoted_messages(path.read_text()))], ids=lambda path: path.name
 )
 def test_quoted_messages_are_the_words_of_the_code(path: Path, code: list[tuple[tuple[str, ...], set[str]]]) -> None:
     unknown = []
