@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: netns
 short_description: Run tasks inside a network namespace of the control node
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:

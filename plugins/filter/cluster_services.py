@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: cluster_services
 short_description: The Services of a Kubernetes cluster as lb_services
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: differences
 short_description: The differences that a check run found, line by line
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: for_debug
 short_description: Makes multi-line text readable for ansible.builtin.debug
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: inspect_cluster
 short_description: The cluster's part of an inspection report
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 description:

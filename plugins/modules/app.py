@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: app
 short_description: An application in a Kubernetes cluster
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Runs an application in a cluster, from its name and image or from any manifests, and waits until it works. If the
     rollout fails, the message shows the state of the containers, the last events and the last log lines. The old pods

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: boot_units
 short_description: Systemd units that restore a load balancer at boot
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Makes a boot load kernel modules, rules, kernel parameters and addresses before any interface is configured, and add
     the addresses once more when the network is online.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: check_variables
 short_description: Refuse misspelt variables of a role
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Fails if the name of a variable of the host begins like the variables of the role, but no role of this collection
     has such a variable. The message suggests the most similar name. Every role of this collection runs this check

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: coredns_zone
 short_description: A private DNS zone, served by CoreDNS in a Kubernetes cluster
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Serves a zone such as V(k8s.local) to clients outside the cluster and to pods. Its names come from O(records), and
     from HTTPRoutes with the addresses of their Gateways.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: endpoints
 short_description: Endpoints of Services without a selector, from addresses or from the labels of pods
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Writes the EndpointSlices of Services that have no selector, so that connections to them reach the declared
     endpoints, for instance hosts outside the cluster. Undeclared objects that this module made before are removed.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: external_access
 short_description: What the API server knows of the external access of Services
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Returns for each Service of type LoadBalancer its addresses, the nodes that announce them, and the reason if an
     address is pending or not announced. Also returns the addresses and ports that nodes and outside clients must probe

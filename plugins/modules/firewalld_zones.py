@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: firewalld_zones
 short_description: Ports, services, rich rules and sources of firewalld's zones
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Adds values to any number of firewalld's zones, or removes them, in the permanent and the running configuration.
     Other values stay unchanged.

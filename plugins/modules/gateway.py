@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: gateway
 short_description: Gateways of the Gateway API, and the controller that serves them
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Applies the CustomResourceDefinitions (CRDs) of the Gateway API, a controller, and Gateways with HTTP and HTTPS
     listeners. Waits until each Gateway is programmed and has an address. If that fails, the message says why.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: httproute
 short_description: Routes of HTTP requests from Gateways to Services
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Declares HTTPRoutes of the Gateway API. They route requests to Services by host name, path, method and header, split
     requests by weight, redirect or rewrite them, and change headers.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ipset
 short_description: Own ipsets with their whole membership
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Declares sets of every type that C(ipset) supports, with their options and all their entries.
   - All changes take effect, or none does. A set in use by a rule is never empty or missing, not even for a moment. For

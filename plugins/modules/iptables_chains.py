@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: iptables_chains
 short_description: Own iptables chains with their whole, ordered content
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Declares all chains with names that begin with O(prefix), with their rules, and the jumps to them from other
     chains. One task covers all tables of one address family.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ipvs
 short_description: Own virtual servers of IPVS with all their real servers
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Declares virtual servers of the kernel's load balancer IPVS, each with the whole list of its real servers.
   - Communicates with the kernel directly over netlink, so nothing has to be installed on the node. Thousands of

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ipvs_services
 short_description: Load-balanced services by IPVS
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Declares all IPv4 and IPv6 load-balanced services of a node, and implements them with IPVS as kube-proxy does in its
     ipvs mode. Each service has a virtual server. A few iptables rules match the services' addresses and ports with

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_apply
 short_description: Applies manifests from files, folders, URLs or text to a Kubernetes cluster
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Reads objects on the control node, sets their namespaces, and applies or removes them as
     M(homelab.loadbalancer.k8s_objects) does, by server-side apply, after a dry run of all of them.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_list
 short_description: Lists objects of a Kubernetes cluster as kubectl does, without the values of Secrets
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Lists the objects of one or several kinds, with the columns that C(kubectl get) shows, including those of custom
     resources.

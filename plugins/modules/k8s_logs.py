@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_logs
 short_description: The logs of many containers of a Kubernetes cluster, as one text
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Reads the logs of all containers of pods, and sorts their lines by time. Each line starts with the pod and container
     that wrote it. The pods are chosen by name or by label. M(kubernetes.core.k8s_log) reads the log of one pod.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_manage
 short_description: Creates, replaces, patches, deletes or reads one object of a Kubernetes cluster
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Does one operation on one object, and fails if it cannot be done. V(create) fails if the object already exists.
     V(replace), V(patch) and V(read) fail if it does not exist. In contrast, M(kubernetes.core.k8s) changes an existing

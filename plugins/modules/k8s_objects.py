@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_objects
 short_description: Objects of a Kubernetes cluster, by server-side apply
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Applies or removes a list of objects. First, all of them are sent to the API server as a server-side dry run. If it
     refuses one, nothing is changed.

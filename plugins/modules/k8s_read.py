@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_read
 short_description: Objects of several kinds of a Kubernetes cluster, read in one go
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Does in one task, with parallel requests, what would need a loop over M(kubernetes.core.k8s_info).
 author:

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_rollout
 short_description: Waits for the rollout of workloads, and explains why it fails
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Waits until the pods of Deployments, StatefulSets and DaemonSets are as declared and available, as C(kubectl rollout
     status) does. With O(addresses), also waits until Services of type LoadBalancer have an address.

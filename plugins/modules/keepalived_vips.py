@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: keepalived_vips
 short_description: Have keepalived move the addresses of services between directors
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Writes keepalived's configuration for the virtual addresses (VIPs) of load-balanced services. One of several
     directors holds all VIPs. If it fails, another one takes them over, with VRRP version 3.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: metallb
 short_description: MetalLB in a Kubernetes cluster
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Installs, upgrades or removes MetalLB, with MetalLB's own manifest. Waits until its webhook accepts a pool, which
     takes longer than until its pods are ready. M(homelab.loadbalancer.metallb_pool) declares the addresses that MetalLB

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: metallb_pool
 short_description: Address pools of MetalLB, and their announcement
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Declares which addresses MetalLB gives to Services of type LoadBalancer, and how they are announced, by ARP and NDP
     (layer 2) or by BGP.

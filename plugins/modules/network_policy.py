@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: network_policy
 short_description: Which connections pods may have, as network policies
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Declares NetworkPolicies that deny all connections or allow the listed ones. Undeclared policies that this module
     made before are removed. Policies that others made stay.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nftables_table
 short_description: Own an nftables table with its whole content
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Declares one table of nftables, with all its chains, rules, sets, maps, flowtables and named objects, in the syntax
     of C(nft).

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: node_inspect
 short_description: The network namespaces, packet filters and containers of a node
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Returns one report about everything on a node that handles packets. It covers each network namespace with its links,
     addresses, routes and neighbours, its pod, and the other ends of its veth pairs. It also covers iptables, nftables,

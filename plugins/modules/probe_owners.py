@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: probe_owners
 short_description: Which hosts on the link answer for IP addresses
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Sends ARP requests and IPv6 neighbour solicitations for the addresses, as a client does, and returns the MAC address
     of each host that answers. Exactly one host should answer for a virtual IP address.

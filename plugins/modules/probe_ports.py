@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: probe_ports
 short_description: Whether ports of other hosts answer, and the reason if they do not
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Connects from this host to TCP ports of other hosts, requests HTTP pages, or sends empty UDP datagrams. The result
     distinguishes a rejection by a firewall, a port without a listener, and no answer.

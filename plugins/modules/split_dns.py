@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: split_dns
 short_description: Sends a client's queries for one DNS zone to the zone's own servers
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Configures this host to send queries for one DNS zone to the given servers, such as C(k8s.local) to a cluster's
     CoreDNS. Queries for all other names still go to the host's existing servers.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: sysctls
 short_description: Kernel parameters of the running node
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Sets kernel parameters in the network namespace of the task, and stores them in a file only with O(save_to). The
     module M(ansible.posix.sysctl) always writes a file of the machine, even if the task runs in a network namespace.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: virtual_address
 short_description: Virtual IP addresses on a link of this node
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Adds IPv4 and IPv6 virtual addresses (VIPs) to a link, and removes them.
   - Before adding an address, the module probes whether another host on the link uses it (ARP probe of RFC 5227,
@@ -85,7 +85,7 @@ options:
     type: str
     choices: [all, removals, additions]
     default: all
-    version_added: 0.1.0
+    version_added: 0.2.0
   metric:
     description:
       - The number that marks an address as added by this module. C(ip address show) lists it as C(metric).

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vrrp_listen
 short_description: The VRRP advertisements on a link
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Listens for VRRP advertisements (IP protocol 112, versions 2 and 3, IPv4 and IPv6) on a link, including those of
     this node, and returns them. Sends nothing and changes nothing.
