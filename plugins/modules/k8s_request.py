@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_request
 short_description: Requests to a Kubernetes API server, from the host of the task
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Sends HTTP requests to an API server in parallel, and returns the responses.
   - The other modules for Kubernetes run this module if only a managed host can reach the API server. In playbooks, use
@@ -82,9 +82,9 @@ unusable:
   type: str
 """
 
+import os
+import sys
 from typing import Any
-
-from ansible.module_utils.basic import missing_required_lib
 
 from ..module_utils._k8s.options import discreet_module
 from ..module_utils._k8s.transport import MISSING, AccessError, Request, Transport
@@ -94,12 +94,19 @@ ARGUMENTS: dict[str, Any] = {
     "kubeconfig": {"type": "raw", "default": ""},
     "context": {"type": "str", "default": ""},
 }
+# The versions are those of meta/ee-requirements.txt.
+NEEDED = (
+    "the Python package kubernetes (24.2 or newer, older than 38) is needed on the host %(host)s, which sends the "
+    "requests to the API server: install it by `%(python)s -m pip install 'kubernetes>=24.2.0,<38'`, or let "
+    "ansible_python_interpreter name a Python that has it"
+)
 
 
 def main() -> None:
     module = discreet_module(argument_spec=ARGUMENTS)
     if MISSING:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=MISSING)
+        msg = NEEDED % {"host": os.uname().nodename, "python": sys.executable}
+        module.fail_json(msg=msg, exception=MISSING)
     try:
         transport = Transport(module.params["kubeconfig"], module.params["context"])
     except AccessError as error:
