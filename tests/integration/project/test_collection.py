@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 
+from ansible_collections.homelab.loadbalancer.tests.integration.project.clone import make_clone, run, version
 from ansible_collections.homelab.loadbalancer.tests.unit.project import shipped
 
 # Namespaces of this test's own, beside a lab that the user may have running.
@@ -22,22 +22,6 @@ LAB = "hlbcol"
 SITE = """\
 - import_playbook: homelab.loadbalancer.demo
 """
-
-
-def run(argv: list[str], cwd: Path, **environment: str) -> str:
-    """Run a command away from the repository's own settings and return what it printed."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    done = subprocess.run(
-        argv,
-        cwd=cwd,
-        env={**clean, "ANSIBLE_NOCOLOR": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, "%s\n%s" % (" ".join(argv), done.stdout)
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +54,8 @@ def test_tarball_holds_what_users_need_and_nothing_else(tarball: Path) -> None:
 
 def test_build_takes_only_files_that_git_tracks(root: Path, tarball: Path, tmp_path: Path) -> None:
     """In a clone in which the user works, and from which an older version was installed."""
-    clone = tmp_path / "clone"
-    run([str(root / "tools" / "copy-tree"), str(clone)], root)
+    clone = make_clone(root, tmp_path / "clone")
     (clone / ".venv").symlink_to(root / ".venv")
-    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
-    run([*git, "init", "-q"], clone)
-    run([*git, "add", "-A"], clone)
-    run([*git, "commit", "-q", "-m", "The clone"], clone)
     for name in (
         "kubeconfig",
         "my-inventory/group_vars/all/vault.yml",
@@ -86,14 +65,16 @@ def test_build_takes_only_files_that_git_tracks(root: Path, tarball: Path, tmp_p
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         (clone / name).write_text("secret")
     installed = tmp_path / "collections/ansible_collections/homelab/loadbalancer"
-    for version in ("0.0.9", "0.1.0"):
-        galaxy = re.sub("(?m)^version: .*$", "version: " + version, (clone / "galaxy.yml").read_text())
+    for number in ("0.0.9", version(root)):
+        galaxy = re.sub("(?m)^version: .*$", "version: " + number, (clone / "galaxy.yml").read_text())
         (clone / "galaxy.yml").write_text(galaxy)
         said = run(["make", "-o", "setup", "install", "COLLECTIONS=" + str(tmp_path / "collections")], clone)
         assert "left out, because git does not track it:" in said
         manifest = json.loads((installed / "MANIFEST.json").read_text())
-        assert manifest["collection_info"]["version"] == version
-    with tarfile.open(tarball) as archive, tarfile.open(clone / "homelab-loadbalancer-0.1.0.tar.gz") as built:
+        assert manifest["collection_info"]["version"] == number
+    with tarfile.open(tarball) as archive, tarfile.open(
+        clone / ("homelab-loadbalancer-%s.tar.gz" % version(root))
+    ) as built:
         assert sorted(built.getnames()) == sorted(archive.getnames())
 
 
