@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write tables of roles, modules and plugins into the README, and the table of packages into CONTRIBUTING.
+"""Write the table of roles, modules and plugins into docs/reference.md, and that of packages into CONTRIBUTING.md.
 
 .venv/bin/python tools/readme.py
 """
@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / ".collections"))
 
 from ansible_collections.homelab.loadbalancer.tests.unit.project import package_graph, shipped  # noqa: E402
 
-README = ROOT / "README.md"
+REFERENCE = ROOT / "docs" / "reference.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 TABLE = re.compile(r"(?s)(?<=<!-- begin: the next table is written by tools/readme.py -->\n).*?(?=<!-- end -->)")
 _DOCUMENTATION = re.compile(r'(?s)^DOCUMENTATION = r?"""(.*?)"""', re.MULTILINE)
@@ -50,8 +50,8 @@ def table() -> str:
 
 
 def written() -> str:
-    """The README with its tables brought up to date."""
-    return TABLE.sub(lambda dummy: table(), README.read_text())
+    """The page of all names with its table brought up to date."""
+    return TABLE.sub(lambda dummy: table(), REFERENCE.read_text())
 
 
 def with_packages() -> str:
@@ -60,5 +60,5 @@ def with_packages() -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(written())
+    REFERENCE.write_text(written())
     CONTRIBUTING.write_text(with_packages())

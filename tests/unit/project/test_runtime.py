@@ -28,7 +28,7 @@ def test_action_groups_are_the_modules_that_ask_an_api_server_and_those_that_act
 
 
 def test_readme_has_the_short_description_of_every_role_module_and_plugin() -> None:
-    assert readme.written() == readme.README.read_text(), "run .venv/bin/python tools/readme.py"
+    assert readme.written() == readme.REFERENCE.read_text(), "run .venv/bin/python tools/readme.py"
 
 
 def test_every_role_has_a_readme_with_a_guide() -> None:
