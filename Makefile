@@ -29,7 +29,7 @@ PLAYBOOK := $(PLAY) -i $(INVENTORY)
 RUN_TESTS := .venv/bin/python tools/run_tests.py
 
 .PHONY: help setup demo demo-down lab nodes-up nodes-image nodes-down cluster-up cluster-images cluster-down demo-cluster check test \
-    unit api integration kernel nodes cluster sanity molecule coverage bench reference build install clean
+    unit api integration kernel nodes cluster sanity molecule coverage bench docs build install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,9 +110,10 @@ bench: cluster-images ## measure loading times; prints ratios of one run
 	@$(AS_ROOT) .venv/bin/python tools/bench_inspect.py
 	@$(AS_ROOT) .venv/bin/python tools/bench_site.py
 
-reference: ## the reference of the modules and roles, into docs/reference
-	@tools/setup test
-	@tools/reference docs/reference
+docs: ## the guides and the reference as a site, into build/site
+	@tools/setup docs
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict --config-file tools/site/mkdocs.yml
+	@echo 'open $(CURDIR)/build/site/index.html'
 
 build: setup ## the collection as a tarball, of what git tracks
 	@tools/build
@@ -123,5 +124,5 @@ install: build ## build it and install it for your own projects; COLLECTIONS=FOL
 	    '$(CURDIR)/homelab-loadbalancer-$(VERSION).tar.gz'
 
 clean: ## remove what the tools left behind, .venv as well
-	@rm -rf .venv .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache docs/reference *.tar.gz
+	@rm -rf .venv .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.tar.gz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
