@@ -22,7 +22,7 @@ FOUND: list[reference.Entry] = []
 NAMES: dict[str, set[str]] = {}
 # The theme loads this script for the plugin "offline".
 WORKER = "https://unpkg.com/iframe-worker/shim"
-KIND = r"role|module|filter|connection plugin"
+KIND = r"role|module|filter|(?:connection|callback)(?: plugin)?"
 CODE = r"<code>(?:homelab\.loadbalancer\.)?[a-z0-9_]+</code>"
 # "the roles <code>gateway</code>, <code>app</code> and <code>metallb</code>", a row of the table of all names
 MENTION = re.compile(
@@ -48,9 +48,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the reference."""
+    """Add the pages of the reference, and the changelog."""
     for name, text in reference.pages(FOUND).items():
         files.append(File.generated(config, "reference/%s.md" % name, content=text))
+    changes = (reference.ROOT / "CHANGELOG.md").read_text()
+    files.append(File.generated(config, "changes.md", content=changes))
     return files
 
 

@@ -22,7 +22,13 @@ from antsibull_docs_parser.parser import Context, parse
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "homelab.loadbalancer"
 # The kinds in the order of the navigation, with their headings.
-KINDS = {"role": "Roles", "module": "Modules", "filter": "Filters", "connection": "Connection plugins"}
+KINDS = {
+    "role": "Roles",
+    "module": "Modules",
+    "filter": "Filters",
+    "connection": "Connection plugins",
+    "callback": "Callback plugins",
+}
 Json = dict[str, Any]
 
 
@@ -232,7 +238,7 @@ def pages(found: list[Entry]) -> dict[str, str]:
 
 def navigation(found: list[Entry]) -> list[dict[str, list[dict[str, str]]]]:
     """The part of the site's navigation with these pages."""
-    return [
-        {heading: [{entry.name: "reference/%s.md" % entry.page} for entry in found if entry.kind == kind]}
-        for kind, heading in KINDS.items()
-    ]
+    parts: dict[str, list[dict[str, str]]] = {}
+    for entry in found:
+        parts.setdefault(KINDS[entry.kind], []).append({entry.name: "reference/%s.md" % entry.page})
+    return [{heading: part} for heading, part in parts.items()]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("roles/*/README.md")])
 # These remove the rules of others, ours among them: see docs/iptables_lb.md.
 REMOVES_RULES = re.compile(
     r"firewall-cmd.*--reload|restart (firewalld|nftables)|flush ruleset|iptables.* (-F|--flush)\b|netplan apply"

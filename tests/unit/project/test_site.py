@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urldefrag
 
 import pytest
@@ -78,6 +79,7 @@ def test_roles_modules_and_plugins_have_pages_that_the_search_finds(site: Path) 
         *("%s_module" % path.stem for path in ROOT.glob("plugins/modules/*.py")),
         *("%s_filter" % path.stem for path in ROOT.glob("plugins/filter/*.py")),
         *("%s_connection" % path.stem for path in ROOT.glob("plugins/connection/*.py")),
+        *("%s_callback" % path.stem for path in ROOT.glob("plugins/callback/*.py")),
     }
     assert sorted(name for name in named if "reference/%s.html" % name not in found) == []
 
@@ -110,6 +112,12 @@ def test_pictures_are_small_and_shown() -> None:
 def test_names_become_links(monkeypatch: pytest.MonkeyPatch, html: str, linked: str | None) -> None:
     monkeypatch.setattr(hooks, "NAMES", {"role": {"app"}, "module": {"app", "ipset"}})
     assert hooks.linked(html, "r/") == (linked or html)
+
+
+@pytest.mark.parametrize(("page", "language"), [("ja/lab.md", "ja"), ("lab.md", "en")])
+def test_page_names_its_language(page: str, language: str) -> None:
+    described = SimpleNamespace(url=page.replace(".md", ".html"), file=SimpleNamespace(src_uri=page))
+    assert hooks.on_post_page('<html lang="en">', described, {}) == '<html lang="%s">' % language
 
 
 def test_a_page_of_the_reference_has_each_option_with_its_anchor() -> None:
