@@ -9,10 +9,11 @@ INVENTORY := inventories/lab$(if $(LAB),_$(LAB))
 ifeq ($(wildcard $(INVENTORY)/hosts.yml),)
 $(error LAB=$(LAB) is not a lab: leave it out, or write LAB=ja)
 endif
-# How the demo carries services: "iptables", in network namespaces, or "ipvs", on nodes with their own kernels.
+# How the demo carries services. "ipvs" needs nodes with their own kernels; the others run in network namespaces.
 DATAPLANE ?= iptables
-ifeq ($(filter $(DATAPLANE),iptables ipvs),)
-$(error DATAPLANE=$(DATAPLANE) is neither iptables nor ipvs)
+DATAPLANES := $(shell sed -n 's/^  \([a-z]*\):$$/\1/p' playbooks/vars/demo/planes.yml)
+ifeq ($(filter $(DATAPLANE),$(DATAPLANES)),)
+$(error DATAPLANE=$(DATAPLANE) is none of: $(DATAPLANES))
 endif
 VERSION := $(shell sed -n 's/^version: //p' galaxy.yml)
 # Where `make install` puts the collection: what your own Ansible settings say, or ~/.ansible/collections.
@@ -24,11 +25,16 @@ PROFILE ?= full
 
 # What root runs in the user's tree leaves no compiled files that the user could not delete.
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H env PYTHONDONTWRITEBYTECODE=1)
-PLAY := $(AS_ROOT) env PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-playbook
+# Ansible needs UTF-8 in any case. In a terminal without it, the steps are marked by words.
+UTF8 := $(if $(filter UTF-8,$(shell locale charmap 2>/dev/null)),,LC_ALL=C.UTF-8 HOMELAB_STEPS_ASCII=true)
+# Shows one line for each step. ARGS=-v shows Ansible's own output.
+STEPS := ANSIBLE_STDOUT_CALLBACK=homelab.loadbalancer.steps
+PLAY := $(AS_ROOT) env PATH="$(CURDIR)/.venv/bin:$$PATH" $(STEPS) $(UTF8) ansible-playbook
 PLAYBOOK := $(PLAY) -i $(INVENTORY)
+DEMO := -e demo_make=true -e demo_dataplane=$(DATAPLANE) $(if $(LAB),-e demo_language=$(LAB))
 RUN_TESTS := .venv/bin/python tools/run_tests.py
 
-.PHONY: help setup demo demo-down lab nodes-up nodes-image nodes-down cluster-up cluster-images cluster-down demo-cluster check test \
+.PHONY: help setup demo demo-down lab lb nodes-up nodes-image nodes-down cluster-up cluster-images cluster-down demo-cluster check test \
     unit api integration kernel nodes cluster sanity molecule coverage bench docs build install clean
 
 help: ## this list
@@ -42,15 +48,21 @@ setup: ## what the playbooks need, for your own machines: Debian packages and .v
 setup-demo:
 	@tools/setup
 
-ifeq ($(DATAPLANE),iptables)
-demo: setup-demo ## build the lab, load-balance a VIP in it and show that it works; LAB=ja: the mirrored lab
-	@$(PLAYBOOK) playbooks/demo.yml $(ARGS)
+ifeq ($(wildcard playbooks/demo_$(DATAPLANE).yml),)
+demo: setup-demo ## build the lab, load-balance a VIP in it and show that it works; LAB=ja: the mirrored lab, in Japanese
+	@$(PLAYBOOK) playbooks/demo.yml $(DEMO) $(ARGS)
+
+lb: setup-demo ## only configure the load balancer of the demo, which repairs it
+	@$(PLAYBOOK) playbooks/$(DATAPLANE)_lb.yml $(ARGS)
 
 demo-down: setup-demo ## remove the lab
 	@$(PLAYBOOK) playbooks/lab_down.yml $(ARGS)
 else
 demo: nodes-image ## with DATAPLANE=ipvs: the same by IPVS, on nodes with their own kernels
-	@$(PLAY) -i inventories/nodes playbooks/demo_ipvs.yml $(ARGS)
+	@$(PLAY) -i inventories/nodes playbooks/demo_$(DATAPLANE).yml $(DEMO) $(ARGS)
+
+lb: nodes-image
+	@$(PLAY) -i inventories/nodes playbooks/$(DATAPLANE)_lb.yml $(ARGS)
 
 demo-down: nodes-down
 endif

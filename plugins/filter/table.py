@@ -47,13 +47,13 @@ _value:
 """
 
 import os
-import unicodedata
 from typing import Any, Callable, Iterator, Sequence
 
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 
 from ..module_utils._common.printable import printable
+from ..plugin_utils._common.columns import display_width
 
 # The width without a terminal, as in a pipeline: enough for a line of `kubectl get pods -o wide`.
 WIDE = 200
@@ -86,13 +86,6 @@ def _terminal() -> int:
     return WIDE
 
 
-def _width(text: str) -> int:
-    """The display width of a text: two columns for a wide East Asian character, none for a combining one."""
-    return sum(
-        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text
-    )
-
-
 def _words(line: str) -> Iterator[str]:
     """The words of a line. Words longer than a name are split."""
     for word in line.split(" "):
@@ -104,13 +97,13 @@ def _wrap(text: str, width: int) -> list[str]:
     """The lines of a cell, broken between words only."""
     lines = []
     for line in text.split("\n"):
-        if _width(line) <= width:
+        if display_width(line) <= width:
             lines.append(line)
             continue
         words = _words(line)
         current = next(words)
         for word in words:
-            if _width(current) + 1 + _width(word) > width:
+            if display_width(current) + 1 + display_width(word) > width:
                 lines.append(current)
                 current = word
             else:
@@ -122,8 +115,8 @@ def _wrap(text: str, width: int) -> list[str]:
 def _widths(rows: Sequence[Sequence[str]], room: int) -> list[int]:
     """The width of each column: that of its longest line, or at least of its longest word if the room is short."""
     columns = [[line for cell in column for line in cell.split("\n")] for column in zip(*rows)]
-    least = [max(_width(word) for line in lines for word in _words(line)) for lines in columns]
-    widths = [max(map(_width, lines)) for lines in columns]
+    least = [max(display_width(word) for line in lines for word in _words(line)) for lines in columns]
+    widths = [max(map(display_width, lines)) for lines in columns]
     while sum(widths) > room and widths != least:
         slack = [width if width > low else 0 for width, low in zip(widths, least)]
         widths[slack.index(max(slack))] -= 1
@@ -144,7 +137,7 @@ def table(rows: Sequence[Sequence[Any]], columns: Sequence[str], title: str = ""
         wrapped = [_wrap(cell, width) for cell, width in zip(row, widths)]
         for part in range(max(map(len, wrapped))):
             texts = [cell[part] if part < len(cell) else "" for cell in wrapped]
-            padded = [" %s " % (text + " " * (width - _width(text))) for text, width in zip(texts, widths)]
+            padded = [" %s " % (text + " " * (width - display_width(text))) for text, width in zip(texts, widths)]
             lines.append("│%s│" % "│".join(padded))
         if i == 0:
             lines.append("├%s┤" % "┼".join(bars))

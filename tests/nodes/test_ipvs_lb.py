@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import ENVIRONMENT, changes, diff_of
 from ansible_collections.homelab.loadbalancer.tests.nodes.nodes_lab import CURL, NodesLab
+from ansible_collections.homelab.loadbalancer.tools import demo_experiments
 
 VIP = "10.254.10.128"
 STRICT = {"ipvs_lb_strict_arp": True, "ipvs_lb_sysctls": {"net.ipv4.vs.expire_nodest_conn": 0}}
@@ -79,12 +80,15 @@ def first_run(output: str) -> tuple[list[str], list[str]]:
 
 
 def demo(nodes: NodesLab) -> str:
-    """What `make demo DATAPLANE=ipvs` prints."""
-    values = json.dumps({"node_lab_name": nodes.name, **STRICT})
-    argv = ["make", "--no-print-directory", "demo", "DATAPLANE=ipvs", "ARGS=--diff -e " + shlex.quote(values)]
+    """What `make demo DATAPLANE=ipvs` prints, with Ansible's own output for each task."""
+    argv = ["make", "--no-print-directory", "demo", "DATAPLANE=ipvs", "STEPS=", "ARGS=--diff " + arguments(nodes)]
     done = run(argv, env=ENVIRONMENT, check=False)
     assert done.rc == 0, done.out + done.err
     return done.out
+
+
+def arguments(nodes: NodesLab) -> str:
+    return "-e " + shlex.quote(json.dumps({"node_lab_name": nodes.name, **STRICT}))
 
 
 def test_missing_package(nodes: NodesLab) -> None:
@@ -101,7 +105,7 @@ def test_missing_package(nodes: NodesLab) -> None:
     assert listing(nodes) == before
 
 
-def test_demo_and_lifecycle(director: NodesLab) -> None:
+def test_demo_and_lifecycle(director: NodesLab, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = director
     before = listing(nodes)
     predicted = nodes.playbook("ipvs_lb", "--check", "--diff", **STRICT)
@@ -114,11 +118,11 @@ def test_demo_and_lifecycle(director: NodesLab) -> None:
     assert diff and tasks
     assert first_run(predicted) == (diff, tasks)
     # The director and the real servers themselves have connected too: the playbook fails unless answers alternate.
-    rows = dict(re.findall(r"│ (.*?) +│ (.*?) +│", output))
-    assert alternates(rows["curl http://%s, four times" % VIP].split())
-    assert rows["connections held while a server was drained"] == "real1 real2"
-    assert set(rows["new connections meanwhile"].split()) == {"real2"}
-    assert alternates(rows["after a reboot of director"].split())
+    rows = dict(re.findall(r"(?m)^ +(.+): {2,}(.+)$", output.partition("What client gets:")[2]))
+    assert "real1 10.244.1.3" in " ".join(output.split())
+    assert alternates(rows["now"].split())  # the last one, after the reboot
+    assert rows["connections opened before"] == "real1 real2"
+    assert set(rows["new connections"].split()) == {"real2"}
 
     # It was a reboot of the node and not of its kernel's process. The boot has brought all that is declared.
     assert nodes.boot_ids(["director"]) != boot
@@ -130,6 +134,9 @@ def test_demo_and_lifecycle(director: NodesLab) -> None:
     assert nodes.ssh("director", "sysctl -n net.ipv4.vs.expire_nodest_conn") == "0\n"
     addresses_seen(nodes)
     arp(nodes)
+    # The commands on the page take the name of this test's lab from the environment.
+    monkeypatch.setenv("ARGS", arguments(nodes))
+    assert demo_experiments.run_all(re.sub("(?m)^ {8}", "", output)) == 3
 
     assert changes(nodes.playbook("ipvs_lb", ipvs_lb_state="absent")) > 0
     assert listing(nodes).splitlines() == before.splitlines()
