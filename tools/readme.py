@@ -31,7 +31,8 @@ def rows() -> Iterator[tuple[str, str, str]]:
     for specs in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
         main = yaml.safe_load(specs.read_text())["argument_specs"]["main"]
         yield "role", specs.parent.parent.name, main["short_description"] + where(specs)
-    for kind, folder in (("module", "modules"), ("filter", "filter"), ("connection", "connection")):
+    for kind in ("module", "filter", "connection", "callback"):
+        folder = "modules" if kind == "module" else kind
         for path in sorted((ROOT / "plugins" / folder).glob("*.py")):
             found = _DOCUMENTATION.search(path.read_text())
             if found:

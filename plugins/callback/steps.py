@@ -51,8 +51,7 @@ import sys
 import time
 from typing import Any, Callable
 
-from ansible import constants as C
-from ansible import context
+from ansible import constants, context
 from ansible.errors import AnsibleError
 from ansible.plugins.callback.default import CallbackModule as Default
 from ansible.template import Templar
@@ -112,6 +111,7 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
+        self._clock: Callable[[], float] = time.monotonic
         self._step: Step | None = None
         self._hint = HINT
         self._failures = 0
@@ -122,12 +122,9 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     # The lines on the screen.
 
-    def _clock(self) -> float:
-        return time.monotonic()
-
     def _mark(self, failed: bool) -> str:
         marks = ("ok    ", "FAILED") if self._ascii() else ("✓", "✗")
-        return str(stringc(marks[failed], C.COLOR_ERROR if failed else C.COLOR_OK))
+        return str(stringc(marks[failed], constants.COLOR_ERROR if failed else constants.COLOR_OK))
 
     def _ascii(self) -> bool:
         if self.get_option("ascii"):
@@ -186,7 +183,7 @@ class CallbackModule(Default):  # type: ignore[misc]
             step.title = step.title or self._play_name()
             self._print_step(step)
         where = "%s: %s" % (self.host_label(found), _task_name(found.task))
-        self._print("\n".join(["  " + printable(where), *lines]), color=C.COLOR_ERROR)
+        self._print("\n".join(["  " + printable(where), *lines]), color=constants.COLOR_ERROR)
 
     def _play_name(self) -> str:
         return str(self._play.get_name()).strip() if self._play else ""
@@ -217,7 +214,7 @@ class CallbackModule(Default):  # type: ignore[misc]
     @_event
     def v2_playbook_on_no_hosts_matched(self) -> None:
         self._leave()
-        self._print("- %s: no hosts matched" % printable(self._play_name()), color=C.COLOR_SKIP)
+        self._print("- %s: no hosts matched" % printable(self._play_name()), color=constants.COLOR_SKIP)
 
     @_event
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
