@@ -73,6 +73,11 @@ class _Found:
         self.task = getattr(result, "task", None) or result._task
         self.result: dict[str, Any] = result.result if hasattr(result, "result") else result._result
 
+    def where(self) -> str:
+        """The host that the task ran for, and the one that it ran on if that is another; its role and its name."""
+        host, other = str(self.host.get_name()), self.task.delegate_to
+        return "%s: %s" % ("%s -> %s" % (host, other) if other and other != host else host, _task_name(self.task))
+
 
 def _event(own: Callable[..., None]) -> Callable[..., None]:
     """An event of this plugin, or with -v that of Ansible's own callback."""
@@ -182,8 +187,7 @@ class CallbackModule(Default):  # type: ignore[misc]
             step.failed = True
             step.title = step.title or self._play_name()
             self._print_step(step)
-        where = "%s: %s" % (self.host_label(found), _task_name(found.task))
-        self._print("\n".join(["  " + printable(where), *lines]), color=constants.COLOR_ERROR)
+        self._print("\n".join(["  " + printable(found.where()), *lines]), color=constants.COLOR_ERROR)
 
     def _play_name(self) -> str:
         return str(self._play.get_name()).strip() if self._play else ""

@@ -30,7 +30,8 @@ def load(name: str) -> dict[str, Any]:
 
 
 LANGUAGES = {path.stem: load(path.name) for path in FOLDER.glob("??.yml")}
-COMMON, PAGE, PLANES = load("common.yml"), load("page.yml")["demo_page"], load("planes.yml")["demo_planes"]
+VARIABLES = [load(name) for name in ("common.yml", "balancer.yml", "cluster.yml")]
+PAGE, PLANES = load("page.yml")["demo_page"], load("planes.yml")["demo_planes"]
 
 
 def test_languages_have_the_same_keys_in_the_same_order() -> None:
@@ -46,15 +47,19 @@ def test_languages_have_the_same_commands_and_names() -> None:
 def test_english_and_all_that_is_shared_is_ascii() -> None:
     """Terminals without UTF-8 can show it."""
     assert all(text.isascii() for text in LANGUAGES["en"].values())
-    assert (PAGE + yaml.safe_dump([COMMON, PLANES], allow_unicode=True)).isascii()
+    assert (PAGE + yaml.safe_dump([VARIABLES, PLANES], allow_unicode=True)).isascii()
 
 
 def test_no_text_is_missing_or_unused() -> None:
     texts = {key for key in LANGUAGES["en"] if key.startswith("demo_")}
-    files = [*FOLDER.parent.parent.glob("demo*.yml"), FOLDER / "common.yml", FOLDER / "page.yml"]
+    files = [*FOLDER.parent.parent.glob("demo*.yml"), *FOLDER.glob("???*.yml")]
     sources = "\n".join(path.read_text(encoding="utf-8") for path in files)
-    used = set(re.findall(r"\bdemo_(?:say|step)_\w+\b", sources)) - {"demo_say_", "demo_say_NAME"}
-    used |= {"demo_say_" + experiment["name"] for experiment in COMMON["demo_experiments"]}
+    used = set(re.findall(r"\bdemo_(?:say|step)_\w+\b", sources)) - {"demo_say_NAME"}
+    for values in VARIABLES:
+        used |= {"demo_say_" + experiment["name"] for experiment in values.get("demo_experiments", [])}
+    # The Kubernetes demo has a step for each role of playbooks/site.yml.
+    roles = re.findall(r"name: homelab\.loadbalancer\.(\w+)", (ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
+    used |= {"demo_step_" + role for role in roles}
     assert used == texts
 
 

@@ -163,13 +163,13 @@ def test_a_failure_shows_step_host_task_message_and_the_way_to_see_more() -> Non
     run.ok(Task("one"), variables={"step_hint": "make demo ARGS=-v"})
     run.seconds = 3
     run.fail(Task("Declare the rules"), msg="lb_interface nosuch0 does not exist", changed=False)
-    run.fail(Task("Declare the rules"), host="other", msg="the same")
+    run.fail(Task("Declare the rules", delegate_to="localhost"), host="other", msg="the same")
     run.play("Never shown, since no host is left")
     assert [line.rstrip() for line in run.end()] == [
         "✗ Configure" + " " * 51 + "3.0 s   changed=0",
         "  router: Declare the rules",
         "    lb_interface nosuch0 does not exist",
-        "  other: Declare the rules",
+        "  other -> localhost: Declare the rules",
         "    the same",
         "",
         "make demo ARGS=-v",
