@@ -17,6 +17,7 @@ description:
   - A play, a block or a task can set the variable C(step), the title of the step. Tasks that follow each other with
     the same title are one step. An empty title is for tasks that are not worth a line. Without the variable the name
     of the play is the title.
+  - A step whose tasks are all skipped gets no line.
   - Messages of M(ansible.builtin.debug) appear as they are, without quotes.
   - A failed task appears with its host, name and message, followed by the text of the variable C(step_hint), if the
     task has it.
@@ -171,7 +172,7 @@ class CallbackModule(Default):  # type: ignore[misc]
     def _leave(self) -> None:
         """End the running step."""
         step, self._step = self._step, None
-        if step and not step.failed and step.title:
+        if step and step.ran and step.title and not step.failed:
             self._print_step(step)
 
     def _print_step(self, step: Step) -> None:
@@ -231,8 +232,9 @@ class CallbackModule(Default):  # type: ignore[misc]
     def v2_runner_on_ok(self, result: Any) -> None:
         found = _Found(result)
         self._warn(found)
-        if self._step and found.result.get("changed"):
-            self._step.changed += 1
+        if self._step:
+            self._step.ran = True
+            self._step.changed += bool(found.result.get("changed"))
         if found.task.action in DEBUG and not found.task.loop:
             self._print(self._message(found.result))
 
@@ -246,6 +248,8 @@ class CallbackModule(Default):  # type: ignore[misc]
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         found = _Found(result)
         self._warn(found)
+        if self._step:
+            self._step.ran = True
         lines = explanation(found.result)
         if ignore_errors:
             return

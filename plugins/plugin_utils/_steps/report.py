@@ -27,11 +27,13 @@ class Step:
 
     start -- seconds of a clock that never goes back
     changed -- the number of results that changed something
+    ran -- whether a task ran; a step whose tasks were all skipped gets no line
     """
 
     title: str
     start: float
     changed: int = 0
+    ran: bool = False
     failed: bool = False
 
     def line(self, end: float, check_mode: bool) -> str:
@@ -50,7 +52,7 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     if "censored" in result:
         yield from _text(result["censored"])
         return
-    failed = [item for item in result.get("results") or [] if isinstance(item, Mapping) and item.get("failed")]
+    failed = [item for item in result.get("results") or [] if _is_failed(item)]
     for item in failed:
         label = item.get("_ansible_item_label", item.get(str(item.get("ansible_loop_var", "item")), ""))
         yield from _text("(%s)" % (label,))
@@ -65,6 +67,11 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     more_exact = [text for text in said if not text.startswith(VAGUE)]
     for text in more_exact or said or ["no message"]:
         yield from text.split("\n")
+
+
+def _is_failed(item: Any) -> bool:
+    """Whether an item of a loop failed, or did not reach its host."""
+    return isinstance(item, Mapping) and bool(item.get("failed") or item.get("unreachable"))
 
 
 def _text(value: Any) -> list[str]:

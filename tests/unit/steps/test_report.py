@@ -32,6 +32,11 @@ from ansible_collections.homelab.loadbalancer.plugins.plugin_utils._steps.report
         pytest.param({"censored": "hidden", "msg": "secret"}, ["hidden"], id="no_log"),
         pytest.param({"failed": True}, ["no message"], id="nothing"),
         pytest.param(
+            {"msg": "All items completed", "results": [{"unreachable": True, "msg": "no route", "item": "a"}]},
+            ["(a)", "no route"],
+            id="unreachable",
+        ),
+        pytest.param(
             {
                 "msg": "One or more items failed",
                 "results": [
