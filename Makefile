@@ -20,6 +20,9 @@ VERSION := $(shell sed -n 's/^version: //p' galaxy.yml)
 COLLECTIONS ?=
 # More arguments for ansible-playbook: make demo ARGS="--check --diff".
 ARGS ?=
+# Where the cluster's released programs are downloaded from: nothing for their own sites, the URL of a mirror, or "none" to
+# build everything from source. tools/cluster_releases.py says more.
+CLUSTER_RELEASES ?=
 # "nodes", "cluster" and "test" add the Debian packages of the nodes, of the cluster, and of all test tiers.
 PROFILE ?= full
 
@@ -83,13 +86,13 @@ nodes-down: ## remove the nodes with their disks
 	@tools/setup nodes
 	@$(PLAY) -i inventories/nodes playbooks/nodes_down.yml $(ARGS)
 
-cluster-up: cluster-images ## start a Kubernetes cluster on this machine; the first time builds it from source
+cluster-up: cluster-images ## start a Kubernetes cluster on this machine; the first time takes minutes, as it downloads and builds it
 	@$(PLAY) -i inventories/cluster playbooks/cluster_lab.yml $(ARGS)
 
 # Made ahead of the playbook, as the nodes' disk is.
 cluster-images:
 	@tools/setup cluster
-	@$(AS_ROOT) env PATH="$$PATH" tools/cluster-binaries >/dev/null
+	@$(AS_ROOT) env PATH="$$PATH" CLUSTER_RELEASES='$(CLUSTER_RELEASES)' tools/cluster-binaries >/dev/null
 	@$(AS_ROOT) tools/container-image >/dev/null
 
 demo-cluster: cluster-images ## start it, and serve two applications in it by their host names
