@@ -39,7 +39,7 @@ DEMO := -e demo_make=true -e demo_dataplane=$(DATAPLANE) $(LANGUAGE)
 RUN_TESTS := .venv/bin/python tools/run_tests.py
 
 .PHONY: help setup demo demo-down lab lb nodes-up nodes-image nodes-down cluster-up cluster-images cluster-down demo-cluster check test \
-    unit api integration kernel nodes cluster sanity molecule coverage bench docs build install clean
+    unit api integration kernel nodes cluster sanity molecule compat coverage bench docs build install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +113,10 @@ test: ## every test, in about half an hour
 unit api integration kernel nodes cluster sanity molecule: ## one part of `make test` alone
 	@tools/setup test
 	@$(RUN_TESTS) $@
+
+compat: ## other releases of Debian, ansible-core and Python; writes the table of docs/systems.md; in an hour
+	@tools/setup test
+	@$(AS_ROOT) .venv/bin/python tools/compat.py $(ARGS)
 
 coverage: ## which lines of the plugins the unit and integration tests run, in about half an hour
 	@tools/setup test

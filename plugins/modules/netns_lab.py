@@ -90,6 +90,7 @@ from ..module_utils._netns.plan import plan, sysctls_of
 
 def main() -> None:
     module = Module(
+        needs_linux="the lab",
         argument_spec={
             "name": {"type": "str", "required": True},
             # The model validates the entries of both lists. Its messages name them by index.

@@ -224,6 +224,7 @@ from ..module_utils._inspect import node as inspect_node
 
 def main() -> None:
     module = Module(
+        needs_linux="this module",
         argument_spec={
             "timeout": {"type": "int", "default": 10},
             "namespaces": {"type": "bool", "default": True},

@@ -106,6 +106,7 @@ from ..module_utils._probe import owners as probe_owners
 
 def main() -> None:
     module = Module(
+        needs_linux="this module",
         argument_spec={
             "addresses": {"type": "list", "elements": "str", "default": []},
             "seconds": {"type": "float", "default": 1},

@@ -119,6 +119,7 @@ SERVER = {"address": {"type": "str", "required": True}, "port": {"type": "int", 
 
 def main() -> None:
     module = NodeModule(
+        needs_linux="",
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "zone": {"type": "str", "required": True},

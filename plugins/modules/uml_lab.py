@@ -109,6 +109,7 @@ from ..module_utils._uml.plan import plan
 
 def main() -> None:
     module = Module(
+        needs_linux="the lab",
         argument_spec={
             "name": {"type": "str", "required": True},
             "folder": {"type": "path", "required": True},

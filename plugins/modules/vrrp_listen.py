@@ -100,6 +100,7 @@ from ..module_utils._virtual_address.node import read_state
 
 def main() -> None:
     module = Module(
+        needs_linux="this module",
         argument_spec={
             "interface": {"type": "str", "required": True},
             "seconds": {"type": "float", "default": 4},

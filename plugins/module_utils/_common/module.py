@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
+from . import system
 from .errors import NodeError
 from .lock import locked
 from .printable import printable, printable_diff
@@ -21,7 +22,17 @@ class Module(AnsibleModule):  # type: ignore[misc] # ansible-core carries no typ
 
     Comments of rules, names of links and answers of an API server are untrusted text that Ansible would print
     unchanged. Data in results stays unescaped.
+
+    needs_linux -- the thing that works only on Linux, for a message; empty for a module that works elsewhere as well
     """
+
+    def __init__(self, needs_linux: str = "", **options: Any) -> None:
+        super().__init__(**options)
+        if needs_linux and system.name() != "Linux":
+            self.fail_json(
+                msg="%s needs Linux, and this host runs %s: use a Linux machine, for instance a virtual machine"
+                % (needs_linux, system.name())
+            )
 
     def exit_json(self, **result: Any) -> NoReturn:
         if "diff" in result:
@@ -44,10 +55,10 @@ class NodeModule(Module):
     shares the lock with other readers.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, needs_linux: str = "this module", **options: Any) -> None:
         # AnsibleModule itself fails on wrong arguments, before there is anything to unlock.
         self._lock = contextlib.ExitStack()
-        super().__init__(supports_check_mode=True, **options)
+        super().__init__(needs_linux, supports_check_mode=True, **options)
         # Only root changes the node. For another user the module itself reports the missing privilege.
         if os.geteuid() != 0:
             return

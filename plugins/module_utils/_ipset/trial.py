@@ -107,7 +107,7 @@ def refusal(where: str, want: Wanted, said: str) -> Exception:
     if "set type not supported" in why:
         return NodeError(
             "%s: this node's kernel has no %s sets, or not with these options (module %s): install the package that "
-            "holds its extra modules, or boot a kernel that has it"
+            "holds its extra modules (kernel-modules-extra on Fedora and RHEL), or boot a kernel that has it"
             % (where, want.create.split(" ", 1)[0], tool.kernel_module(want.create))
         )
     return InputError("%s is refused by ipset: %s" % (where, why))

@@ -13,6 +13,8 @@ from .node import Iptables
 from .rules import NO_TABLE, TABLES, Ruleset, Table, Wanted, WantedTable, render, target, unquoted
 
 _SET = re.compile(r"--(?:match|add|del|map)-set(?:\s+|=)(\S+)")
+# The messages of the nft variant, and of the legacy one.
+_NO_MODULE = re.compile(r"missing kernel module|No chain/target/match by that name")
 _LINE = re.compile(r"line:? (\d+)")
 
 
@@ -149,7 +151,7 @@ def _refusal(tool: Iptables, lines: list[_Line], sets: str, asked: Wanted, said:
             else:
                 count, said = middle, done.err
         bad = lines[count - 1]
-    return InputError("%s is refused by %s: %s" % (_entry(asked, bad), tool.name, reason(said)))
+    return InputError("%s is refused by %s: %s%s" % (_entry(asked, bad), tool.name, reason(said), kernel_hint(said)))
 
 
 def _line_named(lines: list[_Line], said: str) -> _Line | None:
@@ -173,6 +175,16 @@ def _entry(asked: Wanted, line: _Line) -> str:
     kind = "chains" if line.chain in content.chains else "jumps"
     rule = line.text.split(" ", 2)[2]
     return "tables.%s.%s.%s[%d] `%s`" % (line.table, kind, line.chain, line.number, rule)
+
+
+def kernel_hint(said: str) -> str:
+    """The remedy if iptables finds no kernel module for a match or target; else empty."""
+    if not _NO_MODULE.search(said):
+        return ""
+    return (
+        ". If the rule is right, this kernel lacks a module: install the package with its extra modules "
+        "(kernel-modules-extra on Fedora and RHEL)"
+    )
 
 
 def reason(said: str) -> str:

@@ -14,6 +14,7 @@ import json
 import struct
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
+from .._common import system
 from .._common.command import run
 from .._common.errors import InputError
 from .._virtual_address.neighbor import (
@@ -53,6 +54,8 @@ def look(addresses: Sequence[str], seconds: float, where: str) -> dict[str, Any]
     seconds -- how long to listen for answers on each link
     where -- the name of the list of addresses in messages
 
+    On another system than Linux no address is probed, and no link is reported.
+
     Raises InputError for an invalid address, and CommandError if the links cannot be read.
     """
     wanted = []
@@ -61,6 +64,9 @@ def look(addresses: Sequence[str], seconds: float, where: str) -> dict[str, Any]
             wanted.append(ipaddress.ip_address(raw))
         except ValueError:
             raise InputError("%s[%d] %s is not an IP address" % (where, at, raw)) from None
+    if system.name() != "Linux":
+        reason = "asking by ARP and NDP needs Linux, and this host runs %s" % system.name()
+        return {"owners": [report(Owners(str(ip), reason=reason)) for ip in wanted], "links": {}, "networks": []}
     links = read_state("").links
     return {
         "owners": [report(found) for found in find_owners(wanted, links, seconds)],

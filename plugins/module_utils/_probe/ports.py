@@ -19,6 +19,7 @@ import struct
 import time
 from typing import Any, Mapping, NamedTuple, Sequence, Tuple
 
+from .._common import system
 from .._common.errors import InputError
 from .tls import distrust, trusting, unverified
 
@@ -170,8 +171,8 @@ def _ask_at(target: Target, family: socket.AddressFamily, place: Place, timeout:
     except OSError as error:  # a kernel without IPv6
         return Answer("unreachable", _words(error), address=address)
     with sock:
-        level, option = _ERROR_QUEUE[family]
-        sock.setsockopt(level, option, 1)
+        if system.name() == "Linux":
+            sock.setsockopt(*_ERROR_QUEUE[family], 1)
         sock.settimeout(timeout)
         try:
             sock.connect(place)
@@ -309,7 +310,12 @@ def _is_broadcast(family: socket.AddressFamily, place: Place) -> bool:
 
 
 def _icmp(sock: socket.socket) -> tuple[int, int, str]:
-    """The origin, code and sender of the ICMP message in the error queue; (0, 0, "") if there is none."""
+    """The origin, code and sender of the ICMP message in the error queue; (0, 0, "") if there is none.
+
+    Only Linux has such a queue.
+    """
+    if system.name() != "Linux":
+        return 0, 0, ""
     # Non-blocking: with a timeout, Python would read an empty queue in a busy loop, because poll(2) reports an error.
     sock.setblocking(False)
     try:

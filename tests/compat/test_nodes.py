@@ -1,0 +1,74 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Managed nodes with other releases of Debian: the modules run on their Python and their tools, with real packets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.homelab.loadbalancer.tests.compat.matrix import DATA_PLANES, NODES, SCENARIOS
+from ansible_collections.homelab.loadbalancer.tests.compat.results import Record
+from ansible_collections.homelab.loadbalancer.tests.compat.router import Router, changed
+
+VIP, POD, TEXT = "192.168.10.100", "192.168.20.20", "Hello from Pod B"
+# The first systemd without cgroups of version 1.
+UNIFIED_ONLY = 258
+
+
+@pytest.mark.parametrize("role", DATA_PLANES)
+def test_role_carries_services(router: Router, release: str, role: str, record: Record) -> None:
+    record(NODES[release], "role `%s`" % role, router.versions())
+    before = router.output("nft", "list", "ruleset")
+    assert router.page(VIP) == ""
+    router.play("playbooks/%s.yml" % role)
+    assert router.page(VIP) == TEXT
+    assert router.page(POD) == ""  # isolated
+    assert changed(router.play("playbooks/%s.yml" % role)) == []
+    router.play("playbooks/%s.yml" % role, **{role + "_state": "absent"})
+    assert router.page(VIP) == ""
+    assert tables(router.output("nft", "list", "ruleset")) == tables(before)
+
+
+def test_nftables_table_translates(router: Router, release: str, record: Record) -> None:
+    record(NODES[release], "module `nftables_table`", router.versions())
+    options = {"compat_vip": VIP, "compat_state": "present"}
+    router.play("tests/compat/files/nftables.yml", **options)
+    assert router.page(VIP) == TEXT
+    assert changed(router.play("tests/compat/files/nftables.yml", **options)) == []
+    router.play("tests/compat/files/nftables.yml", **{**options, "compat_state": "absent"})
+    assert router.page(VIP) == ""
+    assert "compat" not in router.output("nft", "list", "tables")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_role_with_systemd(root: Path, image: str, release: str, scenario: str, record: Record) -> None:
+    systemd = subprocess.run(
+        ["podman", "run", "--rm", "--network=none", image, "systemctl", "--version"],
+        env={**os.environ, "CONTAINERS_CONF": str(root / "roles/cluster_lab/files/containers.conf")},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.split()[1]
+    record(NODES[release], "molecule `%s`" % scenario, "systemd %s" % systemd)
+    if int(systemd) >= UNIFIED_ONLY and not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        pytest.skip("systemd %s does not start on this machine, whose cgroups have version 1" % systemd)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(
+        [str(root / "tools/molecule"), "test", "-s", scenario],
+        env={**environment, "DEBIAN_RELEASE": release},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-20000:]
+
+
+def tables(ruleset: str) -> set[str]:
+    """The tables that have rules: iptables leaves its empty ones."""
+    return {part.partition("{")[0].strip() for part in ruleset.split("table ") if "\t\t" in part.replace("type ", "")}
