@@ -44,10 +44,11 @@ class Router:
             *("run", "--detach", "--name=" + self.name, "--network=ns:/run/netns/" + self.name),
             *("--cap-add=NET_ADMIN,NET_RAW,SYS_ADMIN", "--security-opt=unmask=ALL"),
             *("--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"),
-            *("--dns=none", "--no-hosts", "--init", self.image, "sleep", "infinity"),
+            *("--dns=none", "--no-hosts", self.image, "sleep", "infinity"),
         )
-        # As a node has it, and podman mounts it read-only.
-        self.output("mount", "-o", "remount,rw", "/proc/sys")
+        # Only the network's own kernel settings stay writable, because the others are the whole machine's.
+        for argv in (("--bind", "/proc/sys"), ("--bind", "/proc/sys/net"), ("-o", "remount,bind,ro", "/proc/sys")):
+            self.output("mount", *argv, *(argv[-1:] if argv[0] == "--bind" else ()))
 
     def stop(self) -> None:
         """Remove the router and the lab."""

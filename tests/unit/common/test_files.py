@@ -17,7 +17,12 @@ def test_a_file_is_made_in_its_own_folder(tmp_path: Path, monkeypatch: pytest.Mo
     """A new file inherits the SELinux type of its folder; one that is moved there keeps the type of another."""
     moves: list[tuple[str, str]] = []
     replace = os.replace
-    monkeypatch.setattr(os, "replace", lambda old, new: (moves.append((old, new)), replace(old, new)))
+
+    def noted(old: str, new: str) -> None:
+        moves.append((old, new))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", noted)
     write(str(tmp_path / "rules"), "text")
     assert [os.path.dirname(old) for old, dummy in moves] == [str(tmp_path)]
     assert [path.name for path in tmp_path.iterdir()] == ["rules"]
