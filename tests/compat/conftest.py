@@ -43,22 +43,10 @@ def release(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def image(root: Path, release: str) -> str:
-    """The container image of a node with that release."""
-    made = subprocess.run(
-        [str(root / "tools/container-image")],
-        env={**os.environ, "DEBIAN_RELEASE": release},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return made.stdout.strip()
-
-
-@pytest.fixture
-def router(root: Path, image: str, tmp_path: Path) -> Iterator[Router]:
+def router(root: Path, release: str, tmp_path: Path) -> Iterator[Router]:
     """The router of inventories/lab with that release, without systemd, between the client and the pod."""
-    made = Router(root, image, tmp_path)
+    found = subprocess.run([str(root / "tools/compat-tree"), release], stdout=subprocess.PIPE, text=True, check=True)
+    made = Router(root, found.stdout.strip(), tmp_path)
     try:
         made.start()
         yield made

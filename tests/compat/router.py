@@ -24,9 +24,9 @@ NUMBER = re.compile(r"\d+(?:\.\d+)+")
 class Router:
     """The container, and the playbooks that are run on it."""
 
-    def __init__(self, root: Path, image: str, folder: Path) -> None:
+    def __init__(self, root: Path, tree: str, folder: Path) -> None:
         self.root = root
-        self.image = image
+        self.tree = tree
         self.inventory = folder / "router.json"
         self.name = LAB + "-router"
 
@@ -44,7 +44,7 @@ class Router:
             *("run", "--detach", "--name=" + self.name, "--network=ns:/run/netns/" + self.name),
             *("--cap-add=NET_ADMIN,NET_RAW,SYS_ADMIN", "--security-opt=unmask=ALL"),
             *("--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"),
-            *("--dns=none", "--no-hosts", self.image, "sleep", "infinity"),
+            *("--dns=none", "--no-hosts", "--rootfs", self.tree + ":O", "sleep", "infinity"),
         )
         # Only the network's own kernel settings stay writable, because the others are the whole machine's.
         for argv in (("--bind", "/proc/sys"), ("--bind", "/proc/sys/net"), ("-o", "remount,bind,ro", "/proc/sys")):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Mapping
 
 import pytest
 
@@ -46,27 +47,28 @@ def test_nftables_table_translates(router: Router, release: str, record: Record)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_role_with_systemd(root: Path, image: str, release: str, scenario: str, record: Record) -> None:
-    systemd = subprocess.run(
-        ["podman", "run", "--rm", "--network=none", image, "systemctl", "--version"],
-        env={**os.environ, "CONTAINERS_CONF": str(root / "roles/cluster_lab/files/containers.conf")},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.split()[1]
+def test_role_with_systemd(root: Path, release: str, scenario: str, record: Record) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment.update(DEBIAN_RELEASE=release, CONTAINERS_CONF=str(root / "roles/cluster_lab/files/containers.conf"))
+    image = output(environment, str(root / "tools/container-image")).strip()
+    systemd = output(environment, "podman", "run", "--rm", "--network=none", image, "systemctl", "--version").split()[1]
     record(NODES[release], "molecule `%s`" % scenario, "systemd %s" % systemd)
     if int(systemd) >= UNIFIED_ONLY and not Path("/sys/fs/cgroup/cgroup.controllers").exists():
         pytest.skip("systemd %s does not start on this machine, whose cgroups have version 1" % systemd)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
         [str(root / "tools/molecule"), "test", "-s", scenario],
-        env={**environment, "DEBIAN_RELEASE": release},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-20000:]
+
+
+def output(environment: Mapping[str, str], *argv: str) -> str:
+    """What a program prints."""
+    return subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def tables(ruleset: str) -> set[str]:
