@@ -176,24 +176,26 @@ def published(text: str, name: str) -> str:
 
 def opened(url: str) -> Any:
     """The answer to a request. Raises NotAvailable and Unreachable."""
-    result: list[Any] = []
+    answers: list[Any] = []
+    errors: list[Exception] = []
 
     def ask() -> None:
         try:
-            result.append(urllib.request.urlopen(url, timeout=LIMIT))  # noqa: S310 -- the sites above, or the user's
+            answers.append(urllib.request.urlopen(url, timeout=LIMIT))  # noqa: S310 -- the sites above, or the user's
         except (OSError, http.client.HTTPException, ValueError) as error:
-            result.append(error)
+            errors.append(error)
 
     # In a thread, for name resolution has no time limit.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(LIMIT)
-    answer = result[0] if result else TimeoutError("no answer within %g s" % LIMIT)
-    if isinstance(answer, urllib.error.HTTPError):
-        raise NotAvailable("%s: HTTP status %d" % (url, answer.code))
-    if isinstance(answer, Exception):
-        raise Unreachable("%s: %s" % (url, getattr(answer, "reason", None) or answer))
-    return answer
+    for error in errors:
+        if isinstance(error, urllib.error.HTTPError):
+            raise NotAvailable("%s: HTTP status %d" % (url, error.code))
+        raise Unreachable("%s: %s" % (url, getattr(error, "reason", None) or error))
+    if not answers:
+        raise Unreachable("%s: no answer within %g s" % (url, LIMIT))
+    return answers[0]
 
 
 def download(url: str, path: Path, name: str) -> str:
