@@ -95,6 +95,8 @@ SLOW = (
         Part("molecule-" + name, ("tools/molecule", "test", "-s", name), needs="podman", root=True, limit=900)
         for name in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
     ),
+    # The README's commands in a fresh clone.
+    Part("readme", ("pytest", "-v", "tests/readme"), root=True),
     Part("demo", ("tools/demo-test",), root=True),
     Part("demo-ja", ("tools/demo-test", "ja"), root=True),
 )

@@ -27,6 +27,8 @@ INSTALLED = ".ansible/collections/ansible_collections/homelab/loadbalancer"
 ELSEWHERE = {
     "python3 -m pip install 'kubernetes>=24.2.0,<38'",  # tests/unit/project/test_execution_environment.py
     "ansible-builder build --tag homelab.loadbalancer",  # as above
+    "make install",  # tests/readme
+    "source .venv/bin/activate",
 }
 POOL = """\
 - hosts: localhost
