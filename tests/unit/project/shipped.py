@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 # tools/build puts nothing else into the tarball.
-BESIDE = ("CHANGELOG.md", "LICENSE", "README.md", "bindep.txt")
+BESIDE = ("CHANGELOG.md", "LICENSE", "README.ja.md", "README.md", "bindep.txt")
 FOLDERS = ("changelogs", "docs", "inventories", "meta", "playbooks", "plugins", "roles")
 IGNORED: list[str] = yaml.safe_load((ROOT / "galaxy.yml").read_text())["build_ignore"]
 

@@ -35,7 +35,7 @@ REFERENCE = re.compile(
 )
 # A page may name these and targets of the Makefile if it says that they need the repository.
 REPOSITORY = re.compile(REFERENCE.pattern + r"|(?m:^|`)make [a-z]")
-SAID = re.compile(r"\b(repository|clone)\b")
+SAID = re.compile(r"\b(repository|clone)\b|リポジトリ|クローン")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
