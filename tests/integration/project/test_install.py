@@ -75,7 +75,7 @@ def project(tmp_path: Path, clone: Path, path: str) -> Project:
 
 
 def test_commands_of_the_page_install_and_replace_the_collection(root: Path, project: Project, clone: Path) -> None:
-    _, page = (root / "docs/reuse.md").read_text().split("\n## Install\n")
+    page = (root / "docs/reuse.md").read_text().split("\n## Install\n")[1]
     done: list[str] = []
     for step in pages.steps(page.split("\n## ")[0]):
         if step.content:
