@@ -51,7 +51,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages of the reference, and the changelog."""
     for name, text in reference.pages(FOUND).items():
         files.append(File.generated(config, "reference/%s.md" % name, content=text))
-    changes = (reference.ROOT / "CHANGELOG.md").read_text()
+    changes = reference.unescaped((reference.ROOT / "CHANGELOG.md").read_text())
     files.append(File.generated(config, "changes.md", content=changes))
     return files
 

@@ -187,7 +187,7 @@ class Writer:
         if option.get("required"):
             yield "**required**"
         if option.get("returned"):
-            yield "returned: " + md_escape(str(option["returned"]))
+            yield "returned: " + "".join(self.text(str(option["returned"])))
 
     def _values(self, option: Json) -> Iterator[str]:
         if option.get("choices"):

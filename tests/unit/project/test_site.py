@@ -84,6 +84,10 @@ def test_roles_modules_and_plugins_have_pages_that_the_search_finds(site: Path) 
     assert sorted(name for name in named if "reference/%s.html" % name not in found) == []
 
 
+def test_pages_show_no_escapes_of_markdown(pages: dict[Path, str]) -> None:
+    assert [path.name for path, text in pages.items() if re.search(r"\w\\[,.:;']", text)] == []
+
+
 def test_pictures_are_small_and_shown() -> None:
     texts = "".join(path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
     assert [path.name for path in PICTURES if path.stat().st_size > LARGEST] == []
