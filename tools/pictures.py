@@ -92,10 +92,10 @@ def in_terminal(*argv: str) -> str:
     return text
 
 
-def last_screen(text: str, lines: int) -> str:
-    """The last lines of an output, each as it looks in the end."""
+def settled(text: str) -> str:
+    """The lines of an output as they look in the end, up to the things to try."""
     rows = [MOVES.sub("", row.rstrip("\r")).rpartition("\r")[2] for row in text.splitlines()]
-    return "\n".join(rows[-lines:])
+    return "\n".join(rows).partition("\nBreak it:")[0].rstrip()
 
 
 def terminal_picture(command: str, output: str) -> str:
@@ -202,7 +202,7 @@ def main() -> None:
     inventory = ROOT / "inventories" / "lab"
     try:
         output = in_terminal("make", "--no-print-directory", "demo")
-        (PICTURES / "demo.svg").write_text(terminal_picture("make demo", last_screen(output, 45)))
+        (PICTURES / "demo.svg").write_text(terminal_picture("make demo", settled(output)))
         (PICTURES / "lab.svg").write_text(lab_picture(inventory))
         run(".venv/bin/ansible-playbook", "-i", "laptop,", "playbooks/inspect.yml", "-e", json.dumps(machine))
         inspection_picture(Path(folder) / "index.html", PICTURES / "inspect.png")
