@@ -94,7 +94,7 @@ def in_terminal(*argv: str) -> str:
 
 def settled(text: str) -> str:
     """The lines of an output as they look in the end, up to the things to try."""
-    rows = [MOVES.sub("", row.rstrip("\r")).rpartition("\r")[2] for row in text.splitlines()]
+    rows = [MOVES.sub("", row.rstrip("\r")).rpartition("\r")[2] for row in text.split("\n")]
     return "\n".join(rows).partition("\nBreak it:")[0].rstrip()
 
 
