@@ -56,12 +56,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> None:
-    """Leave out the navigation beside the start page, which has no neighbours."""
-    if page.is_homepage:
-        page.meta["hide"] = ["navigation"]
-
-
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Link names of roles, modules and plugins to the reference."""
     folder = "" if page.url.startswith("reference/") else "../" * page.url.count("/") + "reference/"
