@@ -75,17 +75,6 @@ options:
     type: str
     choices: [none, link, node]
     default: none
-  part:
-    description:
-      - Which part of the change to make. V(removals) only removes the addresses that O(purge) and O(state=absent)
-        remove. V(additions) makes the other changes, and assumes that the removals are done.
-      - A play can use both parts and change the services between them. Then a service exists whenever its address
-        does. In check mode, the two tasks together predict the same changes as a real run makes.
-      - V(additions) also moves addresses from other links.
-    type: str
-    choices: [all, removals, additions]
-    default: all
-    version_added: 0.2.0
   metric:
     description:
       - The number that marks an address as added by this module. C(ip address show) lists it as C(metric).
@@ -204,7 +193,6 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "dummy": {"type": "bool", "default": False},
             "purge": {"type": "str", "choices": ["none", "link", "node"], "default": "none"},
-            "part": {"type": "str", "choices": ["all", "removals", "additions"], "default": "all"},
             "metric": {"type": "int", "default": 27746},
             "probe": {"type": "bool", "default": True},
             "announce": {"type": "bool", "default": True},
@@ -220,7 +208,6 @@ def main() -> None:
             dummy=options["dummy"],
             purge=options["purge"],
             metric=parse_metric(options["metric"]),
-            part=options["part"],
         )
         result = converge(want, module.check_mode, ask=options["probe"], tell=options["announce"])
     except PermissionError as error:

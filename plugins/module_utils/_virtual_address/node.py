@@ -16,7 +16,7 @@ from .._common.command import CommandError, ask, run
 from .._common.errors import InputError
 from .input import IPAddress
 from .neighbor import announce, probe
-from .plan import Added, Address, Link, Plan, State, Step, Want, plan
+from .plan import Added, Address, Link, State, Step, Want, plan
 
 _NO_DUMMY = (
     "this kernel has no dummy links. They are in its module `dummy` (try: modprobe dummy), which some packages leave "
@@ -26,41 +26,78 @@ _NO_DUMMY = (
 
 
 class ApplyError(Exception):
-    """The kernel refused a step. The text says what the node has after the earlier steps were undone."""
+    """The kernel refused a step. The earlier steps were undone, unless the text says something else."""
 
 
-def converge(want: Want, check_mode: bool, ask: bool, tell: bool) -> dict[str, Any]:
-    """Bring the node to the declared state, or only predict it. Returns the module's result with its warnings.
+class Change:
+    """The change of a node's addresses, planned when it is constructed. Its two parts are applied one after the other.
 
     ask -- refuse an address that another host on the link has
     tell -- announce added addresses
     """
-    have = read_state(want.interface)
-    todo = plan(have, want)
-    warnings = list(todo.warnings)
-    link = have.links.get(want.interface)
-    # A dummy link has no neighbours, and neither has a link that does not exist yet.
-    reachable = link if link is not None and link.has_neighbours and todo.added else None
-    if reachable and reachable.silent and (ask or tell):
-        warnings.append(
-            "%s %s: no other host could be asked whether it has the addresses, or be told of them"
-            % (reachable.name, reachable.silent)
-        )
-        reachable = None
-    if ask and reachable:
-        refuse_claimed(reachable, {other.mac for other in have.links.values()}, todo.added)
+
+    def __init__(self, want: Want, ask: bool, tell: bool) -> None:
+        self.have = read_state(want.interface)
+        self.plan = plan(self.have, want)
+        self.warnings = list(self.plan.warnings)
+        link = self.have.links.get(want.interface)
+        # A dummy link has no neighbours, and neither has a link that does not exist yet.
+        reachable = link if link is not None and link.has_neighbours and self.plan.added else None
+        if reachable and reachable.silent and (ask or tell):
+            self.warnings.append(
+                "%s %s: no other host could be asked whether it has the addresses, or be told of them"
+                % (reachable.name, reachable.silent)
+            )
+            reachable = None
+        if ask and reachable:
+            refuse_claimed(reachable, {other.mac for other in self.have.links.values()}, self.plan.added)
+        self._told = reachable if tell else None
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.plan.steps)
+
+    def diff(self) -> dict[str, str]:
+        return {"before": self.plan.before, "after": self.plan.after}
+
+    def remove(self) -> None:
+        """Remove the undeclared addresses, or none of them."""
+        apply(self.plan.removals, self.plan.promote)
+
+    def undo_remove(self) -> None:
+        undo(self.plan.removals)
+
+    def add(self) -> None:
+        """Make the other changes, or none of them."""
+        apply(self.plan.additions, self.plan.promote)
+
+    def undo_add(self) -> None:
+        undo(self.plan.additions)
+
+    def announce(self) -> list[str]:
+        """Announce the added addresses. Returns warnings."""
+        return _tell(self._told, [new.address.ip for new in self.plan.added]) if self._told else []
+
+
+def converge(want: Want, check_mode: bool, ask: bool, tell: bool) -> dict[str, Any]:
+    """Bring the node to the declared state, or only predict it. Returns the module's result with its warnings."""
+    change = Change(want, ask, tell)
+    todo = change.plan
     if not check_mode:
-        apply(todo, have)
-        if tell and reachable:
-            warnings += _tell(reachable, [new.address.ip for new in todo.added])
+        try:
+            apply(todo.steps, todo.promote)
+        except ApplyError as error:
+            rest = differences(change.have, read_state("")) or ["nothing was changed"]
+            raise ApplyError("%s (%s)" % (error, "; ".join(rest))) from error
+        change.warnings += change.announce()
     return {
-        "changed": bool(todo.steps),
+        "changed": change.changed,
         "interface": want.interface,
         "added": [str(new.address) for new in todo.added],
         "removed": [str(address) for address in todo.removed],
         "batch": list(todo.batch),
-        "diff": {"before": todo.before, "after": todo.after},
-        "warnings": warnings,
+        "diff": change.diff(),
+        "warnings": change.warnings,
     }
 
 
@@ -113,26 +150,37 @@ def _tell(link: Link, addresses: Sequence[IPAddress]) -> list[str]:
     return []
 
 
-def apply(todo: Plan, have: State) -> None:
-    """Do all steps or none; ApplyError names the one that the kernel refused."""
-    if not todo.steps:
+def apply(steps: Sequence[Step], promote: Sequence[str]) -> None:
+    """Make all steps or none. ApplyError names the one that the kernel refused.
+
+    promote -- links that keep the secondary addresses of a removed address
+    """
+    if not steps:
         return
-    if any(step.do.endswith(" type dummy") for step in todo.steps):
+    if any(step.do.endswith(" type dummy") for step in steps):
         _load_dummy()
-    with _promoted(todo.promote):
-        done = run(["ip", "-batch", "-"], stdin=_lines([step.do for step in todo.steps]), check=False)
+    with _promoted(promote):
+        done = run(["ip", "-batch", "-"], stdin=_lines([step.do for step in steps]), check=False)
         if done.rc == 0:
             return
         # ip names the failed line as in `Command failed -:3`. Without such a line, it read nothing at all.
         found = re.search(r"^Command failed .*:(\d+)\s*$", done.err, re.MULTILINE)
         failed = int(found.group(1)) - 1 if found else 0
-        undo = [line for step in reversed(todo.steps[:failed]) for line in step.undo]
-        undone = run(["ip", "-force", "-batch", "-"], stdin=_lines(undo), check=False)
-    said = re.sub(r"^Command failed .*\n?", "", done.err, flags=re.MULTILINE).strip()
-    rest = differences(have, read_state("")) or ["nothing was changed"]
-    if undone.rc != 0:
-        rest.append("taking back what was done failed too: %s" % undone.err.strip())
-    raise ApplyError("%s (%s)" % (_refusal(todo.steps[failed], said), "; ".join(rest)))
+        said = re.sub(r"^Command failed .*\n?", "", done.err, flags=re.MULTILINE).strip()
+        refusal = _refusal(steps[failed], said)
+        try:
+            undo(steps[:failed])
+        except ApplyError as error:
+            raise ApplyError("%s; %s" % (refusal, error)) from error
+    raise ApplyError(refusal)
+
+
+def undo(steps: Sequence[Step]) -> None:
+    """Undo steps that have been made."""
+    lines = [line for step in reversed(steps) for line in step.undo]
+    undone = run(["ip", "-force", "-batch", "-"], stdin=_lines(lines), check=False) if lines else None
+    if undone is not None and undone.rc != 0:
+        raise ApplyError("taking back what was done failed too: %s" % undone.err.strip())
 
 
 def differences(before: State, after: State) -> list[str]:

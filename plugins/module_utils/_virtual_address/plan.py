@@ -86,7 +86,7 @@ OWNERS = {METRIC: "the host's own services", METRIC + 1: "the Services of a clus
 
 
 class Want(NamedTuple):
-    """The declaration. purge is none, link or node. part is all, removals or additions."""
+    """The declaration. purge is none, link or node."""
 
     interface: str
     addresses: tuple[Declared, ...]
@@ -94,11 +94,6 @@ class Want(NamedTuple):
     dummy: bool = False
     purge: str = "none"
     metric: int = METRIC
-    part: str = "all"
-
-    @property
-    def adds(self) -> bool:
-        return self.present and self.part != "removals"
 
 
 class Step(NamedTuple):
@@ -112,12 +107,15 @@ class Step(NamedTuple):
 class Plan(NamedTuple):
     """The steps and their results.
 
+    removals -- remove the undeclared addresses
+    additions -- the other steps, which follow them: they add addresses, or move them from other links
     promote -- links that lose an IPv4 address and have other addresses of its network, even if those are to be removed
         as well; the kernel could remove them together with it
     batch -- lines for `ip -force -batch` that restore the declared state after a reboot
     """
 
-    steps: tuple[Step, ...]
+    removals: tuple[Step, ...]
+    additions: tuple[Step, ...]
     added: tuple[Added, ...]
     removed: tuple[Address, ...]
     promote: tuple[str, ...]
@@ -126,45 +124,42 @@ class Plan(NamedTuple):
     batch: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return self.removals + self.additions
+
 
 def plan(have: State, want: Want) -> Plan:
     """The steps from have to want. InputError if the declaration is impossible on the node."""
-    if want.part == "additions":
-        have = _without_undeclared(have, want)
     added: list[Added] = []
-    removed: list[Placed] = []
+    moved: list[Placed] = []
+    gone: list[Placed] = []
     warnings: list[str] = []
-    if want.adds:
+    if want.present:
         _refuse_link(have, want)
         by_ip = _by_ip(have)
         for declared in want.addresses:
             add, remove = _place(have, want, declared, by_ip.get(declared.ip, []))
             added += add
-            removed += remove
-    elif not want.present:
-        removed, warnings = _listed(have, want)
-    known = set(removed)
-    removed += [gone for gone in _purged(have, want) if gone not in known]
-    after = _changed_links(have, want, [new.address for new in added], removed)
-    shown = sorted({want.interface, *(gone.link for gone in removed)})
-    steps = _steps(have, after, want, added, removed)
+            moved += remove
+    else:
+        gone, warnings = _listed(have, want)
+    known = {*moved, *gone}
+    gone += [placed for placed in _purged(have, want) if placed not in known]
+    after = _changed_links(have, want, [new.address for new in added], [*moved, *gone])
+    shown = sorted({want.interface, *(placed.link for placed in [*moved, *gone])})
+    removals, additions = _steps(have, after, want, added, moved, gone)
     return Plan(
-        steps=tuple(steps),
+        removals=tuple(removals),
+        additions=tuple(additions),
         added=tuple(added),
-        removed=tuple(gone.address for gone in removed),
-        promote=_to_promote(have, removed),
+        removed=tuple(placed.address for placed in [*moved, *gone]),
+        promote=_to_promote(have, [*moved, *gone]),
         before=_render(have.links, shown),
         after=_render(after, shown),
         batch=tuple(_batch(after, want)),
         warnings=tuple(warnings + _advice(have, want)),
     )
-
-
-def _without_undeclared(have: State, want: Want) -> State:
-    """The state of the node after the removals, which check mode has not made."""
-    first = want._replace(part="removals")
-    removed = _purged(have, first) + ([] if want.present else _listed(have, want)[0])
-    return have._replace(links=_changed_links(have, first, [], removed))
 
 
 def _refuse_link(have: State, want: Want) -> None:
@@ -259,14 +254,12 @@ def _listed(have: State, want: Want) -> tuple[list[Placed], list[str]]:
 def _purged(have: State, want: Want) -> list[Placed]:
     keep = {declared.ip for declared in want.addresses} if want.present else set()
     names = {"none": [], "link": [want.interface], "node": list(have.links)}[want.purge]
-    # A declared address that moves to another link is not removed early: the additions move it.
-    stays = list(have.links) if want.part == "removals" else [want.interface]
     return [
         Placed(name, address)
         for name in names
         if name in have.links
         for address in have.links[name].addresses
-        if address.metric == want.metric and (name not in stays or address.ip not in keep)
+        if address.metric == want.metric and (name != want.interface or address.ip not in keep)
     ]
 
 
@@ -277,7 +270,7 @@ def _changed_links(have: State, want: Want, added: Iterable[Address], removed: I
         name: link._replace(addresses=tuple(a for a in link.addresses if Placed(name, a) not in gone))
         for name, link in have.links.items()
     }
-    if want.adds:
+    if want.present:
         link = links.get(want.interface, Link(want.interface, kind="dummy", alias=LINK_ALIAS))
         if want.dummy:
             link = link._replace(flags=link.flags | {"UP", "LOWER_UP", "NOARP"})
@@ -296,21 +289,31 @@ def _steps(
     after: Mapping[str, Link],
     want: Want,
     added: Iterable[Added],
-    removed: Iterable[Placed],
-) -> list[Step]:
+    moved: Iterable[Placed],
+    gone: Iterable[Placed],
+) -> tuple[list[Step], list[Step]]:
+    """The steps that remove undeclared addresses, and the others."""
+    removals = [_removal(placed) for placed in gone]
     # Removals come first: the kernel refuses one IPv6 address with two prefix lengths.
-    steps = [Step(_del(name, address), (_add(name, address),)) for name, address in removed]
+    additions = [_removal(placed) for placed in moved]
     link = have.links.get(want.interface)
     delete = "link del dev %s" % want.interface
-    if want.adds and link is None:
+    if want.present and link is None:
         create, mark = _create(want.interface)
-        steps += [Step(create, (delete,), "interface %s" % want.interface), Step(mark, ())]
-    elif want.adds and want.dummy and link is not None and "UP" not in link.flags:
-        steps.append(Step("link set dev %s up" % link.name, ("link set dev %s down" % link.name,)))
-    steps += [Step(_add(want.interface, address), (_del(want.interface, address),), entry) for entry, address in added]
+        additions += [Step(create, (delete,), "interface %s" % want.interface), Step(mark, ())]
+    elif want.present and want.dummy and link is not None and "UP" not in link.flags:
+        additions.append(Step("link set dev %s up" % link.name, ("link set dev %s down" % link.name,)))
+    additions += [
+        Step(_add(want.interface, address), (_del(want.interface, address),), entry) for entry, address in added
+    ]
+    left = {placed.link for placed in moved}
     for name in sorted(set(have.links) - set(after)):
-        steps.append(Step("link del dev %s" % name, _create(name)))
-    return steps
+        (additions if name in left else removals).append(Step("link del dev %s" % name, _create(name)))
+    return removals, additions
+
+
+def _removal(placed: Placed) -> Step:
+    return Step(_del(*placed), (_add(*placed),))
 
 
 def _create(name: str) -> tuple[str, str]:
@@ -353,7 +356,7 @@ def _to_promote(have: State, removed: Iterable[Placed]) -> tuple[str, ...]:
 
 def _advice(have: State, want: Want) -> list[str]:
     link = have.links.get(want.interface)
-    if link is None or not link.port_of or not want.adds or not want.addresses:
+    if link is None or not link.port_of or not want.present or not want.addresses:
         return []
     return [
         "%s is a port of %s, which takes its packets: declare the addresses on %s"
