@@ -38,21 +38,13 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  part:
-    description:
-      - With V(folder) only the folder O(path) is made, for the modules that save to it.
-      - With V(units) the rest is done, and the folder taken as made, so that a check run of both parts predicts a real
-        one.
-    type: str
-    choices: [all, folder, units]
-    default: all
   name:
     description: The beginning of the names of the units, and the name of the file with the kernel modules.
     type: str
     default: homelab-loadbalancer
   path:
     description:
-      - The folder for the files that O(commands) read. Its file C(owner) names the declaration that it belongs to.
+      - The folder for the files that the units read. Its file C(owner) names the declaration that it belongs to.
       - A folder that exists without that file, or belongs to another declaration, is refused.
     type: path
     default: /etc/homelab-loadbalancer
@@ -71,32 +63,41 @@ options:
     type: list
     elements: str
     default: []
+  sysctls:
+    description: Kernel parameters to set after the rules have been loaded, a mapping of names to values.
+    type: dict
+    default: {}
   variables:
     description:
       - How error messages call options, by the options' names. A role names its own variables here.
     type: dict
     default: {}
 seealso:
-  - module: homelab.loadbalancer.iptables_services
-  - module: homelab.loadbalancer.ipvs_services
+  - module: homelab.loadbalancer.iptables_chains
   - module: homelab.loadbalancer.virtual_address
 """
 
 EXAMPLES = r"""
-- name: Make the folder that the rules are saved to
-  homelab.loadbalancer.boot_units:
-    part: folder
-
-- name: Declare the rules
-  homelab.loadbalancer.iptables_services:
-    services: "{{ lb_services }}"
-    save_to: /etc/homelab-loadbalancer
+- name: Declare rules, and keep them in a file
+  homelab.loadbalancer.iptables_chains:
+    prefix: SITE-
+    tables: "{{ site_tables }}"
+    save_to: /etc/site.rules
   register: rules
 
-- name: Restore them at boot
+- name: Put a virtual address on a link
+  homelab.loadbalancer.virtual_address:
+    interface: eth0
+    addresses: [192.168.10.100]
+  register: addresses
+
+- name: Restore both at boot
   homelab.loadbalancer.boot_units:
-    part: units
+    name: site
+    path: /etc/site-boot
     commands: "{{ rules.boot }}"
+    addresses: "{{ addresses.batch }}"
+    sysctls: {net.ipv4.ip_forward: 1}
 """
 
 RETURN = r"""
@@ -115,12 +116,12 @@ from ..module_utils._common.module import NodeModule
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "part": {"type": "str", "choices": ["all", "folder", "units"], "default": "all"},
     "name": {"type": "str", "default": "homelab-loadbalancer"},
     "path": {"type": "path", "default": "/etc/homelab-loadbalancer"},
     "kernel_modules": {"type": "list", "elements": "str", "default": []},
     "commands": {"type": "list", "elements": "str", "default": []},
     "addresses": {"type": "list", "elements": "str", "default": []},
+    "sysctls": {"type": "dict", "default": {}},
     "variables": {"type": "dict", "default": {}},
 }
 

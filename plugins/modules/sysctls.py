@@ -67,7 +67,7 @@ before:
 from ..module_utils._common import files
 from ..module_utils._common.errors import InputError, named
 from ..module_utils._common.module import NodeModule
-from ..module_utils._sysctls import node as sysctls
+from ..module_utils._sysctls.run import Change
 
 
 def main() -> None:
@@ -78,20 +78,22 @@ def main() -> None:
             "variables": {"type": "dict", "default": {}},
         },
     )
-    want = {str(name): sysctls.normal(value) for name, value in module.params["values"].items()}
     path = module.params["save_to"]
     result = {}
     try:
-        have = sysctls.read(list(want))
-        kept = [files.edit(path, sysctls.show(sysctls.ordered(want)))] if path else []
-        after = sysctls.predicted(have, want) if module.check_mode else sysctls.write(have, want)
-        result = {"changed": have != after or any(file.changed for file in kept), "before": have}
+        change = Change(module.params["values"])
+        kept = [files.edit(path, change.text)] if path else []
         if not module.check_mode:
-            for file in kept:
-                file.write()
+            change.apply()
+            try:
+                for file in kept:
+                    file.write()
+            except OSError:
+                change.undo()
+                raise
+        result = {"changed": change.changed or any(file.changed for file in kept), "before": change.have}
         if module._diff:
-            values = {"before": sysctls.show(have), "after": sysctls.show(after)}
-            result["diff"] = files.with_files(values, kept)
+            result["diff"] = files.with_files(change.diff(), kept)
     except (InputError, OSError) as error:
         module.fail_json(msg=named(error, module.params["variables"]))
     module.exit_json(**result)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
+from typing import Container, NamedTuple
 
 from .._common import files
 from .._common.errors import InputError
@@ -61,9 +61,13 @@ class Folder(NamedTuple):
                 % (self.path, ", ".join("`%s`" % name for name in self.found[:5]), self.name)
             )
 
-    def removals(self) -> list[files.FileEdit]:
-        """Remove our files. The file `owner` goes last, so that a run that is cut short can be repeated."""
-        return [files.edit("%s/%s" % (self.path, name), None) for name in reversed(FILES) if name in self.found]
+    def removals(self, kept: Container[str] = ()) -> list[files.FileEdit]:
+        """Remove our files, except those in `kept`.
+
+        The file `owner` goes last, so that a run that is cut short can be repeated.
+        """
+        paths = ["%s/%s" % (self.path, name) for name in reversed(FILES) if name in self.found]
+        return [files.edit(path, None) for path in paths if path not in kept]
 
     def remove_empty(self) -> None:
         """Remove the folder, unless it has files of others."""

@@ -5,21 +5,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any, NamedTuple, Sequence
 
 from .._common import files
 from .._common.command import CommandError, run
 from .._common.errors import InputError, NodeError
+from .._sysctls.node import normal, ordered, show
 from . import folder, units
 from .units import Restored
 
 BOOTED = "/run/systemd/system"  # exists where systemd runs, see sd_booted(3)
-_MODE = 0o644
 
 
-class Change(NamedTuple):
-    """The changes of a module run.
+class Part(NamedTuple):
+    """A part of a change. It is made, or undone, as a whole.
 
     edits -- files to write or remove, in this order
     makes_folder, removes_folder -- the folder of the declaration is created first, or removed last if it is empty
@@ -27,19 +28,110 @@ class Change(NamedTuple):
     reloads -- whether systemd must read its units again
     """
 
-    edits: list[files.FileEdit]
+    edits: Sequence[files.FileEdit] = ()
     makes_folder: bool = False
     removes_folder: bool = False
     disables: Sequence[str] = ()
     enables: Sequence[str] = ()
     reloads: bool = False
 
+
+class Change:
+    """The change of what a boot restores, planned when it is constructed.
+
+    It has three parts, so that a boot after an interrupted run never adds an address without its rules.
+    """
+
+    def __init__(self, want: Restored, present: bool) -> None:
+        self._want = want
+        self._found = folder.look(want.path, want.name)
+        self._back = contextlib.ExitStack()
+        self._batch = files.FileEdit("", None, None)
+        if present:
+            refuse_no_boot(want.path)
+            self._found.refuse_others()
+        self._first, self._last = self._plan_present() if present else (Part(), self._plan_absent())
+
+    def _plan_present(self) -> tuple[Part, Part]:
+        want, found = self._want, self._found
+        self._batch = files.edit(want.batch_file, want.serving()[want.batch_file])
+        first = [found.owner_file, *_edits(want.protecting())]
+        last = _edits(want.serving())
+        if want.rules is not None:
+            kept = {edit.path for edit in [*first, *last]}
+            last = [*found.removals(kept), *last]
+        states = unit_states(want.units)
+        stale = any(needs_reload == "yes" for state, needs_reload in states.values())
+        parts = []
+        for unit, edits in zip(want.units, (first, last)):
+            enables = [unit] if states.get(unit, ("", ""))[0] != "enabled" else []
+            changed = _changed(edits)
+            reloads = bool(enables) or stale or any(edit.path.startswith(units.UNITS) for edit in changed)
+            parts.append(Part(changed, enables=enables, reloads=reloads))
+            stale = False
+        return parts[0]._replace(makes_folder=not os.path.isdir(found.path)), parts[1]
+
+    def _plan_absent(self) -> Part:
+        """Remove the units and our files. In a network namespace of a machine they are the machine's, and stay."""
+        if folder.named_namespace():
+            return Part()
+        want, ours = self._want, self._found.ours
+        there = [unit for unit in want.units if os.path.lexists("%s/%s" % (units.UNITS, unit))]
+        paths = ["%s/%s" % (units.UNITS, unit) for unit in there] + [want.modules_file]
+        edits = _changed([files.edit(path, None) for path in paths])
+        removals = self._found.removals() if ours else []
+        return Part(edits + removals, removes_folder=ours, disables=there, reloads=bool(there))
+
     @property
     def changed(self) -> bool:
-        return any(self)
+        return any(self._first) or any(self._last)
 
     def diff(self) -> list[dict[str, str]]:
-        return [edit.diff() for edit in self.edits]
+        return [edit.diff() for edit in [*self._first.edits, *self._last.edits]]
+
+    def withdraw(self) -> None:
+        """Let a boot add only addresses that stay."""
+        if self._batch.changed and self._batch.before is not None:
+            wanted = (self._batch.after or b"").splitlines(keepends=True)
+            had = self._batch.before.splitlines(keepends=True)
+            shorter = self._batch._replace(after=b"".join(line for line in wanted if line in had))
+            self._make(Part([shorter] if shorter.changed else []))
+
+    def protect(self) -> None:
+        """Let a boot load the kernel modules, the rules and the kernel parameters."""
+        self._make(self._first)
+
+    def serve(self) -> None:
+        """Let a boot add the addresses, or restore nothing any more."""
+        self._make(self._last)
+
+    def undo(self) -> None:
+        """Undo all parts that were made."""
+        self._back.close()
+
+    def _make(self, part: Part) -> None:
+        with contextlib.ExitStack() as back:
+            if part.reloads:
+                back.callback(_systemctl, "daemon-reload")
+            if part.disables:
+                back.callback(_systemctl, "enable", *part.disables)
+                _systemctl("disable", "--now", *part.disables)
+            if part.makes_folder:
+                back.callback(self._found.remove_empty)
+                os.makedirs(self._found.path, mode=0o755)
+            for edit in part.edits:
+                mode = 0o600 if os.path.dirname(edit.path) == self._found.path else 0o644
+                edit.write(mode)
+                back.callback(edit.reversed().write, mode)
+            if part.enables:
+                back.callback(_systemctl, "--no-reload", "disable", *part.enables)
+                _systemctl("--no-reload", "enable", *part.enables)
+            if part.reloads:
+                _systemctl("daemon-reload")
+            if part.removes_folder:
+                back.callback(os.makedirs, self._found.path, mode=0o755, exist_ok=True)
+                self._found.remove_empty()
+            self._back.callback(back.pop_all().close)
 
 
 def refuse_no_boot(path: str) -> None:
@@ -56,29 +148,8 @@ def refuse_no_boot(path: str) -> None:
         )
 
 
-def plan_present(found: folder.Folder, want: Restored, part: str) -> Change:
-    """Create the folder, or the other files and enabled units, or all of it."""
-    makes_folder = part != "units" and not os.path.isdir(found.path)
-    owner = [found.owner_file] if part != "units" else []
-    if part == "folder":
-        return Change(_changed(owner), makes_folder)
-    edits = _changed(owner + [files.edit(path, text) for path, text in want.files().items()])
-    states = unit_states(want.units)
-    enables = [unit for unit in want.units if states.get(unit, ("", ""))[0] != "enabled"]
-    stale = any(needs_reload == "yes" for state, needs_reload in states.values())
-    reloads = bool(enables) or stale or any(edit.path.startswith(units.UNITS) for edit in edits)
-    return Change(edits, makes_folder, enables=enables, reloads=reloads)
-
-
-def plan_absent(found: folder.Folder, want: Restored) -> Change:
-    """Remove the units and our files. In a network namespace of a machine they are the machine's, and stay."""
-    if folder.named_namespace():
-        return Change([])
-    there = [unit for unit in want.units if os.path.lexists("%s/%s" % (units.UNITS, unit))]
-    paths = ["%s/%s" % (units.UNITS, unit) for unit in there] + [want.modules_file]
-    edits = _changed([files.edit(path, None) for path in paths])
-    ours = found.ours
-    return Change(edits + (found.removals() if ours else []), False, ours, disables=there, reloads=bool(there))
+def _edits(contents: units.Contents) -> list[files.FileEdit]:
+    return [files.edit(path, text) for path, text in contents.items()]
 
 
 def _changed(edits: Sequence[files.FileEdit]) -> list[files.FileEdit]:
@@ -96,48 +167,28 @@ def unit_states(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     }
 
 
-def apply(change: Change, found: folder.Folder) -> None:
-    """Make the change. If a step fails, files and units become what they were."""
-    _systemctl("disable", "--now", *change.disables)
-    if change.makes_folder:
-        os.makedirs(found.path, mode=0o755)
-    done: list[files.FileEdit] = []
-    try:
-        for edit in change.edits:
-            edit.write(_MODE)
-            done.append(edit)
-        _systemctl("--no-reload", "enable", *change.enables)
-        if change.reloads:
-            run(["systemctl", "daemon-reload"])
-    except (OSError, CommandError):
-        for edit in reversed(done):
-            edit.reversed().write(_MODE)
-        if change.makes_folder:
-            found.remove_empty()
-        _systemctl("enable", *change.disables)
-        raise
-    if change.removes_folder:
-        found.remove_empty()
-
-
 def _systemctl(*words: str) -> None:
-    """Run a command on units, unless there are none."""
-    if any(word.endswith(".service") for word in words):
-        run(["systemctl", *words])
+    run(["systemctl", *words])
 
 
 def converge(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Bring the node to the declared state, or only say how; the module's result."""
+    sysctls = {name: normal(value) for name, value in options["sysctls"].items()}
     want = Restored(
-        options["name"], options["path"], options["kernel_modules"], options["commands"], options["addresses"]
+        options["name"],
+        options["path"],
+        options["kernel_modules"],
+        options["commands"],
+        options["addresses"],
+        show(ordered(sysctls)),
     )
-    found = folder.look(want.path, want.name)
-    if options["state"] == "absent":
-        change = plan_absent(found, want)
-    else:
-        refuse_no_boot(want.path)
-        found.refuse_others()
-        change = plan_present(found, want, options["part"])
+    change = Change(want, options["state"] == "present")
     if not check_mode:
-        apply(change, found)
+        change.withdraw()
+        change.protect()
+        try:
+            change.serve()
+        except (OSError, CommandError):
+            change.undo()
+            raise
     return {"changed": change.changed, "units": list(want.units), "diff": change.diff()}

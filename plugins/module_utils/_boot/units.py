@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from typing import Dict, Mapping, NamedTuple, Optional, Sequence, Union
 
 from .._common.systemd import exec_start
 
@@ -13,7 +13,9 @@ UNITS = "/etc/systemd/system"
 MODULES = "/etc/modules-load.d"
 # The host's own declaration. Its jumps come before those of others.
 HOST = "homelab-loadbalancer"
-_HEADER = "# Managed by Ansible, module homelab.loadbalancer.boot_units\n"
+# Paths and contents. None stands for no file.
+Contents = Dict[str, Optional[Union[str, bytes]]]
+_HEADER = "# Managed by Ansible, collection homelab.loadbalancer\n"
 
 _RULES = """\
 [Unit]
@@ -57,6 +59,8 @@ class Restored(NamedTuple):
     path -- the folder of the files that the commands read
     commands -- values of ExecStart= that load the rules, in order
     addresses -- lines for `ip -batch`
+    sysctls -- kernel parameters, as sysctl.d(5) has them
+    rules -- names and contents of the files for the commands; None if they are not ours to write
     """
 
     name: str
@@ -64,6 +68,8 @@ class Restored(NamedTuple):
     kernel_modules: Sequence[str] = ()
     commands: Sequence[str] = ()
     addresses: Sequence[str] = ()
+    sysctls: str = ""
+    rules: Mapping[str, str | bytes] | None = None
 
     @property
     def units(self) -> tuple[str, str]:
@@ -73,34 +79,47 @@ class Restored(NamedTuple):
     def modules_file(self) -> str:
         return "%s/%s.conf" % (MODULES, self.name)
 
-    def files(self) -> dict[str, str | None]:
-        """The content of each file outside of the folder, and of the addresses in it. None stands for no file."""
-        rules, addresses = ("%s/%s" % (UNITS, unit) for unit in self.units)
+    @property
+    def batch_file(self) -> str:
+        return self.path + "/addresses.batch"
+
+    def protecting(self) -> Contents:
+        """The files that a boot needs for everything but the addresses. None stands for no file."""
+        inside = {"%s/%s" % (self.path, name): text for name, text in (self.rules or {}).items()}
         return {
-            self.path + "/addresses.batch": _lines(self.addresses),
+            **inside,
+            self._sysctls_file: self.sysctls or None,
             self.modules_file: _lines(self.kernel_modules) or None,
-            rules: self._rules(),
-            addresses: self._addresses(),
+            "%s/%s" % (UNITS, self.units[0]): self._rules_unit(),
         }
 
-    def _rules(self) -> str:
+    def serving(self) -> Contents:
+        """The files for the addresses."""
+        return {self.batch_file: _lines(self.addresses), "%s/%s" % (UNITS, self.units[1]): self._addresses_unit()}
+
+    @property
+    def _sysctls_file(self) -> str:
+        return self.path + "/sysctl.conf"
+
+    def _rules_unit(self) -> str:
         # Each declaration puts its jumps first, so the host's own comes last.
         before = "" if self.name == HOST else "Before=%s-rules.service\n" % HOST
-        starts = _starts(*self.commands, self._sysctls(), self._batch(may_fail=True))
+        starts = _starts(*self.commands, *self._load_sysctls(), self._add_addresses(may_fail=True))
         return _HEADER + _RULES % {"before": before, "starts": starts}
 
-    def _addresses(self) -> str:
+    def _addresses_unit(self) -> str:
         # `ip` reports an existing link as an error.
         makes_link = any(line.startswith("link add") for line in self.addresses)
         # Kernel parameters of links that came after the rules.
-        starts = _starts(self._batch(may_fail=makes_link), self._sysctls(may_fail=True))
+        starts = _starts(self._add_addresses(may_fail=makes_link), *self._load_sysctls(may_fail=True))
         return _HEADER + _ADDRESSES % {"name": self.name, "starts": starts}
 
-    def _batch(self, may_fail: bool) -> str:
-        return exec_start(["ip", "-force", "-batch", self.path + "/addresses.batch"], may_fail)
+    def _add_addresses(self, may_fail: bool) -> str:
+        return exec_start(["ip", "-force", "-batch", self.batch_file], may_fail)
 
-    def _sysctls(self, may_fail: bool = False) -> str:
-        return exec_start(["/lib/systemd/systemd-sysctl", self.path + "/sysctl.conf"], may_fail)
+    def _load_sysctls(self, may_fail: bool = False) -> list[str]:
+        command = ["/lib/systemd/systemd-sysctl", self._sysctls_file]
+        return [exec_start(command, may_fail)] if self.sysctls else []
 
 
 def _starts(*commands: str) -> str:

@@ -14,7 +14,7 @@ import contextlib
 import glob
 import os
 import re
-from typing import Any, Mapping
+from typing import Any, Iterable, Mapping
 
 from .._common.errors import InputError
 
@@ -95,13 +95,18 @@ def ordered(values: Mapping[str, str]) -> dict[str, str]:
     return {name: values[name] for name in sorted(values, key=rank)}
 
 
-def read(names: list[str]) -> dict[str, str]:
-    """The current values of the parameters. Raises InputError for one that this kernel does not have."""
+def read(names: Iterable[str], some: bool = False) -> dict[str, str]:
+    """The current values of the parameters. Raises InputError for one that this kernel does not have.
+
+    some -- leave out parameters that the kernel does not have
+    """
     have = {}
     for name in names:
         try:
             have[name] = _get(path_of(name))
         except OSError as error:
+            if some:
+                continue
             raise InputError(
                 "values.%s cannot be read on this node (%s): is its kernel module loaded?" % (name, error.strerror)
             ) from error
@@ -110,7 +115,11 @@ def read(names: list[str]) -> dict[str, str]:
 
 def predicted(have: Mapping[str, str], want: Mapping[str, str]) -> dict[str, str]:
     """The values that the kernel would have after write()."""
-    return {name: have[name] if same(have[name], value) else canonical(value) for name, value in want.items()}
+    return {name: have[name] if _stands(have, name, value) else canonical(value) for name, value in want.items()}
+
+
+def _stands(have: Mapping[str, str], name: str, value: str) -> bool:
+    return name in have and same(have[name], value)
 
 
 def write(have: Mapping[str, str], want: Mapping[str, str]) -> dict[str, str]:
@@ -119,7 +128,7 @@ def write(have: Mapping[str, str], want: Mapping[str, str]) -> dict[str, str]:
     If the kernel refuses a value, or some parameters undo each other, all parameters that were changed are restored.
     """
     want, names = ordered(want), list(want)
-    before = {path: _get(path) for name in want if not same(have[name], want[name]) for path in _reached(name)}
+    before = reached(have, want)
     # The kernel's own spelling of each value that it has accepted.
     stands = {name: have[name] for name in want if same(have[name], want[name])}
     now = dict(have)
@@ -133,16 +142,22 @@ def write(have: Mapping[str, str], want: Mapping[str, str]) -> dict[str, str]:
             try:
                 _put(path_of(name), want[name])
             except OSError as error:
-                _put_back(before)
+                put_back(before)
                 said = "values.%s %s is refused by the kernel: %s" % (name, want[name], error.strerror)
                 raise InputError(said) from error
             stands[name] = _get(path_of(name))
         now = read(names)
-    _put_back(before)
+    put_back(before)
     raise InputError(
         "%s do not stand together, for writing one changes another: leave one out (all were put back)"
         % ", ".join("values.%s %s" % (name, want[name]) for name in want if name in unsteady)
     )
+
+
+def reached(have: Mapping[str, str], want: Mapping[str, str]) -> dict[str, str]:
+    """The files that write() may change, and their values now, in the order of restoring them."""
+    changed = [name for name in ordered(want) if not same(have[name], want[name])]
+    return {path: _get(path) for name in changed for path in _reached(name)}
 
 
 def show(values: Mapping[str, str]) -> str:
@@ -164,7 +179,8 @@ def _reached(name: str) -> list[str]:
     return [path, *sorted(beside, key=lambda each: rank(each[len(ROOT) + 1 :]))]
 
 
-def _put_back(before: Mapping[str, str]) -> None:
+def put_back(before: Mapping[str, str]) -> None:
+    """Restore the values of files, as reached() has returned them."""
     for _round in range(2):
         for path, value in before.items():
             # A link may have been removed in the meantime.

@@ -42,6 +42,14 @@ def test_sysctls_lifecycle(tmp_path: Path) -> None:
         assert (alone["changed"], alone["diff"][1]["after"]) == (True, after)
 
 
+def test_values_are_restored_if_the_file_cannot_be_written(tmp_path: Path) -> None:
+    with fresh_network():
+        module("sysctls", values={FORWARD: 0})
+        result = module("sysctls", values={FORWARD: 1}, save_to=str(tmp_path / "no-folder" / "sysctl.conf"))
+        assert result["failed"]
+        assert value() == "0"
+
+
 @pytest.mark.parametrize("bad", [{"net.ipv4.no_such": 1}, {FORWARD: 1, "net.ipv4.conf.all.rp_filter": "much"}])
 def test_nothing_is_set_when_one_is_refused(bad: dict[str, object]) -> None:
     with fresh_network():

@@ -51,9 +51,13 @@ class Node:
         self.path, self.systemctl = path, systemctl
 
     def __call__(self, check_mode: bool = False, **options: Any) -> dict[str, Any]:
-        common = {"state": "present", "part": "all", "name": "test", "path": str(self.path / "ours")}
+        common = {"state": "present", "name": "test", "path": str(self.path / "ours"), "sysctls": {}}
         lists: dict[str, Any] = {"kernel_modules": [], "commands": [], "addresses": []}
         return run.converge({**common, **lists, **options}, check_mode)
+
+    def change(self, present: bool = True, **what: Any) -> run.Change:
+        """As the modules for services use it: with the files of the rules."""
+        return run.Change(units.Restored("test", str(self.path / "ours"), **what), present)
 
     def fill(self, name: str, *names: str) -> None:
         (self.path / name).mkdir(exist_ok=True)
@@ -81,6 +85,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     return Node(tmp_path, systemctl)
 
 
+RULES = {"rules.v4": "*nat\nCOMMIT\n", "ipset.rules": "create LB-X hash:ip\n"}
 DECLARED: dict[str, Any] = {"commands": ["iptables-restore x"], "kernel_modules": ["ip_vs"]}
 
 
@@ -89,24 +94,16 @@ def test_units_are_enabled_once(node: Node) -> None:
     assert node.files() == []
     assert node(**DECLARED) == predicted
     assert predicted["changed"]
-    assert node.systemctl.said == ["enable", "daemon-reload"]
+    assert node.systemctl.said == ["enable", "daemon-reload"] * 2
     assert node.systemctl.enabled == {"test-rules.service", "test-addresses.service"}
     assert node(**DECLARED) == {**predicted, "changed": False, "diff": []}
-    assert node.systemctl.said == ["enable", "daemon-reload"]
-
-
-def test_two_parts_make_the_whole(node: Node) -> None:
-    whole = node(check_mode=True, **DECLARED)["diff"]
-    parts = [node(check_mode=True, part=part, **DECLARED)["diff"] for part in ("folder", "units")]
-    assert parts[0] + parts[1] == whole
-    assert [node(part=part, **DECLARED)["diff"] for part in ("folder", "units")] == parts
-    assert not node(**DECLARED)["changed"]
+    assert node.systemctl.said == ["enable", "daemon-reload"] * 2
 
 
 def test_changed_units_are_loaded(node: Node) -> None:
     node(**DECLARED)
     assert node(commands=["iptables-restore y"])["changed"]
-    assert node.systemctl.said == ["enable", "daemon-reload", "daemon-reload"]
+    assert node.systemctl.said == [*["enable", "daemon-reload"] * 2, "daemon-reload"]
     assert node.files("modules") == []
 
 
@@ -141,30 +138,29 @@ def test_foreign_folder_is_refused_and_kept(node: Node) -> None:
     """For instance that of netfilter-persistent, which has files of the same names."""
     node.fill("theirs", "rules.v4", "rules.v6")
     path = str(node.path / "theirs")
-    for part in ("folder", "all"):
-        with pytest.raises(InputError, match=r"path .*/theirs exists and does not belong to this role: it holds"):
-            node(part=part, path=path)
+    with pytest.raises(InputError, match=r"path .*/theirs exists and does not belong to this role: it holds"):
+        node(path=path)
     node(state="absent", path=path)
     assert node.files("theirs") == ["rules.v4", "rules.v6"]
 
 
 def test_folder_of_another_declaration_is_refused(node: Node) -> None:
-    node(part="folder", name="one")
-    with pytest.raises(InputError, match="does not belong to this role: it holds `owner`"):
-        node(part="folder", name="two")
+    node(name="one")
+    with pytest.raises(InputError, match="does not belong to this role: it holds `addresses.batch`, `owner`"):
+        node(name="two")
 
 
 def test_folder_of_an_earlier_version_is_taken_over(node: Node) -> None:
     """It has no file with the name of its owner."""
     node.fill("ours", "rules.v4", "addresses.batch")
-    node(part="folder", name="homelab-loadbalancer")
+    node(name="homelab-loadbalancer")
     assert (node.path / "ours" / "owner").read_text(encoding="ascii").endswith("\nhomelab-loadbalancer\n")
 
 
 def test_file_in_place_of_the_folder_is_refused(node: Node) -> None:
     (node.path / "ours").write_text("", encoding="ascii")
     with pytest.raises(InputError, match=r"path .*/ours is a file"):
-        node(part="folder")
+        node()
 
 
 def test_network_namespace_is_refused(node: Node) -> None:
@@ -179,7 +175,7 @@ def test_network_namespace_is_refused(node: Node) -> None:
 def test_node_without_systemd_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "BOOTED", str(node.path / "no-such-folder"))
     with pytest.raises(NodeError, match="systemd does not run on this node"):
-        node(part="folder")
+        node()
 
 
 def test_units_stay_enabled_if_a_file_cannot_be_removed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,10 +195,27 @@ def test_units_stay_enabled_if_a_file_cannot_be_removed(node: Node, monkeypatch:
     assert node.systemctl.enabled == {"test-rules.service", "test-addresses.service"}
 
 
-@pytest.mark.parametrize("name", ["addresses.batch", "test.conf", "test-rules.service", "test-addresses.service"])
+CHANGED: dict[str, Any] = {
+    "commands": ["y"],
+    "kernel_modules": ["dummy"],
+    "addresses": ["link add name lb0 type dummy"],
+    "sysctls": {"net.ipv4.ip_forward": 1},
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["addresses.batch", "sysctl.conf", "test.conf", "test-rules.service", "test-addresses.service"]
+)
 def test_failed_write_rolls_back_the_other_files(node: Node, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     node(**DECLARED)
     before = node.contents()
+    fill_the_disk(monkeypatch, name)
+    with pytest.raises(OSError, match="No space left"):
+        node(**CHANGED)
+    assert node.contents() == before
+
+
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     write = files.write
 
     def full(path: str, text: str | bytes | None, mode: int) -> None:
@@ -211,6 +224,50 @@ def test_failed_write_rolls_back_the_other_files(node: Node, monkeypatch: pytest
         write(path, text, mode)
 
     monkeypatch.setattr(files, "write", full)
+
+
+@pytest.mark.parametrize("name", ["owner", "test.conf", "test-addresses.service"])
+def test_failed_first_write_leaves_no_trace(node: Node, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    fill_the_disk(monkeypatch, name)
     with pytest.raises(OSError, match="No space left"):
-        node(commands=["y"], kernel_modules=["dummy"], addresses=["link add name lb0 type dummy"])
+        node(**DECLARED)
+    assert node.files() == []
+    assert not (node.path / "ours").exists()
+    assert node.systemctl.enabled == set()
+
+
+def test_rules_of_another_data_plane_are_removed_and_undo_restores_them(node: Node) -> None:
+    first = node.change(rules=RULES)
+    first.protect()
+    first.serve()
+    before = node.contents()
+    second = node.change(rules={"rules.v6": "*nat\nCOMMIT\n"})
+    second.withdraw()
+    second.protect()
+    assert node.files("ours") == ["addresses.batch", "ipset.rules", "owner", "rules.v4", "rules.v6"]
+    second.serve()
+    assert node.files("ours") == ["addresses.batch", "owner", "rules.v6"]
+    assert not node.change(rules={"rules.v6": "*nat\nCOMMIT\n"}).changed
+    second.undo()
     assert node.contents() == before
+    gone = node.change(present=False)
+    gone.serve()
+    assert node.files() == []
+    gone.undo()
+    assert node.contents() == before
+    assert node.systemctl.enabled == {"test-rules.service", "test-addresses.service"}
+
+
+def test_boot_after_an_interrupted_run_adds_no_undeclared_address(node: Node) -> None:
+    """Before the rules change, the file keeps only the addresses that are declared before and after."""
+    batch = node.path / "ours" / "addresses.batch"
+    node(addresses=["one", "two"], **DECLARED)
+    change = node.change(addresses=["two", "three"], rules={})
+    change.withdraw()
+    assert batch.read_text(encoding="ascii") == "two\n"
+    change.protect()
+    assert batch.read_text(encoding="ascii") == "two\n"
+    change.serve()
+    assert batch.read_text(encoding="ascii") == "two\nthree\n"
+    change.undo()
+    assert batch.read_text(encoding="ascii") == "one\ntwo\n"

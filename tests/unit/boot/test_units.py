@@ -16,8 +16,8 @@ BATCH = 'ip -force -batch "/etc/load balancer/addresses.batch"'
 
 def unit(want: Restored, index: int) -> list[str]:
     """The lines of one of the two units."""
-    text = want.files()["/etc/systemd/system/" + want.units[index]]
-    assert text
+    text = {**want.protecting(), **want.serving()}["/etc/systemd/system/" + want.units[index]]
+    assert isinstance(text, str)
     return text.splitlines()
 
 
@@ -26,14 +26,20 @@ def starts(lines: list[str]) -> list[str]:
 
 
 def test_rules_are_restored_before_parameters_and_addresses() -> None:
-    want = Restored("homelab-loadbalancer", PATH, commands=["-iptables -D x", "iptables-restore y"])
+    want = Restored("homelab-loadbalancer", PATH, commands=["-iptables -D x", "iptables-restore y"], sysctls="a = 1\n")
     assert starts(unit(want, 0)) == ["-iptables -D x", "iptables-restore y", SYSCTLS, "-" + BATCH]
 
 
 def test_second_unit_adds_the_addresses_again() -> None:
-    want = Restored("homelab-loadbalancer", PATH, addresses=["address replace 192.0.2.1/32 dev eth0"])
+    want = Restored("homelab-loadbalancer", PATH, (), (), ["address replace 192.0.2.1/32 dev eth0"], "a = 1\n")
     assert starts(unit(want, 1)) == [BATCH, "-" + SYSCTLS]
-    assert want.files()[PATH + "/addresses.batch"] == "address replace 192.0.2.1/32 dev eth0\n"
+    assert want.serving()[PATH + "/addresses.batch"] == "address replace 192.0.2.1/32 dev eth0\n"
+
+
+def test_no_file_with_parameters_without_parameters() -> None:
+    want = Restored("homelab-loadbalancer", PATH)
+    assert starts(unit(want, 0)) == ["-" + BATCH]
+    assert want.protecting()[PATH + "/sysctl.conf"] is None
 
 
 def test_existing_link_is_no_error() -> None:
@@ -51,4 +57,4 @@ def test_jumps_of_the_host_come_first(name: str, before: bool) -> None:
 @pytest.mark.parametrize(("modules", "content"), [([], None), (["ip_vs", "dummy"], "ip_vs\ndummy\n")])
 def test_kernel_modules_have_a_file_of_their_own(modules: list[str], content: str | None) -> None:
     want = Restored("other", PATH, kernel_modules=modules)
-    assert want.files()["/etc/modules-load.d/other.conf"] == content
+    assert want.protecting()["/etc/modules-load.d/other.conf"] == content
