@@ -23,12 +23,6 @@ options:
       - How many seconds to wait for the xtables lock, which the legacy backend takes, at least 1.
     type: int
     default: 30
-  variables:
-    description:
-      - The names of options in error messages, a mapping of option names to variable names. Roles set it, so that
-        messages name their variables.
-    type: dict
-    default: {}
 notes:
   - With the nft backend, a table such as C(ip filter) may hold rules that only C(nft) can show. C(iptables-save) then
     shows nothing of the table, and succeeds. If that table is declared or holds owned chains, the module names it and

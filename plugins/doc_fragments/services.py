@@ -94,15 +94,4 @@ options:
         description: The interface that packets would go out on.
         type: str
         required: true
-  state:
-    description:
-      - V(absent) removes everything, whatever O(services) declares.
-    type: str
-    choices: [present, absent]
-    default: present
-  save_to:
-    description:
-      - An existing folder on the node. The module keeps files there from which a boot restores the declared state, and
-        removes files that are not needed. RV(boot) lists the commands that load them.
-    type: path
 """

@@ -35,35 +35,14 @@ _value:
   sample: ["iptables-save *nat: missing `-A PREROUTING -j LB-SERVICES`"]
 """
 
-import difflib
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
-_WORDS = {"-": "not declared", "+": "missing"}
+from ..module_utils._common import differences as common
 
 
 def differences(diff: Sequence[Mapping[str, Any]]) -> list[str]:
     """One sentence for each line that differs."""
-    return [line for part in diff for line in _part(part)]
-
-
-def _part(part: Mapping[str, Any]) -> Iterator[str]:
-    header = part.get("after_header") or part.get("before_header") or "the node"
-    before, after = (_with_tables(str(part.get(key) or "")) for key in ("before", "after"))
-    for line in list(difflib.unified_diff(before, after, n=0, lineterm=""))[2:]:
-        if line[0] in _WORDS:
-            table, dummy, text = line[1:].partition("\0")
-            yield "%s%s: %s `%s`" % (header, table, _WORDS[line[0]], text)
-
-
-def _with_tables(text: str) -> list[str]:
-    """The lines, each with its iptables table before it."""
-    table, lines = "", []
-    for line in text.splitlines():
-        if line.startswith("*"):
-            table = " " + line
-        elif line != "COMMIT":
-            lines.append("%s\0%s" % (table, line))
-    return lines
+    return common.differences(diff)
 
 
 class FilterModule:

@@ -67,6 +67,12 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  variables:
+    description:
+      - The names of options in error messages, a mapping of option names to variable names. Roles set it, so that
+        messages name their variables.
+    type: dict
+    default: {}
   save_to:
     description:
       - A file on the node that stores the declared state for C(iptables-restore --noflush) at boot. Its folder must
@@ -142,10 +148,11 @@ boot:
 from typing import Any
 
 from ..module_utils._common.module import NodeModule
+from ..module_utils._iptables.change import Declaration
 from ..module_utils._iptables.input import parse_prefix, parse_tables
 from ..module_utils._iptables.node import find_iptables
 from ..module_utils._iptables.rules import Wanted, WantedTable
-from ..module_utils._iptables.run import COMMON_ARGUMENTS, Declaration, run_module
+from ..module_utils._iptables.run import COMMON_ARGUMENTS, run_module
 
 ARGUMENTS = {
     "family": {"type": "str", "choices": ["ipv4", "ipv6"], "default": "ipv4"},
@@ -156,13 +163,13 @@ ARGUMENTS = {
 }
 
 
-def declare(options: dict[str, Any]) -> list[Declaration]:
+def declare(options: dict[str, Any]) -> Declaration:
     """The declared state of one family."""
     prefix = parse_prefix(options["prefix"])
     wanted = parse_tables(options["tables"], prefix)
     present = options["state"] == "present"
     tool = find_iptables(options["family"], options["backend"], options["wait"], prefix, present)
-    return [Declaration(tool, prefix, wanted if present else _without(wanted), options["save_to"] or "")]
+    return Declaration(tool, prefix, wanted if present else _without(wanted))
 
 
 def _without(wanted: Wanted) -> Wanted:

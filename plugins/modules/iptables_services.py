@@ -15,14 +15,15 @@ description:
     endpoints' weights. The client may be another host or the node itself.
   - All changes of an address family take effect in one transaction, or none does. Other rules, chains and policies
     stay unchanged. The module also works with ten thousand services.
-  - Does not add the addresses to a link, and does not enable forwarding. The role
-    P(homelab.loadbalancer.iptables_lb#role) does both.
+  - The same task can put the services' addresses on a link, set kernel parameters, and restore everything at boot. If
+    one of these changes fails, all of them are undone.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 requirements:
   - iptables 1.8.0 or newer on the node
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
+  - homelab.loadbalancer.balancer
   - homelab.loadbalancer.iptables
   - homelab.loadbalancer.services
 attributes:
@@ -80,21 +81,33 @@ EXAMPLES = r"""
         session_affinity: {timeout: 600}
         source_ranges: [fd00:10::/64]
 
+- name: Put the addresses on a link too, forward packets, and restore everything at boot
+  homelab.loadbalancer.iptables_services:
+    services: "{{ lb_services }}"
+    interface: eth0
+    sysctls: {net.ipv4.ip_forward: 1}
+    boot_path: /etc/homelab-loadbalancer
+
 - name: Remove all services
   homelab.loadbalancer.iptables_services:
     state: absent
 """
 
 RETURN = r"""
+missing:
+  description: Packages that are missing on the node. Also returned if the module fails because of them.
+  returned: success
+  type: list
+  elements: str
 iptables:
   description: The commands that were used, with their versions and backends.
-  returned: success
+  returned: when the packages are installed
   type: list
   elements: str
   sample: ["iptables v1.8.9 (nf_tables)", "ip6tables v1.8.9 (nf_tables)"]
 backend:
   description: The backend that was used.
-  returned: success
+  returned: when the packages are installed
   type: str
   sample: nft
 conntrack_deleted:
@@ -106,61 +119,28 @@ conntrack_deleted:
   returned: success
   type: int
   sample: 2
-boot:
-  description:
-    - Commands that restore the state in O(save_to) at boot, in the syntax of C(ExecStart) of a systemd unit. Commands
-      that begin with a hyphen may fail. They remove jumps that already exist.
-  returned: success
-  type: list
-  elements: str
-  sample:
-    - -iptables --wait 30 -t nat -D PREROUTING -j LB-SERVICES
-    - iptables-restore --noflush --wait 30 /etc/homelab-loadbalancer/rules.v4
 """
 
-from typing import Any
-
+from ..module_utils._balancer.input import BALANCER_ARGUMENTS
+from ..module_utils._balancer.run import run_module
 from ..module_utils._common.module import NodeModule
-from ..module_utils._iptables.input import parse_options
-from ..module_utils._iptables.layout import LAYOUTS, layout
-from ..module_utils._iptables.node import find_iptables
-from ..module_utils._iptables.run import COMMON_ARGUMENTS, Declaration, run_module
+from ..module_utils._iptables.layout import LAYOUTS
+from ..module_utils._iptables.run import COMMON_ARGUMENTS
+from ..module_utils._iptables.services import plan_rules
 from ..module_utils._services import sockets as node_sockets
-from ..module_utils._services.conntrack import fronts_of
-from ..module_utils._services.model import SERVICES_ARGUMENTS, read_services
+from ..module_utils._services.model import SERVICES_ARGUMENTS
 
 ARGUMENTS = {
     **SERVICES_ARGUMENTS,
-    "layout": {"type": "str", "choices": list(LAYOUTS), "default": "auto"},
     **node_sockets.ARGUMENTS,
     **COMMON_ARGUMENTS,
+    **BALANCER_ARGUMENTS,
+    "layout": {"type": "str", "choices": list(LAYOUTS), "default": "auto"},
 }
 
 
-def declare(options: dict[str, Any]) -> list[Declaration]:
-    """The declared state of both families."""
-    services, state = read_services(options), options["state"]
-    node_sockets.refuse_taken(services, options)
-    declarations = []
-    for family, common in parse_options(options).items():
-        # Isolation applies to both families, or the other family would be a way around it.
-        present = state == "present" and (common.isolate or any(s.family == family for s in services))
-        folder = options["save_to"]
-        declarations.append(
-            Declaration(
-                find_iptables(family, options["backend"], options["wait"], common.prefix, state == "present"),
-                common.prefix,
-                layout(services, family, common) if present else {},
-                "%s/rules.%s" % (folder, {"ipv4": "v4", "ipv6": "v6"}[family]) if folder else "",
-                proven=True,
-                fronts=fronts_of(services, family) if present else {},
-            )
-        )
-    return declarations
-
-
 def main() -> None:
-    run_module(NodeModule(argument_spec=ARGUMENTS), declare)
+    run_module(NodeModule(argument_spec=ARGUMENTS), plan_rules)
 
 
 if __name__ == "__main__":

@@ -185,10 +185,8 @@ addresses:
 """
 
 from ..module_utils._common.command import CommandError
-from ..module_utils._common.errors import InputError
+from ..module_utils._common.errors import InputError, NodeError
 from ..module_utils._common.module import NodeModule
-from ..module_utils._ipvs.kernel import NoIpvsError
-from ..module_utils._ipvs.plan import ChangeError
 from ..module_utils._ipvs.run import converge
 
 
@@ -209,7 +207,7 @@ def main() -> None:
         result = converge(module.params, module.check_mode, module._diff)
     except PermissionError as error:
         module.fail_json(msg="IPVS needs root on the node (become: true): %s" % error)
-    except (InputError, NoIpvsError, ChangeError, CommandError, OSError) as error:
+    except (InputError, NodeError, CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     for warning in result.pop("warnings"):
         module.warn(warning)

@@ -15,8 +15,8 @@ description:
     ipsets.
   - Either all changes to sets, rules and virtual servers take effect, or none does. Other sets, rules and virtual
     servers stay unchanged. The module owns a virtual server if its address and port are in the set C(LB-CLUSTER-IP).
-  - Does not add the addresses to a link, and does not set kernel parameters. The role
-    P(homelab.loadbalancer.ipvs_lb#role) does both.
+  - The same task can put the services' addresses on a link, load kernel modules, set kernel parameters, and restore
+    everything at boot. If one of these changes fails, all of them are undone.
 author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 requirements:
@@ -24,6 +24,7 @@ requirements:
   - a kernel with IPVS (module ip_vs)
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
+  - homelab.loadbalancer.balancer
   - homelab.loadbalancer.iptables
   - homelab.loadbalancer.services
 attributes:
@@ -99,6 +100,15 @@ EXAMPLES = r"""
         endpoints: [{address: 10.244.2.2, port: 8080}]
     drain: 300
 
+- name: Put the addresses on a dummy link too, and restore everything at boot
+  homelab.loadbalancer.ipvs_services:
+    services: "{{ lb_services }}"
+    interface: lb-ipvs0
+    dummy: true
+    kernel_modules: [ip_vs, ip_vs_wrr, nf_conntrack, dummy]
+    sysctls: {net.ipv4.vs.conntrack: 1, net.ipv4.ip_forward: 1}
+    boot_path: /etc/homelab-loadbalancer
+
 - name: Remove all services
   homelab.loadbalancer.ipvs_services:
     state: absent
@@ -106,7 +116,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 missing:
-  description: Packages that are missing on the node. In check mode, an earlier task of a real run may install them.
+  description: Packages that are missing on the node. Also returned if the module fails because of them.
   returned: success
   type: list
   elements: str
@@ -127,85 +137,36 @@ conntrack_deleted:
       mode. These are entries of UDP clients that sent packets to a service before it existed. Without the deletion,
       their packets would not be masqueraded.
     - The entries are not part of the declared state, so a task that only deletes entries is not C(changed).
-  returned: when the packages are installed
+  returned: success
   type: int
   sample: 2
-boot:
-  description:
-    - Commands that restore the state in O(save_to) at boot, in the syntax of C(ExecStart) of a systemd unit. Commands
-      that begin with a hyphen may fail. They remove jumps that already exist.
-  returned: success
-  type: list
-  elements: str
-  sample: ["ipset -exist -file /etc/homelab-loadbalancer/ipset.rules restore"]
 """
 
-from typing import Any
-
-from ..module_utils._common.command import CommandError
-from ..module_utils._common.errors import InputError, NodeError, named
+from ..module_utils._balancer.input import BALANCER_ARGUMENTS
+from ..module_utils._balancer.run import run_module
 from ..module_utils._common.module import NodeModule
-from ..module_utils._iptables.input import parse_options
-from ..module_utils._iptables.layout import Options
-from ..module_utils._iptables.run import COMMON_ARGUMENTS, with_forgotten
-from ..module_utils._ipvs.kernel import NoIpvsError
+from ..module_utils._iptables.run import COMMON_ARGUMENTS
 from ..module_utils._ipvs.layout import LAYOUTS
-from ..module_utils._ipvs.plan import ChangeError
-from ..module_utils._ipvs.services import Node, Settings, missing_packages, refuse_left
+from ..module_utils._ipvs.services import plan_rules
 from ..module_utils._services import sockets as node_sockets
-from ..module_utils._services.model import SERVICES_ARGUMENTS, Service, read_services
+from ..module_utils._services.model import SERVICES_ARGUMENTS
 
 ARGUMENTS = {
     **SERVICES_ARGUMENTS,
+    **node_sockets.ARGUMENTS,
+    **COMMON_ARGUMENTS,
+    **BALANCER_ARGUMENTS,
     "layout": {"type": "str", "choices": list(LAYOUTS), "default": "full"},
     "scheduler": {"type": "str", "default": "wrr"},
     "schedulers": {"type": "dict", "default": {}},
     "drain": {"type": "int", "default": 0},
     "preserve_weights": {"type": "bool", "default": False},
     "virtual_servers": {"type": "bool", "default": True},
-    **node_sockets.ARGUMENTS,
-    **COMMON_ARGUMENTS,
 }
 
 
-def parse(params: dict[str, Any]) -> tuple[list[Service], dict[str, Options], Settings]:
-    """The declared services, the options of each family and the settings, validated without the node's tools."""
-    if params["drain"] < 0:
-        raise InputError("drain %d is not a number of seconds" % params["drain"])
-    services, options = read_services(params), parse_options(params)
-    if params["state"] == "absent":
-        services, options = [], {family: each._replace(isolate=()) for family, each in options.items()}
-    settings = Settings(**{name: params[name] for name in Settings._fields if name in params})
-    return services, options, settings._replace(manage=params["virtual_servers"], folder=params["save_to"] or "")
-
-
 def main() -> None:
-    module = NodeModule(argument_spec=ARGUMENTS)
-    params, diff = module.params, module._diff
-    missing = missing_packages()
-    try:
-        declared = parse(params)
-        node_sockets.refuse_taken(declared[0], params)
-        if missing and (params["state"] == "absent" or module.check_mode):
-            # In check mode, an earlier task of a real run may install them. Only the options can be checked now.
-            if params["state"] == "absent":
-                refuse_left(missing, params["prefix"], declared[2])
-            else:
-                module.warn("These packages are not installed: %s. Nothing more can be predicted" % ", ".join(missing))
-            module.exit_json(
-                changed=params["state"] == "present", missing=missing, boot=[], **({"diff": []} if diff else {})
-            )
-        node = Node(*declared, module.check_mode or diff)
-        result = {**node.result(), **({"diff": node.diff()} if diff else {})}
-        if not module.check_mode:
-            for word in node.apply():
-                module.warn(word)
-        result = with_forgotten(result, node.forget_stale(module.check_mode))
-    except (InputError, NodeError, NoIpvsError, ChangeError, CommandError, OSError) as error:
-        module.fail_json(msg=named(error, params["variables"]))
-    for warning in result.pop("warnings"):
-        module.warn(warning)
-    module.exit_json(**result)
+    run_module(NodeModule(argument_spec=ARGUMENTS), plan_rules)
 
 
 if __name__ == "__main__":

@@ -205,9 +205,8 @@ vips:
 """
 
 from ..module_utils._common.command import CommandError
-from ..module_utils._common.errors import InputError
+from ..module_utils._common.errors import InputError, NodeError
 from ..module_utils._common.module import NodeModule
-from ..module_utils._ipvs.kernel import NoIpvsError
 from ..module_utils._keepalived.node import converge
 from ..module_utils._keepalived.plan import SCHEDULERS, parse
 
@@ -246,7 +245,7 @@ def main() -> None:
     try:
         want = parse(options) if options["state"] == "present" else None
         result = converge(want, options["config"], module.check_mode)
-    except (InputError, NoIpvsError, CommandError, OSError) as error:
+    except (InputError, NodeError, CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     for warning in result.pop("warnings"):
         module.warn(warning)

@@ -178,10 +178,10 @@ batch:
 """
 
 from ..module_utils._common.command import CommandError
-from ..module_utils._common.errors import InputError, named
+from ..module_utils._common.errors import InputError, NodeError, named
 from ..module_utils._common.module import NodeModule
 from ..module_utils._virtual_address.input import parse_addresses, parse_metric
-from ..module_utils._virtual_address.node import ApplyError, converge
+from ..module_utils._virtual_address.node import converge
 from ..module_utils._virtual_address.plan import Want
 
 
@@ -212,7 +212,7 @@ def main() -> None:
         result = converge(want, module.check_mode, ask=options["probe"], tell=options["announce"])
     except PermissionError as error:
         module.fail_json(msg="changing addresses needs root on the node (become: true): %s" % error)
-    except (InputError, CommandError, ApplyError, OSError) as error:
+    except (InputError, NodeError, CommandError, OSError) as error:
         module.fail_json(msg=named(error, options["variables"]))
     for warning in result.pop("warnings"):
         module.warn(warning)

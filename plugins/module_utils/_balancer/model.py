@@ -15,11 +15,17 @@ class Boot(NamedTuple):
     """What a boot loads to restore the declared state.
 
     commands -- values of ExecStart= of a systemd unit, in order
-    files -- the files that the commands read: names in the folder of the boot files, and contents
+    files -- the files that the commands read: paths and contents
     """
 
     commands: Sequence[str] = ()
     files: Mapping[str, str | bytes] = {}
+
+
+def joined(parts: Sequence[Boot]) -> Boot:
+    """What a boot loads, one part after the other."""
+    files = {path: content for part in parts for path, content in part.files.items()}
+    return Boot([command for part in parts for command in part.commands], files)
 
 
 class DataPlane(abc.ABC):
@@ -37,7 +43,10 @@ class DataPlane(abc.ABC):
     check mode and in a real run, before and after apply().
     """
 
-    warnings: Sequence[str] = ()
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Faults of the node that do not prevent the change."""
+        return ()
 
     @property
     @abc.abstractmethod
@@ -77,3 +86,30 @@ class DataPlane(abc.ABC):
     def forget_stale(self, check_mode: bool) -> list[Forgotten]:
         """Delete the connection tracking entries that the changes have made stale, or count them in check mode."""
         return []
+
+
+class NoDataPlane(DataPlane):
+    """In place of a data plane whose programs are not installed.
+
+    changed -- whether a real run would change something, after the programs have been installed
+    """
+
+    changed = False
+
+    def __init__(self, changed: bool) -> None:
+        self.changed = changed
+
+    def diff(self) -> list[dict[str, str]]:
+        return []
+
+    def boot(self, folder: str) -> Boot:
+        return Boot()
+
+    def result(self) -> dict[str, Any]:
+        return {}
+
+    def apply(self) -> None:
+        """Nothing is there to change."""
+
+    def undo(self) -> None:
+        """Nothing has changed."""

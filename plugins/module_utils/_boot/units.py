@@ -60,7 +60,7 @@ class Restored(NamedTuple):
     commands -- values of ExecStart= that load the rules, in order
     addresses -- lines for `ip -batch`
     sysctls -- kernel parameters, as sysctl.d(5) has them
-    rules -- names and contents of the files for the commands; None if they are not ours to write
+    rules -- paths and contents of the files for the commands; None if they are not ours to write
     """
 
     name: str
@@ -85,9 +85,8 @@ class Restored(NamedTuple):
 
     def protecting(self) -> Contents:
         """The files that a boot needs for everything but the addresses. None stands for no file."""
-        inside = {"%s/%s" % (self.path, name): text for name, text in (self.rules or {}).items()}
         return {
-            **inside,
+            **(self.rules or {}),
             self._sysctls_file: self.sysctls or None,
             self.modules_file: _lines(self.kernel_modules) or None,
             "%s/%s" % (UNITS, self.units[0]): self._rules_unit(),

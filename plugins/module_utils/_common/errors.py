@@ -21,7 +21,14 @@ class NodeError(Exception):
 
 
 class NotInstalledError(NodeError):
-    """The node lacks the program."""
+    """The node lacks programs.
+
+    packages -- the packages to install
+    """
+
+    def __init__(self, said: str, *packages: str) -> None:
+        super().__init__(said)
+        self.packages = list(packages)
 
 
 # An option's name in a message: at the beginning, as "the option NAME", or with an index or a key. Names of files stand

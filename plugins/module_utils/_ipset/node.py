@@ -23,7 +23,7 @@ def headers() -> Sets:
         return parse_headers(run(["ipset", "list", "-terse"]).out)
     except CommandError as error:
         if error.completed.rc == 127:
-            raise NotInstalledError("ipset is not installed: install the package ipset") from error
+            raise NotInstalledError("ipset is not installed: install the package ipset", "ipset") from error
         raise NodeError(
             "the sets of this node cannot be read: %s. That needs root, and a kernel with the module ip_set"
             % reason(error.completed.err)

@@ -50,13 +50,15 @@ class Iptables:
         plain, self.version = self._ask(self._family_command)
         if backend in ("auto", plain):
             if not plain:
-                raise NotInstalledError("%s is not installed: install the package iptables" % self._family_command)
+                raise NotInstalledError(
+                    "%s is not installed: install the package iptables" % self._family_command, "iptables"
+                )
             self.backend, self.command = plain, self._family_command
         else:
             self.command = self.command_of(backend)
             self.backend, self.version = self._ask(self.command)
             if not plain and not self.backend:
-                raise NotInstalledError("%s is not installed: install the package iptables" % self.command)
+                raise NotInstalledError("%s is not installed: install the package iptables" % self.command, "iptables")
             if self.backend != backend:
                 raise NodeError(
                     "backend %s needs %s, which is not installed; the node's own backend is %s"

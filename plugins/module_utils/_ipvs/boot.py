@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import sys
 
-from .._common.errors import InputError
+from .._common.errors import InputError, NodeError
 from . import model as ipvs_model
 from . import plan as ipvs
-from .kernel import NoIpvsError
 
 
 def restore(path: str) -> None:
@@ -29,7 +28,7 @@ def restore(path: str) -> None:
 def main() -> None:
     try:
         restore(sys.argv[1])
-    except (InputError, NoIpvsError, ipvs.ChangeError, OSError) as error:
+    except (InputError, NodeError, OSError) as error:
         raise SystemExit("%s: %s" % (sys.argv[1], error)) from error
 
 

@@ -10,6 +10,7 @@ import os
 import re
 
 from .._common.command import CommandError, run
+from .._common.errors import NodeError
 
 _MISSING = (
     "this kernel (%(release)s) has no IPVS. It is in its module `ip_vs` (try: modprobe ip_vs), which some packages "
@@ -19,7 +20,7 @@ _MISSING = (
 )
 
 
-class NoIpvsError(Exception):
+class NoIpvsError(NodeError):
     """The node's kernel has no IPVS; the text names the module and the packages."""
 
     def __init__(self) -> None:

@@ -14,13 +14,14 @@ import errno
 import os
 from typing import Callable, Iterable, Mapping, NamedTuple
 
+from .._common.errors import NodeError
 from . import drain as ipvs_drain
 from . import kernel as ipvs_kernel
 from .model import Front, RealServer, VirtualServer, render, spell_real, spell_virtual
 from .netlink import DEL_DEST, DEL_SERVICE, GONE, NEW_DEST, NEW_SERVICE, SET_DEST, SET_SERVICE, Change, Ipvs, Refusal
 
 
-class ChangeError(Exception):
+class ChangeError(NodeError):
     """The kernel refused a change. The changes before it have been undone."""
 
 
@@ -137,22 +138,33 @@ def read(ours: Callable[[Front], bool]) -> dict[Front, VirtualServer]:
         return kernel.read(ours)
 
 
-def apply(todo: Plan, limit: float = 0, entry: Callable[[Change], str] = describe) -> list[str]:
-    """Apply a plan. Raises ChangeError if the kernel refuses a change, after undoing the changes before it.
+def apply(todo: Plan, entry: Callable[[Change], str] = describe) -> None:
+    """Apply a plan, except for what waits for connections to end.
 
-    limit -- seconds that connections of draining servers have to end
+    Raises ChangeError if the kernel refuses a change, after undoing the changes before it.
+
     entry -- returns the name of a change for messages
-
-    Returns a message about each real server that was removed while it had connections.
     """
     if not todo.changed:
-        return []
+        return
     ipvs_kernel.load()
     with Ipvs() as kernel:
         refused = kernel.send(todo.changes)
         if refused:
             _take_back(kernel, todo)
             raise ChangeError("%s, and nothing was changed" % _reason(refused[0], entry))
+
+
+def finish(todo: Plan, limit: float = 0, entry: Callable[[Change], str] = describe) -> list[str]:
+    """Wait for the connections of draining real servers to end, and remove those servers.
+
+    limit -- seconds that connections have to end
+
+    Returns a message about each real server that was removed while it had connections.
+    """
+    if not todo.draining and not todo.last:
+        return []
+    with Ipvs() as kernel:
 
         def remove(change: Change) -> None:
             # Another program may have removed it meanwhile.

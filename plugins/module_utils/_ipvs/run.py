@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any, Mapping, Sequence
 
@@ -45,9 +46,15 @@ def converge(options: Mapping[str, Any], check_mode: bool, diff: bool) -> dict[s
     if not check_mode:
         if to_write and text:
             files.refuse_missing_folder("save_to", path)
-        warnings = ipvs.apply(todo, options["drain"], lambda change: entry(declared, raw, change))
-        for file in to_write:
-            file.write()
+        named = functools.partial(entry, declared, raw)
+        ipvs.apply(todo, named)
+        try:
+            for file in to_write:
+                file.write()
+        except OSError:
+            ipvs.undo(todo)
+            raise
+        warnings = ipvs.finish(todo, options["drain"], named)
     changed = todo.changed or bool(to_write)
     addresses = dict.fromkeys(virtual.front.address for virtual in want if virtual.front.address)
     result: dict[str, Any] = {"changed": changed, "addresses": list(addresses), "warnings": warnings}

@@ -9,22 +9,22 @@ lost, services are added to the set before anything else changes, and removed fr
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import shutil
 import sys
-from typing import Any, Callable, Iterable, Iterator, NamedTuple
+from typing import Any, Iterable, NamedTuple
 
-from .._common import files
+from .._balancer.model import Boot, DataPlane, NoDataPlane, joined
 from .._common.command import ask
-from .._common.errors import InputError, NodeError
+from .._common.errors import InputError, NotInstalledError
 from .._common.systemd import exec_start
 from .._ipset import node as ipset_tool
 from .._ipset import plan as ipset
+from .._iptables.change import Change as RulesChange
+from .._iptables.change import Declaration as Rules
+from .._iptables.input import parse_options
 from .._iptables.layout import Options
-from .._iptables.node import Iptables, NoIptables
-from .._iptables.run import Change
-from .._iptables.run import Declaration as Rules
+from .._iptables.node import Iptables
 from .._services import conntrack
 from .._services.model import Service
 from .._virtual_address.plan import OWNERS
@@ -33,6 +33,7 @@ from . import model as ipvs_model
 from . import plan as ipvs
 from .layout import SERVICES, Frontend, front_of, frontends, refuse, rules, set_name, sets, virtual_servers
 from .model import Front, VirtualServer
+from .packages import missing_packages, refuse_left
 from .program import program
 
 FAMILIES = ("ipv4", "ipv6")
@@ -44,7 +45,6 @@ class Settings(NamedTuple):
     schedulers -- schedulers of single services, by service name; all others use `scheduler`
     drain -- seconds that connections of removed endpoints have to end
     manage -- whether this module makes the virtual servers
-    folder -- the folder of the boot files; empty for none
     """
 
     schedulers: dict[str, str]
@@ -54,30 +54,25 @@ class Settings(NamedTuple):
     manage: bool = True
     backend: str = "auto"
     wait: int = 30
-    folder: str = ""
 
 
-def missing_packages() -> list[str]:
-    """The packages that must be installed first."""
-    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
-    # Each package has the name of its program.
-    return [program for program in ("iptables", "ipset") if shutil.which(program, path=path) is None]
+def plan_rules(services: list[Service], options: dict[str, Any], exact: bool) -> DataPlane:
+    """Plan the sets, rules and virtual servers.
 
-
-def refuse_left(missing: list[str], prefix: str, settings: Settings) -> None:
-    """Raise NodeError if packages are missing that are needed to remove what is left of ours."""
-    for family in FAMILIES:
-        if "iptables" in missing:
-            NoIptables(family, prefix)
-        elif any(
-            chain.startswith(prefix)
-            for table in Iptables(family, settings.backend, settings.wait).save(prefix).values()
-            for chain in table.chains
-        ):
-            raise NodeError(
-                "%s is not installed, but this node has chains that begin with %s: install the package, which is "
-                "needed to remove them" % (missing[0], prefix)
-            )
+    options -- the options of the module
+    exact -- whether to find the exact outcome, as check mode and a diff need it
+    """
+    if options["drain"] < 0:
+        raise InputError("drain %d is not a number of seconds" % options["drain"])
+    families = parse_options(options)
+    missing = missing_packages()
+    if missing and options["state"] == "present":
+        raise NotInstalledError("these packages are not installed: %s" % ", ".join(missing), *missing)
+    if missing:
+        refuse_left(missing, families["ipv4"].prefix, options["backend"], options["wait"])
+        return NoDataPlane(changed=False)
+    settings = Settings(**{name: options[name] for name in Settings._fields if name in options})
+    return Change(services, families, settings._replace(manage=options["virtual_servers"]), exact)
 
 
 def node_addresses(vips: set[str]) -> list[str]:
@@ -91,8 +86,8 @@ def node_addresses(vips: set[str]) -> list[str]:
     ]
 
 
-class Node:
-    """The declared state of a node, and the changes that lead to it."""
+class Change(DataPlane):
+    """The changes of sets, rules and virtual servers that lead to the declared state."""
 
     def __init__(self, services: list[Service], options: dict[str, Options], settings: Settings, exact: bool) -> None:
         self._settings = settings
@@ -118,9 +113,9 @@ class Node:
         ours |= {virtual.front for virtual in self._virtual}
         have = ipvs.read(ours.__contains__) if settings.manage else {}
         self._servers = ipvs.plan(have, self._virtual, settings.drain > 0, settings.preserve_weights)
-        self._rules = Change([self._rules_of(services, family, options[family]) for family in FAMILIES], exact)
+        self._rules = RulesChange([self._rules_of(services, family, options[family]) for family in FAMILIES], exact)
         self._final = self._plan_sets()
-        self._kept = list(self._boot_files())
+        self._back = contextlib.ExitStack()
 
     def _recorded(self) -> dict[str, list[str]]:
         """The recorded services of each family, as elements of their set."""
@@ -142,69 +137,48 @@ class Node:
             Iptables(family, self._settings.backend, self._settings.wait, planned),
             options.prefix,
             rules(services, family, options) if wanted else {},
-            self._file("rules." + {"ipv4": "v4", "ipv6": "v6"}[family]),
             proven=True,
         )
-
-    def _file(self, name: str) -> str:
-        return "%s/%s" % (self._settings.folder, name) if self._settings.folder else ""
 
     def _plan_sets(self) -> ipset.Plan:
         return ipset.make_plan(self._sets, self._prefix, self._exact, unused=True)
 
-    def _boot_files(self) -> Iterator[files.FileEdit]:
-        """The files for the next boot, except the rules."""
-        if self._settings.folder:
-            yield files.edit(self._file("ipset.rules"), ipset.boot_text(self._sets) or None)
-            yield files.edit(self._file("ipvs.rules"), ipvs_model.render(self._virtual) or None)
-            yield files.edit(self._file("ipvs.pyz"), program() if self._virtual else None)
+    @property
+    def warnings(self) -> list[str]:
+        return self._rules.warnings
 
     @property
     def changed(self) -> bool:
-        parts = self._final.changed, self._rules.changed, self._servers.changed
-        return any(parts) or any(file.changed for file in self._kept)
+        return self._final.changed or self._rules.changed or self._servers.changed
 
-    def apply(self) -> list[str]:
-        """Apply the changes; return a message about each endpoint that was removed while it had connections."""
-        self._rules.refuse_folders()
-        for file in self._kept:
-            if file.after:
-                files.refuse_missing_folder("save_to", file.path)
-        done: list[Callable[[], None]] = []
-        cut: list[str] = []
-        # First the parts that carry traffic, then the rules that lead traffic to them; when removing all, in reverse
-        # order.
-        steps = [self._grow_sets, self._apply_rules, self._apply_servers]
-        try:
-            for step in steps if self._present else reversed(steps):
-                cut += step(done)
-            if self._final.changed:
-                ipset.apply_plan(self._plan_sets())
-        except Exception:
-            for back in reversed(done):
-                back()
-            raise
-        self._rules.save()
-        for file in self._kept:
-            file.write()
-        return cut
+    def apply(self) -> None:
+        # First the parts that carry traffic, then the rules that lead traffic to them. When all is removed, the rules
+        # stay until the last connection has ended.
+        with contextlib.ExitStack() as back:
+            if self._present:
+                plan = ipset.make_plan(self._grown, exact=False)
+                if plan.changed:
+                    back.callback(ipset.undo, ipset.apply_plan(plan))
+                self._apply_rules(back)
+            ipvs.apply(self._servers)
+            back.callback(ipvs.undo, self._servers)
+            self._back = back.pop_all()
 
-    def _grow_sets(self, done: list[Callable[[], None]]) -> list[str]:
-        plan = ipset.make_plan(self._grown, exact=False)
-        if plan.changed:
-            plan = ipset.apply_plan(plan)
-            done.append(lambda: ipset.undo(plan))
-        return []
-
-    def _apply_rules(self, done: list[Callable[[], None]]) -> list[str]:
+    def _apply_rules(self, back: contextlib.ExitStack) -> None:
         self._rules.apply()
-        done.append(self._rules.undo)
-        return []
+        back.callback(self._rules.undo)
 
-    def _apply_servers(self, done: list[Callable[[], None]]) -> list[str]:
-        cut = ipvs.apply(self._servers, self._settings.drain)
-        done.append(lambda: ipvs.undo(self._servers))
+    def finish(self) -> list[str]:
+        """Returns a message about each endpoint that was removed while it had connections."""
+        cut = ipvs.finish(self._servers, self._settings.drain)
+        if not self._present:
+            self._apply_rules(self._back)
+        if self._final.changed:
+            ipset.apply_plan(self._plan_sets())
         return cut
+
+    def undo(self) -> None:
+        self._back.close()
 
     def forget_stale(self, check_mode: bool) -> list[conntrack.Forgotten]:
         """Delete the connection tracking entries that the new services have made stale.
@@ -218,17 +192,24 @@ class Node:
     def diff(self) -> list[dict[str, str]]:
         parts = [self._final.diff()] if self._final.changed else []
         parts += self._rules.diff()
-        parts += [self._servers.diff()] if self._servers.changed else []
-        return parts + [file.diff() for file in self._kept if file.changed]
+        return parts + ([self._servers.diff()] if self._servers.changed else [])
+
+    def boot(self, folder: str) -> Boot:
+        path = "%s/%s"
+        parts = []
+        if self._sets:
+            file = path % (folder, "ipset.rules")
+            load = exec_start(["ipset", "-exist", "-file", file, "restore"])
+            parts.append(Boot([load], {file: ipset.boot_text(self._sets)}))
+        parts.append(self._rules.boot(folder))
+        if self._virtual:
+            file, restore = path % (folder, "ipvs.rules"), path % (folder, "ipvs.pyz")
+            load = exec_start([sys.executable, restore, file])
+            parts.append(Boot([load], {file: ipvs_model.render(self._virtual), restore: program()}))
+        return joined(parts)
 
     def result(self) -> dict[str, Any]:
-        """The module's result without the diff."""
-        result = self._rules.result()
-        boot = [exec_start(["ipset", "-exist", "-file", self._file("ipset.rules"), "restore"])] if self._sets else []
-        boot += result["boot"]
-        if self._virtual:
-            boot.append(exec_start([sys.executable, self._file("ipvs.pyz"), self._file("ipvs.rules")]))
-        return {**result, "changed": self.changed, "missing": [], "boot": boot if self._settings.folder else []}
+        return self._rules.result()
 
 
 def _udp(fronts: Iterable[Front]) -> set[conntrack.Socket]:

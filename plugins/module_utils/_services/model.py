@@ -47,7 +47,6 @@ SERVICES_ARGUMENTS: dict[str, dict[str, Any]] = {
         "default": [],
         "options": {"from": {"type": "str", "required": True}, "to": {"type": "str", "required": True}},
     },
-    "save_to": {"type": "path"},
 }
 
 

@@ -13,7 +13,7 @@ import re
 from typing import Any, Iterator, Mapping, Sequence
 
 from .._common.command import CommandError, ask, run
-from .._common.errors import InputError
+from .._common.errors import InputError, NodeError
 from .input import IPAddress
 from .neighbor import announce, probe
 from .plan import Added, Address, Link, State, Step, Want, plan
@@ -25,7 +25,7 @@ _NO_DUMMY = (
 )
 
 
-class ApplyError(Exception):
+class ApplyError(NodeError):
     """The kernel refused a step. The earlier steps were undone, unless the text says something else."""
 
 

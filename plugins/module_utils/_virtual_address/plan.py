@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Iterable, Mapping, NamedTuple
+from typing import Iterable, Iterator, Mapping, NamedTuple
 
 from .._common.errors import InputError
 from .input import Declared, IPAddress, refuse_ends
@@ -148,10 +148,16 @@ def plan(have: State, want: Want) -> Plan:
     gone += [placed for placed in _purged(have, want) if placed not in known]
     after = _changed_links(have, want, [new.address for new in added], [*moved, *gone])
     shown = sorted({want.interface, *(placed.link for placed in [*moved, *gone])})
-    removals, additions = _steps(have, after, want, added, moved, gone)
+    emptied = sorted(set(have.links) - set(after))
+    left = {placed.link for placed in moved}
     return Plan(
-        removals=tuple(removals),
-        additions=tuple(additions),
+        removals=(*map(_removal, gone), *(_unlink(name) for name in emptied if name not in left)),
+        # Removals come first: the kernel refuses one IPv6 address with two prefix lengths.
+        additions=(
+            *map(_removal, moved),
+            *_steps(have.links.get(want.interface), want, added),
+            *(_unlink(name) for name in emptied if name in left),
+        ),
         added=tuple(added),
         removed=tuple(placed.address for placed in [*moved, *gone]),
         promote=_to_promote(have, [*moved, *gone]),
@@ -284,36 +290,24 @@ def _changed_links(have: State, want: Want, added: Iterable[Address], removed: I
     return links
 
 
-def _steps(
-    have: State,
-    after: Mapping[str, Link],
-    want: Want,
-    added: Iterable[Added],
-    moved: Iterable[Placed],
-    gone: Iterable[Placed],
-) -> tuple[list[Step], list[Step]]:
-    """The steps that remove undeclared addresses, and the others."""
-    removals = [_removal(placed) for placed in gone]
-    # Removals come first: the kernel refuses one IPv6 address with two prefix lengths.
-    additions = [_removal(placed) for placed in moved]
-    link = have.links.get(want.interface)
-    delete = "link del dev %s" % want.interface
+def _steps(link: Link | None, want: Want, added: Iterable[Added]) -> Iterator[Step]:
+    """The steps that make the link and add addresses to it."""
     if want.present and link is None:
         create, mark = _create(want.interface)
-        additions += [Step(create, (delete,), "interface %s" % want.interface), Step(mark, ())]
+        yield Step(create, ("link del dev %s" % want.interface,), "interface %s" % want.interface)
+        yield Step(mark, ())
     elif want.present and want.dummy and link is not None and "UP" not in link.flags:
-        additions.append(Step("link set dev %s up" % link.name, ("link set dev %s down" % link.name,)))
-    additions += [
-        Step(_add(want.interface, address), (_del(want.interface, address),), entry) for entry, address in added
-    ]
-    left = {placed.link for placed in moved}
-    for name in sorted(set(have.links) - set(after)):
-        (additions if name in left else removals).append(Step("link del dev %s" % name, _create(name)))
-    return removals, additions
+        yield Step("link set dev %s up" % link.name, ("link set dev %s down" % link.name,))
+    for entry, address in added:
+        yield Step(_add(want.interface, address), (_del(want.interface, address),), entry)
 
 
 def _removal(placed: Placed) -> Step:
     return Step(_del(*placed), (_add(*placed),))
+
+
+def _unlink(name: str) -> Step:
+    return Step("link del dev %s" % name, _create(name))
 
 
 def _create(name: str) -> tuple[str, str]:

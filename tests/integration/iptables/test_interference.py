@@ -15,8 +15,8 @@ from typing import Any, Iterator
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import change as iptables_change
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import plan as iptables
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables import run as iptables_run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.node import Iptables, LockError
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._iptables.rules import Ruleset, WantedTable
 from ansible_collections.homelab.loadbalancer.tests.integration.iptables.others import FOREIGN, OURS, state
@@ -126,14 +126,14 @@ def test_failure_of_the_second_family_rolls_back_the_first(firewall: Firewall, m
     for before in (True, False):
         declared = {"nat": WantedTable({"LB-X": ["-j ACCEPT"]}, {})}
         tools = [Iptables(family, firewall.backend) for family in ("ipv4", "ipv6")]
-        saves = [iptables_run.Declaration(tool, "LB-", declared) for tool in tools]
-        iptables_run.converge(saves if before else [d._replace(wanted={}) for d in saves], False, False)
+        saves = [iptables_change.Declaration(tool, "LB-", declared) for tool in tools]
+        iptables_change.Change(saves if before else [d._replace(wanted={}) for d in saves], exact=False).apply()
         saved = [state(Firewall(firewall.backend, family)) for family in ("ipv4", "ipv6")]
         with monkeypatch.context() as patch:
             patch.setattr(Iptables, "restore", broken)
             wanted = [d._replace(wanted={} if before else declared) for d in saves]
             with pytest.raises(OSError, match="no more memory"):
-                iptables_run.converge(wanted, False, False)
+                iptables_change.Change(wanted, exact=False).apply()
         assert [state(Firewall(firewall.backend, family)) for family in ("ipv4", "ipv6")] == saved
 
 

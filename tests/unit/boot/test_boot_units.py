@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import pytest
 
@@ -55,8 +55,9 @@ class Node:
         lists: dict[str, Any] = {"kernel_modules": [], "commands": [], "addresses": []}
         return run.converge({**common, **lists, **options}, check_mode)
 
-    def change(self, present: bool = True, **what: Any) -> run.Change:
+    def change(self, present: bool = True, rules: Mapping[str, str] | None = None, **what: Any) -> run.Change:
         """As the modules for services use it: with the files of the rules."""
+        what["rules"] = {str(self.path / "ours" / name): text for name, text in (rules or {}).items()}
         return run.Change(units.Restored("test", str(self.path / "ours"), **what), present)
 
     def fill(self, name: str, *names: str) -> None:
@@ -146,7 +147,7 @@ def test_foreign_folder_is_refused_and_kept(node: Node) -> None:
 
 def test_folder_of_another_declaration_is_refused(node: Node) -> None:
     node(name="one")
-    with pytest.raises(InputError, match="does not belong to this role: it holds `addresses.batch`, `owner`"):
+    with pytest.raises(InputError, match=r"does not belong to this role: it holds `addresses.batch`, `owner`"):
         node(name="two")
 
 

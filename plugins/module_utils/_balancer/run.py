@@ -1,0 +1,82 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The body of the modules for load-balanced services."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List
+
+from .._common.command import CommandError
+from .._common.differences import differences
+from .._common.errors import InputError, NodeError, NotInstalledError, named
+from .._common.module import Module
+from .._services.model import Service, read_services
+from .._services.sockets import refuse_taken
+from .change import Change
+from .model import DataPlane, NoDataPlane
+
+# Plans the rules of services. Called with the options of the module, and with whether to find the exact outcome, as
+# check mode and a diff need it. With state=absent, there are no services, and the option isolate is empty.
+Planner = Callable[[List[Service], Dict[str, Any], bool], DataPlane]
+
+
+def run_module(module: Module, plan_rules: Planner) -> None:
+    """Read the declaration, converge, and report."""
+    options = module.params
+    result: dict[str, Any] = {}
+    try:
+        result = converge(options, plan_rules, module.check_mode, module._diff)
+    except NotInstalledError as error:
+        module.fail_json(msg=named(error, options["variables"]), missing=error.packages)
+    except (InputError, NodeError, CommandError, OSError) as error:
+        module.fail_json(msg=named(error, options["variables"]))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+def converge(options: dict[str, Any], plan_rules: Planner, check_mode: bool, diff: bool) -> dict[str, Any]:
+    """Bring the node to the declared state, or only predict it. Returns the module's result with its warnings."""
+    services = read_services(options)
+    refuse_taken(services, options)
+    present = options["state"] == "present"
+    given = options if present else {**options, "isolate": []}
+    missing: list[str] = []
+    unpredicted: list[str] = []
+
+    def plan(exact: bool) -> Change:
+        plane = plan_rules(services if present else [], given, exact)
+        return Change(plane, services, options)
+
+    try:
+        change = plan(check_mode or diff)
+    except NotInstalledError as error:
+        # Everything else can be refused now, before packages are installed.
+        change, missing = Change(NoDataPlane(changed=present), services, options), error.packages
+        if not present or not check_mode:
+            raise
+        unpredicted = ["%s. The rules cannot be predicted" % error]
+
+    warnings = [*unpredicted, *change.warnings]
+    if not check_mode and change.changed:
+        warnings += change.apply(lambda: plan(exact=False))
+        if options["verify"]:
+            refuse_differences(plan(exact=False))
+    forgotten = change.plane.forget_stale(check_mode)
+    warnings += [each.warning for each in forgotten if each.warning][:1]
+    result = {
+        "changed": change.changed,
+        "missing": missing,
+        "conntrack_deleted": sum(each.deleted for each in forgotten),
+        "warnings": warnings,
+        **change.plane.result(),
+    }
+    return {**result, "diff": change.diff()} if diff else result
+
+
+def refuse_differences(change: Change) -> None:
+    """Raise NodeError if the node differs from its declaration after a change."""
+    if change.changed:
+        said = differences(change.diff()) or ["its systemd units are not enabled"]
+        raise NodeError("the node differs from its declaration after the change: %s" % "; ".join(said))
