@@ -17,6 +17,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration import namespace
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import CLIENT, VIP, VIP2, endpoints, pod
 from ansible_collections.homelab.loadbalancer.tests.kernel.background import Background
 from ansible_collections.homelab.loadbalancer.tests.kernel.ipvs_lab import IpvsLab, service
+from ansible_collections.homelab.loadbalancer.tests.unit.boot.systemd import standing_in
 
 FOREIGN_SERVER = ["-A", "-t", "10.96.0.1:443", "-s", "rr"]
 
@@ -79,15 +80,17 @@ def test_virtual_servers_managed_elsewhere(lab: IpvsLab) -> None:
 
 def test_boot_restores_everything(lab: IpvsLab, tmp_path: Path) -> None:
     services = [service(1, 2, session_affinity={}), service(3, family="ipv6", name="six", source_ranges=["fd00::/16"])]
-    result = lab.carry(*services, save_to=str(tmp_path))
-    at = lab.everything()
-    lab.reset()
-    for dummy in range(2):
-        namespaces.run_at_boot(result["boot"], lab.inside("router"))
-        assert lab.everything() == at
-    assert not lab.module(services=services, save_to=str(tmp_path))["changed"]
-    lab.module(save_to=str(tmp_path), state="absent")
-    assert list(tmp_path.iterdir()) == []
+    boot = str(tmp_path / "ours")
+    with standing_in(tmp_path) as systemd:
+        lab.carry(*services, boot_path=boot)
+        at = lab.everything()
+        lab.reset()
+        for dummy in range(2):
+            namespaces.run_at_boot(systemd.starts(), lab.inside("router"))
+            assert lab.everything() == at
+        assert not lab.module(services=services, boot_path=boot)["changed"]
+        lab.module(boot_path=boot, state="absent")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_late_refusal_rolls_everything_back(lab: IpvsLab) -> None:
@@ -100,7 +103,7 @@ def test_late_refusal_rolls_everything_back(lab: IpvsLab) -> None:
 
             def meddle(ours: Any) -> Any:
                 found = real(ours)
-                run(["ipvsadm", "-A", "-t", VIP2 + ":80", "-s", "rr"])
+                run(["ipvsadm", "-A", "-t", VIP2 + ":80", "-s", "rr"], check=False)
                 return found
 
             ipvs.read = meddle
@@ -139,7 +142,7 @@ BAD_INPUT: list[tuple[str, dict[str, Any]]] = [
     ("schedulers.other is not the name of a service: the services are web", {"schedulers": {"other": "rr"}}),
     ("service web has a node port or source ranges", {"layout": "minimal", "services": [service(1, node_port=1)]}),
     ("drain -1 is not a number of seconds", {"drain": -1}),
-    ("save_to: the folder /nowhere/at/all does not exist on this node", {"save_to": "/nowhere/at/all"}),
+    ("boot: this host is the network namespace", {"boot_path": "/nowhere/at/all"}),
     ("isolate[0].from eth9 is not an interface of this node", {"isolate": [{"from": "eth9", "to": "eth0"}]}),
     ("lb_services[0].address 10.0.0.300 is not an IP", {"services": [{**service(1), "address": "10.0.0.300"}]}),
 ]

@@ -87,7 +87,13 @@ class Change:
         return any(self._first) or any(self._last)
 
     def diff(self) -> list[dict[str, str]]:
-        return [edit.diff() for edit in [*self._first.edits, *self._last.edits]]
+        parts = [edit.diff() for edit in [*self._first.edits, *self._last.edits]]
+        before, after = self._last.disables, [*self._first.enables, *self._last.enables]
+        if before or after:
+            header = "enabled units"
+            enabled = {"before": "".join(map("{}\n".format, before)), "after": "".join(map("{}\n".format, after))}
+            parts.append({"before_header": header, "after_header": header, **enabled})
+        return parts
 
     def withdraw(self) -> None:
         """Let a boot add only addresses that stay."""

@@ -155,7 +155,7 @@ def test_the_workshops_own_rules_by_options_given_as_texts(lab: Lab, tmp_path: P
     ]
     assert lab.vip not in router_addresses(lab)
     assert not (tmp_path / "kept").exists()
-    assert "Read the rules back" not in said
+    assert "Read everything back" not in said
     lab.run("router", "ip", "address", "add", lab.vip + "/32", "dev", "eth0")
     assert connect(lab, "http://" + lab.vip) == lab.text + "\n"
     assert ping_lost(lab)

@@ -20,6 +20,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.services_lab imp
     ServicesLab,
     endpoints,
 )
+from ansible_collections.homelab.loadbalancer.tests.unit.boot.systemd import standing_in
 
 FAMILIES = {"ipv4": "iptables", "ipv6": "ip6tables"}
 WEB: dict[str, Any] = {"name": "web", "address": VIP, "port": 80, "endpoints": endpoints(1)}
@@ -162,15 +163,17 @@ def test_services_of_a_file_are_added(net: ServicesLab, backend: str, tmp_path: 
 
 
 def test_boot_restores_the_services(net: ServicesLab, backend: str, tmp_path: Path) -> None:
-    result = net.apply(backend, FULL, save_to=str(tmp_path), isolate=ISOLATE)
-    at = everything(net, backend)
-    net.reset()
-    for dummy in range(2):
-        run_at_boot(result["boot"], net.inside("router"))
-        assert everything(net, backend) == at
-    assert not net.module(backend, services=FULL, save_to=str(tmp_path), isolate=ISOLATE)["changed"]
-    net.module(backend, save_to=str(tmp_path), state="absent")
-    assert list(tmp_path.iterdir()) == []
+    boot = str(tmp_path / "ours")
+    with standing_in(tmp_path) as systemd:
+        net.apply(backend, FULL, boot_path=boot, isolate=ISOLATE)
+        at = everything(net, backend)
+        net.reset()
+        for dummy in range(2):
+            run_at_boot(systemd.starts(), net.inside("router"))
+            assert everything(net, backend) == at
+        assert not net.module(backend, services=FULL, boot_path=boot, isolate=ISOLATE)["changed"]
+        net.module(backend, boot_path=boot, state="absent")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_own_address_and_listening_port_are_refused(net: ServicesLab, backend: str) -> None:

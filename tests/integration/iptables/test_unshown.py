@@ -20,6 +20,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.namespaces impor
     module,
     try_chains,
 )
+from ansible_collections.homelab.loadbalancer.tests.unit.boot.systemd import standing_in
 
 pytestmark = pytest.mark.usefixtures("fresh_node")
 
@@ -137,16 +138,31 @@ MODULES: dict[str, dict[str, Any]] = {"iptables_chains": {"prefix": "LB-"}, "ipt
 @pytest.mark.usefixtures("without_iptables")
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("backend", ["auto", "nft"])
-def test_absent_without_iptables_has_nothing_to_do(name: str, backend: str, tmp_path: Path) -> None:
+def test_absent_without_iptables_has_nothing_to_do(name: str, backend: str) -> None:
     for check_mode in (True, False):
         result = module(name, check_mode, state="absent", backend=backend, **MODULES[name])
         assert (result.get("failed"), result["changed"], result["iptables"]) == (None, False, [])
+
+
+@pytest.mark.usefixtures("without_iptables")
+def test_absent_without_iptables_removes_the_file(tmp_path: Path) -> None:
     file = tmp_path / "rules.v4"
     file.write_text("*nat\nCOMMIT\n")
-    save_to = str(tmp_path if name == "iptables_services" else file)
     for check_mode in (True, False):
-        assert module(name, check_mode, state="absent", save_to=save_to, **MODULES[name])["changed"]
+        assert module("iptables_chains", check_mode, state="absent", save_to=str(file), prefix="LB-")["changed"]
     assert not file.exists()
+
+
+@pytest.mark.usefixtures("without_iptables")
+def test_absent_without_iptables_removes_the_boot_files(tmp_path: Path) -> None:
+    ours = tmp_path / "ours"
+    with standing_in(tmp_path):
+        ours.mkdir()
+        for name in ("rules.v4", "addresses.batch"):
+            (ours / name).write_text("")
+        for check_mode in (True, False):
+            assert module("iptables_services", check_mode, state="absent", boot_path=str(ours))["changed"]
+    assert not ours.exists()
 
 
 @pytest.mark.parametrize("name", MODULES)

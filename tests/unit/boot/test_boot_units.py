@@ -1,47 +1,20 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""boot_units with real files and a stand-in for systemctl. Molecule and the tests of nodes run it with real systemd."""
+"""boot_units with real files and a stand-in for systemctl."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._boot import folder, run, units
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._boot import run, units
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common import files
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError, NodeError
-
-
-class Systemctl:
-    """Stands in for systemctl: it knows which units are enabled, and keeps its commands."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.enabled: set[str] = set()
-        self.stale = False
-        self.said: list[str] = []
-
-    def __call__(self, argv: Sequence[str], check: bool = True) -> Completed:
-        assert argv[0] == "systemctl"
-        words = [word for word in argv[1:] if not word.startswith("-")]
-        if words[0] == "show":
-            return Completed(tuple(argv), 0, "\n".join(map(self.show, words[1:])), "")
-        self.said.append(words[0])
-        if words[0] == "enable":
-            assert all((self.path / unit).exists() for unit in words[1:])
-            self.enabled |= set(words[1:])
-        elif words[0] == "disable":
-            self.enabled -= set(words[1:])
-        return Completed(tuple(argv), 0, "", "")
-
-    def show(self, unit: str) -> str:
-        state = ("enabled" if unit in self.enabled else "disabled") if (self.path / unit).exists() else ""
-        return "Id=%s\nUnitFileState=%s\nNeedDaemonReload=%s\n" % (unit, state, "yes" if self.stale else "no")
+from ansible_collections.homelab.loadbalancer.tests.unit.boot.systemd import Systemctl, standing_in
 
 
 class Node:
@@ -74,16 +47,9 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
-    for name in ("units", "modules"):
-        (tmp_path / name).mkdir()
-    systemctl = Systemctl(tmp_path / "units")
-    monkeypatch.setattr(units, "UNITS", str(tmp_path / "units"))
-    monkeypatch.setattr(units, "MODULES", str(tmp_path / "modules"))
-    monkeypatch.setattr(folder, "NAMESPACES", str(tmp_path / "netns"))
-    monkeypatch.setattr(run, "BOOTED", str(tmp_path))
-    monkeypatch.setattr(run, "run", systemctl)
-    return Node(tmp_path, systemctl)
+def node(tmp_path: Path) -> Iterator[Node]:
+    with standing_in(tmp_path) as systemctl:
+        yield Node(tmp_path, systemctl)
 
 
 RULES = {"rules.v4": "*nat\nCOMMIT\n", "ipset.rules": "create LB-X hash:ip\n"}
