@@ -24,7 +24,6 @@ options:
       - An undeclared address is removed before its rules, and a new one is added after them. So clients never reach the
         node's own servers at it.
     type: str
-    version_added: 0.1.0
   addresses:
     description:
       - With V(present), the services' addresses are on O(interface), and all others with the mark of O(metric) are
@@ -33,47 +32,40 @@ options:
     type: str
     choices: [present, absent]
     default: present
-    version_added: 0.1.0
   metric:
     description:
       - The number that marks an address as added by this declaration, as the option
         O(homelab.loadbalancer.virtual_address#module:metric) describes it.
     type: int
     default: 27746
-    version_added: 0.1.0
   probe:
     description:
       - Whether to refuse a new address if another host on the link answers for it.
     type: bool
     default: true
-    version_added: 0.1.0
   dummy:
     description:
       - Whether O(interface) is a dummy link. The module creates it if it is missing, and removes it with its last
         address.
     type: bool
     default: false
-    version_added: 0.1.0
   sysctls:
     description:
       - Kernel parameters to set, a mapping of names to values, as the option
         O(homelab.loadbalancer.sysctls#module:values) describes it.
     type: dict
     default: {}
-    version_added: 0.1.0
   kernel_modules:
     description:
       - Kernel modules to load first. A container uses the kernel of its host, where they must be loaded.
     type: list
     elements: str
     default: []
-    version_added: 0.1.0
   boot_path:
     description:
       - The folder for the state that a boot restores. It must belong to this declaration, or not exist yet. Without it,
         the module neither writes nor removes files.
     type: path
-    version_added: 0.1.0
   boot:
     description:
       - With V(present), systemd units and the files in O(boot_path) restore everything at boot, the rules before any
@@ -83,19 +75,16 @@ options:
     type: str
     choices: [present, absent]
     default: present
-    version_added: 0.1.0
   boot_name:
     description:
       - The beginning of the names of the systemd units. Each declaration of a node needs its own.
     type: str
     default: homelab-loadbalancer
-    version_added: 0.1.0
   verify:
     description:
       - Whether to read everything back after a change, and to fail if it differs from the declaration.
     type: bool
     default: true
-    version_added: 0.1.0
   variables:
     description:
       - The names of options in error messages, a mapping of option names to variable names. Roles set it, so that

@@ -97,7 +97,7 @@ def test_missing_package(nodes: NodesLab) -> None:
     nodes.ssh("director", "mv /usr/sbin/ipset /usr/sbin/ipset.away")
     try:
         said = " ".join(nodes.playbook("ipvs_lb", "--check", "--tags", "install").split())
-        assert "These packages are not installed: ipset. Nothing more can be predicted" in said
+        assert "These packages are not installed: ipset. The rules cannot be predicted" in said
         said = " ".join(nodes.playbook("ipvs_lb", rc=2, ipvs_lb_install=False).split())
         assert "These packages are not installed: ipset. Set ipvs_lb_install: true" in said
     finally:

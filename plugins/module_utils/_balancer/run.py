@@ -62,7 +62,7 @@ def converge(options: dict[str, Any], plan_rules: Planner, check_mode: bool, dif
     if not check_mode and change.changed:
         warnings += change.apply(lambda: plan(exact=False))
         if options["verify"]:
-            refuse_differences(plan(exact=False))
+            refuse_differences(lambda: plan(exact=False))
     forgotten = change.plane.forget_stale(check_mode)
     warnings += [each.warning for each in forgotten if each.warning][:1]
     result = {
@@ -75,8 +75,12 @@ def converge(options: dict[str, Any], plan_rules: Planner, check_mode: bool, dif
     return {**result, "diff": change.diff()} if diff else result
 
 
-def refuse_differences(change: Change) -> None:
-    """Raise NodeError if the node differs from its declaration after a change."""
+def refuse_differences(plan: Callable[[], Change]) -> None:
+    """Raise NodeError if the node differs from its declaration after a change, or cannot be read."""
+    try:
+        change = plan()
+    except (InputError, NodeError, CommandError, OSError) as error:
+        raise NodeError("the change was made, but cannot be verified: %s" % error) from error
     if change.changed:
-        said = differences(change.diff()) or ["its systemd units are not enabled"]
+        said = differences(change.diff()) or ["systemd has not read its units"]
         raise NodeError("the node differs from its declaration after the change: %s" % "; ".join(said))

@@ -187,7 +187,11 @@ def apply_plan(tool: Iptables, plan: Plan, prefix: str, wanted: Wanted, replan: 
             undo(tool, plan, prefix)  # the lock is taken again for each table
             raise
         if done.rc == 0:
-            _tidy(tool, [name for name, edit in plan.edits.items() if edit.lines and not _keeps(wanted, name)])
+            try:
+                _tidy(tool, [name for name, edit in plan.edits.items() if edit.lines and not _keeps(wanted, name)])
+            except Exception:
+                undo(tool, plan, prefix)
+                raise
             return plan
         undo(tool, plan, prefix)
         try_out(tool, plan.have, wanted, wanted)  # names the refused rule, if a rule is the reason

@@ -67,7 +67,7 @@ def plan_rules(services: list[Service], options: dict[str, Any], exact: bool) ->
     families = parse_options(options)
     missing = missing_packages()
     if missing and options["state"] == "present":
-        raise NotInstalledError("these packages are not installed: %s" % ", ".join(missing), *missing)
+        raise NotInstalledError("These packages are not installed: %s" % ", ".join(missing), *missing)
     if missing:
         refuse_left(missing, families["ipv4"].prefix, options["backend"], options["wait"])
         return NoDataPlane(changed=False)

@@ -158,7 +158,7 @@ def apply(steps: Sequence[Step], promote: Sequence[str]) -> None:
     if not steps:
         return
     if any(step.do.endswith(" type dummy") for step in steps):
-        _load_dummy()
+        load_dummy()
     with _promoted(promote):
         done = run(["ip", "-batch", "-"], stdin=_lines([step.do for step in steps]), check=False)
         if done.rc == 0:
@@ -209,7 +209,7 @@ def _refusal(step: Step, said: str) -> str:
     return "%sip %s: %s" % (step.entry and step.entry + ": ", step.do, said)
 
 
-def _load_dummy() -> None:
+def load_dummy() -> None:
     """Load the module first. If the kernel loads it by itself, it creates an undeclared dummy0."""
     with contextlib.suppress(CommandError):
         run(["modprobe", "--quiet", "dummy", "numdummies=0"], check=False)
