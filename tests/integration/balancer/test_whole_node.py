@@ -138,7 +138,10 @@ def fault(place: str, number: int) -> Iterator[Fault]:
         yield made
 
 
-@pytest.mark.parametrize("place", ["file", "program"])
+# The legacy backend changes its rules by the same programs, in the same steps.
+@pytest.mark.parametrize(
+    ("node", "place"), [("nft", "file"), ("nft", "program"), ("legacy", "file")], indirect=["node"]
+)
 def test_fault_at_any_step_leaves_the_node_as_it_was(node: Node, place: str) -> None:
     """At each write of a file, a full disk; at each start of a program, one that fails."""
     number, refused = 0, 0
