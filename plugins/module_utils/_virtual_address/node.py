@@ -86,7 +86,7 @@ def converge(want: Want, check_mode: bool, ask: bool, tell: bool) -> dict[str, A
     if not check_mode:
         try:
             apply(todo.steps, todo.promote)
-        except ApplyError as error:
+        except NodeError as error:
             rest = differences(change.have, read_state("")) or ["nothing was changed"]
             raise ApplyError("%s (%s)" % (error, "; ".join(rest))) from error
         change.warnings += change.announce()
@@ -170,7 +170,7 @@ def apply(steps: Sequence[Step], promote: Sequence[str]) -> None:
         refusal = _refusal(steps[failed], said)
         try:
             undo(steps[:failed])
-        except ApplyError as error:
+        except NodeError as error:
             raise ApplyError("%s; %s" % (refusal, error)) from error
     raise ApplyError(refusal)
 
