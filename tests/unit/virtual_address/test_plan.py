@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError
@@ -280,6 +280,7 @@ ANY_ADDRESS = st.builds(
 LINKS = st.lists(st.lists(ANY_ADDRESS, unique_by=lambda a: a.ip, max_size=4), min_size=2, max_size=2)
 
 
+@settings(deadline=None)
 @given(LINKS, st.lists(st.sampled_from(POOL), unique=True), st.booleans(), st.sampled_from(["none", "link", "node"]))
 def test_any_plan_is_idempotent_and_keeps_foreign_addresses(
     links: list[list[Address]], ips: list[ipaddress.IPv4Address], present: bool, purge: str
