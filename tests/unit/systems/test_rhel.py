@@ -12,13 +12,13 @@ from typing import Any, Iterator
 import pytest
 import yaml
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import packages
 
 ROOT = Path(__file__).resolve().parents[3]
 # Packages that RHEL has by the same names as Debian. dnf installs iptables-nft for iptables, which that provides.
 PACKAGES = {"iptables", "ipset", "keepalived"}
-# The names of packages that the module ipvs_services returns.
-LISTED = "{{ __ipvs_lb_preflight.missing }}"
+# The names of packages that the modules of the data planes return.
+LISTED = {"{{ __iptables_lb_missing }}", "{{ __ipvs_lb_missing }}"}
 SERVICES = {"keepalived.service", "firewalld.service"}
 # Roles whose machines run Debian: the labs, which debootstrap makes.
 LABS = {"cluster_lab", "node_lab", "vlan_lab"}
@@ -50,13 +50,13 @@ def arguments(*modules: str) -> list[tuple[str, Any]]:
 def test_packages_have_the_names_of_rhel() -> None:
     found = arguments("ansible.builtin.package")
     assert len(found) >= 3
-    assert [each for each in found if each[1] not in {*PACKAGES, LISTED}] == []
+    assert [each for each in found if each[1] not in {*PACKAGES, *LISTED}] == []
 
 
 def test_packages_of_ipvs_have_the_names_of_rhel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *dummy, **more: None)
     monkeypatch.setenv("PATH", "")
-    assert {*services.missing_packages()} == {"iptables", "ipset"} <= PACKAGES
+    assert {*packages.missing_packages()} == {"iptables", "ipset"} <= PACKAGES
 
 
 def test_services_have_the_names_of_rhel() -> None:
