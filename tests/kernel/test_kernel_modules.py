@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module kernel_modules on a real kernel."""
+"""Modules of a real kernel: the planned ones are loaded, or none."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import module
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import CommandError, run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._kernel_modules import node
 
 NAMES = ["ip_vs_lblc", "ip-vs-nq"]
 
@@ -28,19 +28,15 @@ def _unloaded() -> Iterator[None]:
     run(["modprobe", "--remove", "--all", *NAMES])
 
 
-def test_modules_are_loaded_as_check_mode_predicts() -> None:
-    predicted = module("kernel_modules", check_mode=True, names=NAMES)
+def test_planned_modules_are_loaded() -> None:
+    assert node.missing(NAMES) == ["ip_vs_lblc", "ip_vs_nq"]
     assert loaded() == set()
-    done = module("kernel_modules", names=NAMES)
-    assert predicted == done
-    assert (done["changed"], done["loaded"]) == (True, ["ip_vs_lblc", "ip_vs_nq"])
+    node.load(NAMES)
     assert loaded() == {"ip_vs_lblc", "ip_vs_nq"}
-    again = module("kernel_modules", names=NAMES)
-    assert (again["changed"], again["loaded"]) == (False, [])
+    assert node.missing(NAMES) == []
 
 
 def test_unknown_module_is_refused_before_another_is_loaded() -> None:
-    result = module("kernel_modules", names=["ip_vs_lblc", "ip_vs_none"])
-    assert result["failed"]
-    assert "Module ip_vs_none not found" in result["msg"]
+    with pytest.raises(CommandError, match="Module ip_vs_none not found"):
+        node.missing(["ip_vs_lblc", "ip_vs_none"])
     assert loaded() == set()
