@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-LIMIT = 30  # seconds until the lab is healthy again
+LIMIT = 60  # seconds until the lab is healthy again
 COMMAND, EFFECT = "     ", "       -> "
 
 
