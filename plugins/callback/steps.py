@@ -94,8 +94,9 @@ def _event(own: Callable[..., None]) -> Callable[..., None]:
 
 
 def _task_name(task: Any) -> str:
-    """The name of a task, with its role."""
-    return str(task.get_name(include_role_fqcn=False)).strip()
+    """The name of a task after that of its role, without the role's collection."""
+    role, separator, name = str(task.get_name()).strip().rpartition(" : ")
+    return role.rpartition(".")[2] + separator + name
 
 
 def _has_rescue(task: Any) -> bool:

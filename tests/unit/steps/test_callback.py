@@ -46,7 +46,7 @@ class Task:
         self.ignore_unreachable = False
         self.__dict__.update(values)
 
-    def get_name(self, include_role_fqcn: bool = True) -> str:
+    def get_name(self) -> str:
         return self.name
 
 
@@ -162,12 +162,12 @@ def test_a_failure_shows_step_host_task_message_and_the_way_to_see_more() -> Non
     run = Run("Configure")
     run.ok(Task("one"), variables={"step_hint": "make demo ARGS=-v"})
     run.seconds = 3
-    run.fail(Task("Declare the rules"), msg="lb_interface nosuch0 does not exist", changed=False)
+    run.fail(Task("name.space.role : Declare the rules"), msg="lb_interface nosuch0 does not exist", changed=False)
     run.fail(Task("Declare the rules", delegate_to="localhost"), host="other", msg="the same")
     run.play("Never shown, since no host is left")
     assert [line.rstrip() for line in run.end()] == [
         "✗ Configure" + " " * 51 + "3.0 s   changed=0",
-        "  router: Declare the rules",
+        "  router: role : Declare the rules",
         "    lb_interface nosuch0 does not exist",
         "  other -> localhost: Declare the rules",
         "    the same",
