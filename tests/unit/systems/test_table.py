@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from ansible_collections.homelab.loadbalancer.tests.compat.matrix import CONTROL
+from ansible_collections.homelab.loadbalancer.tests.compat.matrix import CONTROL, DATA_PLANES, DEMO, NODES
 from ansible_collections.homelab.loadbalancer.tools import compat
 from ansible_collections.homelab.loadbalancer.tools.compat import Row
 
@@ -51,6 +51,17 @@ def test_rows_are_written_sorted_and_read_back() -> None:
     )
     assert compat.read_table(text) == rows
     assert compat.with_table(text, compat.read_table(text)) == text
+
+
+def test_the_page_has_a_row_for_each_system() -> None:
+    rows = compat.read_table(compat.PAGE.read_text())
+    wanted = {
+        *((system, "role `%s`" % role) for system in NODES.values() for role in DATA_PLANES),
+        *((system, "module `nftables_table`") for system in NODES.values()),
+    }
+    assert wanted - set(rows) == set(), "run make compat"
+    systems = {system for system, dummy in rows}
+    assert systems >= {"ansible-core " + core for dummy, core in CONTROL} | {NODES[DEMO] + " as control machine"}
 
 
 def test_no_listed_system_fails() -> None:
