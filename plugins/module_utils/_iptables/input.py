@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import re
-import socket
 from typing import Any
 
 from .._common.errors import InputError
 from .._common.values import parse_list, value_or
-from .._services.model import parse_network
+from .._services.options import parse_isolate, parse_mark, parse_pod_cidr
 from .layout import MAX_PREFIX, Options
 from .rules import MAX_CHAIN_NAME, TABLES, Jump, Wanted, WantedTable, target
 from .words import respell
@@ -102,40 +101,12 @@ def _jump(raw: Any, chains: dict[str, list[str]], table: str, where: str) -> Jum
 
 def parse_options(params: dict[str, Any]) -> dict[str, Options]:
     """The options of iptables_services that apply to all services, for each family."""
-    mark = _mark(params["masquerade_mark"])
-    cidrs = {"ipv4": "", "ipv6": ""}
-    for i, raw in enumerate(params["pod_cidr"]):
-        network, family = parse_network(raw, "pod_cidr[%d]" % i)
-        if cidrs[family]:
-            raise InputError("pod_cidr[%d] %s is a second network of its address family: remove one of them" % (i, raw))
-        cidrs[family] = network
-    links = {name for dummy, name in socket.if_nameindex()}
-    isolate = tuple(
-        (_link(entry, "from", links, i), _link(entry, "to", links, i)) for i, entry in enumerate(params["isolate"])
-    )
+    mark, isolate = parse_mark(params["masquerade_mark"]), parse_isolate(params["isolate"])
     prefix = parse_prefix(params["prefix"], MAX_PREFIX)
     return {
         family: Options(prefix, params["layout"], params["masquerade"], mark, cidr, isolate)
-        for family, cidr in cidrs.items()
+        for family, cidr in parse_pod_cidr(params["pod_cidr"]).items()
     }
-
-
-def _mark(raw: Any) -> int:
-    try:
-        mark = int(str(raw), 0)
-    except ValueError:
-        mark = 0
-    if not 0 < mark < 1 << 32 or mark & (mark - 1):
-        raise InputError("masquerade_mark %s is not a single bit of 32: write for instance 0x1000" % raw)
-    return mark
-
-
-def _link(entry: dict[str, str], key: str, links: set[str], i: int) -> str:
-    name = entry[key]
-    if name not in links:
-        known = ", ".join(sorted(links))
-        raise InputError("isolate[%d].%s %s is not an interface of this node: it has %s" % (i, key, name, known))
-    return name
 
 
 def _mapping(raw: Any, where: str) -> dict[str, Any]:

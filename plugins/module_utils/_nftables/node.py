@@ -33,6 +33,19 @@ def read(family: str, name: str) -> Table | None:
     )
 
 
+def read_map(family: str, table: str, name: str) -> dict[str, str]:
+    """The elements of one map: the value of each key. Empty if there is no such map."""
+    done = _nft(["list", "map", family, table, name])
+    if done.rc != 0:
+        return {}
+    return {key: element.data for key, element in parse_table(done.out).blocks["map", name].elements.items()}
+
+
+def version() -> str:
+    """The version of nft, such as `nftables v1.0.6`. NotInstalledError without nft."""
+    return " ".join(_nft(["--version"]).out.split()[:2])
+
+
 def load(text: str) -> Completed:
     """Run a transaction. The caller checks the exit code."""
     return _nft(["-f", "-"], text)

@@ -1,0 +1,178 @@
+# Copyright: the homelab.loadbalancer authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The data plane nftables: one table of a node, changed by one transaction."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from .._balancer.model import Boot, DataPlane
+from .._common.errors import InputError
+from .._common.systemd import exec_start
+from .._nftables import node
+from .._nftables.model import Table, parse_table, render
+from .._nftables.plan import Plan, make_plan
+from .._nftables.run import Declaration, apply_plan
+from .._services import conntrack
+from .._services.model import Service
+from . import clients, fronts, memory
+from .canonical import FAMILY, declared
+from .layout import OWNED, Options, client_maps
+
+_BOOT_FILE = "rules.nft"
+
+
+class Nftables(DataPlane):
+    """The declared services of a node, as one table."""
+
+    def __init__(self, services: Sequence[Service], name: str, options: Options, exact: bool) -> None:
+        """Plan.
+
+        name -- of the table
+        exact -- in check mode or with a diff
+        """
+        self._services = services
+        self._version = node.version()
+        self._name = name
+        self._exact = exact
+        self._declared = declared(name, services, options)
+        self._want = self._declared.table
+        self._text = _text(self._want)
+        self._generation, self._have = self._read()
+        _refuse_foreign(name, self._have)
+        self._plan = make_plan(self._have, self._want)
+        self._warnings: list[str] = []
+
+    def _read(self) -> tuple[int, Table | None]:
+        """The table and the generation of the ruleset, 0 if it moved on meanwhile.
+
+        The table comes from the memory if that equals the kernel's state. Rules in the memory have no handles, and
+        clients are not in it, so the kernel is read if rules are to change.
+        """
+        self._sure = False
+        known = memory.recall(self._name)
+        if known:
+            have = self._want if known.text == self._text else _parse(known.text)
+            if _same_rules(have, self._want):
+                self._sure = True
+                return known.generation, have
+        before = memory.current()
+        have = node.read(FAMILY, self._name)
+        return (before if before == memory.current() else 0), have
+
+    @property
+    def changed(self) -> bool:
+        return self._plan.changed
+
+    def diff(self) -> list[dict[str, str]]:
+        header = "nft -s list table %s %s" % (FAMILY, self._name)
+        return [{**self._plan.diff(), "before_header": header, "after_header": header}] if self.changed else []
+
+    def boot(self, folder: str) -> Boot:
+        if self._want is None:
+            return Boot()
+        command = exec_start(["nft", "-f", "%s/%s" % (folder, _BOOT_FILE)])
+        return Boot([command], {_BOOT_FILE: self._declaration(self._declared.content).text()})
+
+    @property
+    def warnings(self) -> list[str]:
+        return self._warnings
+
+    def result(self) -> dict[str, Any]:
+        return {"nft": self._version}
+
+    def _declaration(self, content: str | None) -> Declaration:
+        return Declaration(FAMILY, self._name, content)
+
+    def apply(self) -> None:
+        if self.changed:
+            memory.forget(self._name)
+            self._sure = False
+            self._bring(self._want, self._declared.content, self._plan)
+
+    def _bring(self, want: Table | None, content: str, plan: Plan) -> None:
+        """Bring the kernel to the wanted table.
+
+        If the transaction is the only one since the plan was made, it has made all of the change. Otherwise the table
+        is read back.
+        """
+        declaration = self._declaration(content if want else None)
+        done = node.load(plan.commands if plan.seen or not want else declaration.text())
+        if done.rc == 0 and self._generation and memory.current() == self._generation + 1:
+            self._generation += 1
+            return
+        self._generation = 0
+        again = make_plan(node.read(FAMILY, self._name), want)
+        if again.changed:
+            dummy, self._warnings = apply_plan(declaration, again)
+
+    def undo(self) -> None:
+        if self.changed:
+            now = node.read(FAMILY, self._name)
+            self._generation = memory.current()
+            self._bring(self._have, _content(self._have), make_plan(now, self._have))
+
+    def forget_stale(self, check_mode: bool) -> list[conntrack.Forgotten]:
+        """Delete the connection tracking entries of UDP clients, and former endpoints of clients, that are stale."""
+        if not check_mode and not self._sure:
+            self._forget_clients()
+            if self._generation == memory.current() and not self._exact:
+                memory.remember(self._name, self._generation, self._text)
+        have = {family: fronts.fronts_in(self._have, family) for family in ("ipv4", "ipv6")}
+        return [
+            conntrack.forget_stale(family, places, conntrack.fronts_of(self._services, family), check_mode)
+            for family, places in have.items()
+        ]
+
+    def _forget_clients(self) -> None:
+        """Lead no client to an endpoint that is gone."""
+        for service in self._services:
+            if service.affinity and service.endpoints:
+                maps = {name: node.read_map(FAMILY, self._name, name) for name in client_maps(service)}
+                gone = clients.forget(service, maps)
+                commands = [
+                    "delete element %s %s %s { %s }\n" % (FAMILY, self._name, name, ", ".join(elements))
+                    for name, elements in gone.items()
+                    if elements
+                ]
+                if commands:
+                    node.load("".join(commands))
+                    self._generation += bool(self._generation)
+
+
+def _refuse_foreign(name: str, have: Table | None) -> None:
+    if have and have.blocks and ("set", OWNED) not in have.blocks:
+        raise InputError(
+            "prefix %s- names the table %s %s, which exists and belongs to another program: choose another prefix"
+            % (name, FAMILY, name)
+        )
+
+
+def _text(table: Table | None) -> str:
+    """The table as `nft -a` lists it, with one handle for all rules."""
+    if table is None:
+        return ""
+    blocks = [
+        block._replace(rules=tuple(rule._replace(text=rule.text + " # handle 0") for rule in block.rules))
+        for block in table.blocks.values()
+    ]
+    return render(table, blocks)
+
+
+def _content(table: Table | None) -> str:
+    """The text between the braces of a table."""
+    return render(table, list(table.blocks.values()), full=True).partition("\n")[2].rpartition("}")[0] if table else ""
+
+
+def _parse(text: str) -> Table | None:
+    return parse_table(text) if text else None
+
+
+def _same_rules(have: Table | None, want: Table | None) -> bool:
+    """Whether two tables differ only in the elements of their sets and maps."""
+    if have is None or want is None or have.blocks.keys() != want.blocks.keys():
+        return have is None and want is None
+    return all(
+        block._replace(elements={}).same(want.blocks[key]._replace(elements={})) for key, block in have.blocks.items()
+    )
