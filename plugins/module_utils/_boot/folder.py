@@ -13,7 +13,17 @@ from .._common import files
 from .._common.errors import InputError
 from .units import HOST
 
-FILES = ("owner", "rules.v4", "rules.v6", "ipset.rules", "ipvs.rules", "ipvs.pyz", "sysctl.conf", "addresses.batch")
+FILES = (
+    "owner",
+    "rules.v4",
+    "rules.v6",
+    "rules.nft",
+    "ipset.rules",
+    "ipvs.rules",
+    "ipvs.pyz",
+    "sysctl.conf",
+    "addresses.batch",
+)
 _OWNER = """\
 # The Ansible collection homelab.loadbalancer keeps here what a boot restores. Its state `absent` removes it.
 %s

@@ -55,7 +55,7 @@ def _nft(arguments: list[str], stdin: str | None = None) -> Completed:
     try:
         return run(["nft", *arguments], stdin, check=False)
     except CommandError as error:
-        raise NotInstalledError("nft is not installed: install the package nftables") from error
+        raise NotInstalledError("nft is not installed: install the package nftables", "nftables") from error
 
 
 def wrapped(family: str, name: str, content: str) -> str:

@@ -15,7 +15,7 @@ from .layout import Options
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}(-[A-Za-z0-9_]+)*-?\Z")
 
 
-def parse_table(prefix: str) -> str:
+def parse_name(prefix: str) -> str:
     """The name of the table: the prefix without a hyphen at its end."""
     if not _PREFIX.match(prefix) or len(prefix) > 32:
         raise InputError(

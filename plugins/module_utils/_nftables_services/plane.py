@@ -7,20 +7,41 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
-from .._balancer.model import Boot, DataPlane
-from .._common.errors import InputError
+from .._balancer.model import Boot, DataPlane, NoDataPlane
+from .._common.errors import InputError, NotInstalledError
 from .._common.systemd import exec_start
 from .._nftables import node
 from .._nftables.model import Table, parse_table, render
 from .._nftables.plan import Plan, make_plan
 from .._nftables.run import Declaration, apply_plan
+from .._nftables.table import chains
 from .._services import conntrack
 from .._services.model import Service
 from . import clients, fronts, memory
 from .canonical import FAMILY, declared
+from .input import parse_name, parse_options
 from .layout import OWNED, Options, client_maps
 
 _BOOT_FILE = "rules.nft"
+
+
+def plan_rules(services: Sequence[Service], options: dict[str, Any], exact: bool) -> DataPlane:
+    """The change of the table to the declared services."""
+    name, parsed = parse_name(options["prefix"]), parse_options(options)
+    try:
+        return Nftables(services, name, parsed, exact)
+    except NotInstalledError:
+        if services or parsed.isolate or _exists(name):
+            raise
+        return NoDataPlane(changed=False)
+
+
+def _exists(name: str) -> bool:
+    """Whether the kernel has the table."""
+    try:
+        return bool(chains(FAMILY, name))
+    except OSError:
+        return False
 
 
 class Nftables(DataPlane):
