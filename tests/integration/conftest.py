@@ -17,7 +17,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._common impor
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import Lab
 from ansible_collections.homelab.loadbalancer.tests.integration.lan import Lan
 from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import fresh_network, standing
-from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import BACKENDS, ServicesLab
+from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import BACKENDS, PLANES, ServicesLab
 
 TOOLS = ("curl", "ip", "ip6tables", "ipset", "iptables", "iptables-legacy", "nft", "ping")
 
@@ -77,6 +77,27 @@ def backend(request: pytest.FixtureRequest, net: ServicesLab) -> str:
     """Each test begins on a router without rules."""
     net.reset()
     return str(request.param)
+
+
+@pytest.fixture(params=PLANES)
+def plane(request: pytest.FixtureRequest, net: ServicesLab) -> str:
+    """Each data plane that translates in turn, on a router without rules."""
+    net.reset()
+    return str(request.param)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the repetitions of tests for each layout of iptables on a data plane that has one layout."""
+    first: dict[str, str] = {}
+    kept = []
+    for item in items:
+        given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if given.get("plane") == "nftables" and "layout" in given:
+            name = item.nodeid.replace(given["layout"], "")
+            if first.setdefault(name, item.nodeid) != item.nodeid:
+                continue
+        kept.append(item)
+    items[:] = kept
 
 
 @pytest.fixture

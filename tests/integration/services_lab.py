@@ -25,6 +25,8 @@ from ansible_collections.homelab.loadbalancer.tests.integration import namespace
 
 TRAFFIC = Path(__file__).resolve().parent / "traffic.py"
 BACKENDS = ("nft", "legacy")
+# The data planes that translate: iptables with each backend, and nftables.
+PLANES = (*BACKENDS, "nftables")
 VIP, VIP2, VIP_OF_PODS = "192.168.10.100", "192.168.10.101", "192.168.20.100"
 VIP6 = "fd00:10::100"
 CLIENT, CLIENT6 = "192.168.10.10", "fd00:10::10"
@@ -114,10 +116,13 @@ class ServicesLab:
         """This thread, which must be the main one, and the programs it starts, in a host's network namespace."""
         return namespaces.entered("%s-%s" % (self.name, host))
 
-    def module(self, backend: str, check_mode: bool = False, **options: Any) -> dict[str, Any]:
-        """Run iptables_services on the router."""
+    def module(self, plane: str, check_mode: bool = False, **options: Any) -> dict[str, Any]:
+        """Run the module for services on the router: nftables_services, or iptables_services with a backend."""
         with self.entered("router"):
-            return namespaces.module("iptables_services", check_mode, backend=backend, **options)
+            if plane == "nftables":
+                options.pop("layout", None)  # it has one
+                return namespaces.module("nftables_services", check_mode, **options)
+            return namespaces.module("iptables_services", check_mode, backend=plane, **options)
 
     # Traffic
 
@@ -189,9 +194,9 @@ class ServicesLab:
 
     # The router's rules
 
-    def apply(self, backend: str, services: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+    def apply(self, plane: str, services: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
         """Declare services on the router, which must succeed."""
-        result = self.module(backend, services=services, **options)
+        result = self.module(plane, services=services, **options)
         assert not result.get("failed"), result["msg"]
         return result
 

@@ -87,9 +87,9 @@ class _Layout:
 
     def blocks(self) -> Blocks:
         self._sets["set", OWNED] = Block(("type mark",), (), {})
-        rules = [rule for place in self._places for rule in self._translate(place)]
-        if rules:
-            self._chain("services", rules)
+        if self._services:
+            # Also without endpoints: without a chain of the type nat, the kernel stops translating open connections.
+            self._chain("services", [rule for place in self._places for rule in self._translate(place)])
             for hook in ("prerouting", "output"):
                 self._chain("nat-" + hook, ["jump services"], "type nat hook %s priority -100" % hook)
             self._masquerade()
