@@ -41,6 +41,16 @@ def read_map(family: str, table: str, name: str) -> dict[str, str]:
     return {key: element.data for key, element in parse_table(done.out).blocks["map", name].elements.items()}
 
 
+def list_chains() -> str:
+    """The chains of all tables, without their rules."""
+    return _nft(["list", "chains"]).out
+
+
+def list_chain(family: str, table: str, name: str) -> str:
+    """One chain with its rules; empty if there is none."""
+    return _nft(["list", "chain", family, table, name]).out
+
+
 def version() -> str:
     """The version of nft, such as `nftables v1.0.6`. NotInstalledError without nft."""
     return " ".join(_nft(["--version"]).out.split()[:2])

@@ -17,7 +17,7 @@ from .._nftables.run import Declaration, apply_plan
 from .._nftables.table import chains
 from .._services import conntrack
 from .._services.model import Service
-from . import clients, fronts, memory
+from . import clients, fronts, guards, memory
 from .canonical import FAMILY, declared
 from .input import parse_name, parse_options
 from .layout import OWNED, Options, client_maps
@@ -63,7 +63,7 @@ class Nftables(DataPlane):
         self._generation, self._have = self._read()
         _refuse_foreign(name, self._have)
         self._plan = make_plan(self._have, self._want)
-        self._warnings: list[str] = []
+        self._warnings = self._guards()
 
     def _read(self) -> tuple[int, Table | None]:
         """The table and the generation of the ruleset, 0 if it moved on meanwhile.
@@ -81,6 +81,13 @@ class Nftables(DataPlane):
         before = memory.current()
         have = node.read(FAMILY, self._name)
         return (before if before == memory.current() else 0), have
+
+    def _guards(self) -> list[str]:
+        """Warnings about other programs that drop the packets of services."""
+        families = {{"ipv4": "ip", "ipv6": "ip6"}[service.family] for service in self._services if service.endpoints}
+        if not families:
+            return []
+        return guards.warnings(node.list_chains(), families, lambda chain: node.list_chain(*chain))
 
     @property
     def changed(self) -> bool:
@@ -126,7 +133,8 @@ class Nftables(DataPlane):
         self._generation = 0
         again = make_plan(node.read(FAMILY, self._name), want)
         if again.changed:
-            dummy, self._warnings = apply_plan(declaration, again)
+            dummy, said = apply_plan(declaration, again)
+            self._warnings += said
 
     def undo(self) -> None:
         if self.changed:
