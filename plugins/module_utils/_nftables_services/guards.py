@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Chains of other programs that drop the forwarded packets of services.
 
-A packet passes all base chains of a hook. An `accept` in one table does not overrule a drop in another. Docker and ufw set the policy of FORWARD to DROP. firewalld accepts translated packets.
+A packet passes all base chains of a hook. An `accept` in one table does not overrule a drop in another. Docker and ufw
+set the policy of FORWARD to DROP. firewalld accepts translated packets.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def warnings(listed: str, families: set[str], read: Callable[[Chain], str]) -> l
     read -- the output of `nft list chain` for one chain
     """
     return [
-        "the policy of the chain %s in the table %s %s drops forwarded packets, and no rule of it accepts translated ones, "
-        "so connections to services may not pass. This lets them pass until the next boot: %s"
+        "the policy of the chain %s in the table %s %s drops forwarded packets, and no rule of it accepts translated "
+        "ones, so connections to services may not pass. This lets them pass until the next boot: %s"
         % (chain.name, chain.family, chain.table, chain.remedy)
         for chain in dropping(listed)
         if families & ({"ip", "ip6"} if chain.family == "inet" else {chain.family}) and not _accepts(chain, read)
