@@ -95,6 +95,14 @@ nft:
   returned: when the package is installed
   type: str
   sample: nftables v1.0.6
+others:
+  description:
+    - The data plane that has services with the same O(prefix) on the node, V(iptables) or V(ipvs). The role
+      P(homelab.loadbalancer.nftables_lb#role) removes these after its own are in place.
+  returned: when the package is installed
+  type: list
+  elements: str
+  sample: [iptables]
 conntrack_deleted:
   description:
     - Number of connection tracking entries that were deleted after the rules were in place, or would be in check mode.
