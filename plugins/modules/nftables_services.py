@@ -22,7 +22,7 @@ author:
   - The homelab.loadbalancer authors (@homelab-loadbalancer)
 requirements:
   - nft 0.9.8 or newer on the node
-  - Linux 5.7 or newer
+  - Linux 5.6 or newer
 extends_documentation_fragment:
   - homelab.loadbalancer.attributes
   - homelab.loadbalancer.balancer
