@@ -131,6 +131,15 @@ backend:
   returned: when the packages are installed
   type: str
   sample: nft
+others:
+  description:
+    - Other data planes that have services with the same O(prefix) on the node. The role
+      P(homelab.loadbalancer.ipvs_lb#role) removes these after its own are in place.
+    - iptables and IPVS share their chains, and replace each other without this.
+  returned: success
+  type: list
+  elements: str
+  sample: [nftables]
 conntrack_deleted:
   description:
     - Number of connection tracking entries that were deleted after the services were in place, or would be in check
@@ -166,7 +175,7 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    run_module(NodeModule(argument_spec=ARGUMENTS), plan_rules)
+    run_module(NodeModule(argument_spec=ARGUMENTS), plan_rules, "ipvs")
 
 
 if __name__ == "__main__":

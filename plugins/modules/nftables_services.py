@@ -97,9 +97,10 @@ nft:
   sample: nftables v1.0.6
 others:
   description:
-    - The data plane that has services with the same O(prefix) on the node, V(iptables) or V(ipvs). The role
+    - Other data planes that have services with the same O(prefix) on the node. The role
       P(homelab.loadbalancer.nftables_lb#role) removes these after its own are in place.
-  returned: when the package is installed
+    - iptables and IPVS share their chains, and replace each other without this.
+  returned: success
   type: list
   elements: str
   sample: [iptables]
@@ -125,7 +126,7 @@ ARGUMENTS = {**SERVICES_ARGUMENTS, **node_sockets.ARGUMENTS, **BALANCER_ARGUMENT
 
 
 def main() -> None:
-    run_module(NodeModule(argument_spec=ARGUMENTS), plan_rules)
+    run_module(NodeModule(argument_spec=ARGUMENTS), plan_rules, "nftables")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
     ip netns exec NS python traffic.py serve NAME PROTOCOL:PORT...  says `ready`, ends with its standard input
     ip netns exec NS python traffic.py hold ADDRESS PORT            one TCP connection: a line in, its answer out
+    ip netns exec NS python traffic.py stream ADDRESS PORT          TCP connections, one after the other, counted
     ip netns exec NS python traffic.py send ADDRESS PORT            one UDP port that never pauses: each new answerer
 
 The function `ask` is for a caller in the namespace. An attempt without an answer has `refused`, `timeout` or the like
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import json
 import random
 import select
 import selectors
@@ -205,6 +207,17 @@ def send(address: str, port: int) -> None:
                 print(said, flush=True)
 
 
+def stream(address: str, port: int) -> None:
+    """Open TCP connections until the standard input ends; print how often each server answered, or what went wrong."""
+    counts: dict[str, int] = {}
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        said = ask("tcp", address, port, "", 20)[0]
+        if not counts:
+            print(said, flush=True)
+        counts[said] = counts.get(said, 0) + 1
+    print(json.dumps(counts), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(dest="command", required=True)
@@ -213,7 +226,8 @@ def main() -> None:
     serving.add_argument("ports", nargs="+")
     holding = commands.add_parser("hold")
     sending = commands.add_parser("send")
-    for command in (holding, sending):
+    streaming = commands.add_parser("stream")
+    for command in (holding, sending, streaming):
         command.add_argument("address")
         command.add_argument("port", type=int)
     args = parser.parse_args()
@@ -222,7 +236,7 @@ def main() -> None:
     elif args.command == "hold":
         hold(args.address, args.port)
     else:
-        send(args.address, args.port)
+        {"send": send, "stream": stream}[args.command](args.address, args.port)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from .._common.differences import differences
 from .._common.errors import InputError, NodeError, NotInstalledError, named
 from .._common.module import Module
 from .._services.model import Service, read_services
+from .._services.planes import others
 from .._services.sockets import refuse_taken
 from .change import Change
 from .model import DataPlane, NoDataPlane
@@ -21,12 +22,16 @@ from .model import DataPlane, NoDataPlane
 Planner = Callable[[List[Service], Dict[str, Any], bool], DataPlane]
 
 
-def run_module(module: Module, plan_rules: Planner) -> None:
-    """Read the declaration, converge, and report."""
+def run_module(module: Module, plan_rules: Planner, plane: str) -> None:
+    """Read the declaration, converge, and report.
+
+    plane -- the name of the data plane
+    """
     options = module.params
     result: dict[str, Any] = {}
     try:
         result = converge(options, plan_rules, module.check_mode, module._diff)
+        result["others"] = others(plane, options["prefix"]) if options["state"] == "present" else []
     except NotInstalledError as error:
         module.fail_json(msg=named(error, options["variables"]), missing=error.packages)
     except (InputError, NodeError, CommandError, OSError) as error:

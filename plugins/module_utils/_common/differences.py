@@ -30,7 +30,7 @@ def _part(part: Mapping[str, Any], words: tuple[str, str]) -> Iterator[str]:
 def _with_tables(text: str) -> list[str]:
     """The lines, each with its iptables table before it."""
     table, lines = "", []
-    for line in text.splitlines():
+    for line in map(str.strip, text.splitlines()):
         if line.startswith("*"):
             table = " " + line
         elif line != "COMMIT":

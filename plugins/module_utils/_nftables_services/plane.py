@@ -17,7 +17,6 @@ from .._nftables.run import Declaration, apply_plan
 from .._nftables.table import chains
 from .._services import conntrack
 from .._services.model import Service
-from .._services.planes import others
 from . import clients, fronts, guards, memory
 from .canonical import FAMILY, declared
 from .input import parse_name, parse_options
@@ -28,11 +27,11 @@ _BOOT_FILE = "rules.nft"
 
 def plan_rules(services: Sequence[Service], options: dict[str, Any], exact: bool) -> DataPlane:
     """The change of the table to the declared services."""
-    parsed = parse_options(options)
+    name, parsed = parse_name(options["prefix"]), parse_options(options)
     try:
-        return Nftables(services, options["prefix"], parsed, exact)
+        return Nftables(services, name, parsed, exact)
     except NotInstalledError:
-        if services or parsed.isolate or _exists(parse_name(options["prefix"])):
+        if services or parsed.isolate or _exists(name):
             raise
         return NoDataPlane(changed=False)
 
@@ -48,18 +47,16 @@ def _exists(name: str) -> bool:
 class Nftables(DataPlane):
     """The declared services of a node, as one table."""
 
-    def __init__(self, services: Sequence[Service], prefix: str, options: Options, exact: bool) -> None:
+    def __init__(self, services: Sequence[Service], name: str, options: Options, exact: bool) -> None:
         """Plan.
 
-        prefix -- names the table
+        name -- of the table
         exact -- in check mode or with a diff
         """
-        name = parse_name(prefix)
         self._services = services
         self._version = node.version()
         self._name = name
         self._exact = exact
-        self._others = others("nftables", prefix) if services else []
         self._declared = declared(name, services, options)
         self._want = self._declared.table
         self._text = _text(self._want)
@@ -111,7 +108,7 @@ class Nftables(DataPlane):
         return self._warnings
 
     def result(self) -> dict[str, Any]:
-        return {"nft": self._version, "others": self._others}
+        return {"nft": self._version}
 
     def _declaration(self, content: str | None) -> Declaration:
         return Declaration(FAMILY, self._name, content)
