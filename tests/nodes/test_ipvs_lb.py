@@ -18,7 +18,7 @@ from ansible_collections.homelab.loadbalancer.tests.nodes.nodes_lab import CURL,
 from ansible_collections.homelab.loadbalancer.tools import demo_experiments
 
 VIP = "10.254.10.128"
-STRICT = {"ipvs_lb_strict_arp": True, "ipvs_lb_sysctls": {"net.ipv4.vs.expire_nodest_conn": 0}}
+STRICT = {"ipvs_lb_strict_arp": True, "lb_sysctls": {"net.ipv4.vs.expire_nodest_conn": 0}}
 # The director has objects of others too, kube-proxy's among them. Their jump is appended, so that adding it again after
 # the reboot leaves the role's jump at the head of the chain.
 FOREIGN = (
@@ -98,8 +98,8 @@ def test_missing_package(nodes: NodesLab) -> None:
     try:
         said = " ".join(nodes.playbook("ipvs_lb", "--check", "--tags", "install").split())
         assert "These packages are not installed: ipset. The rules cannot be predicted" in said
-        said = " ".join(nodes.playbook("ipvs_lb", rc=2, ipvs_lb_install=False).split())
-        assert "These packages are not installed: ipset. Set ipvs_lb_install: true" in said
+        said = " ".join(nodes.playbook("ipvs_lb", rc=2, lb_install=False).split())
+        assert "These packages are not installed: ipset. Set lb_install: true" in said
     finally:
         nodes.ssh("director", "mv /usr/sbin/ipset.away /usr/sbin/ipset")
     assert listing(nodes) == before
@@ -130,7 +130,7 @@ def test_demo_and_lifecycle(director: NodesLab, monkeypatch: pytest.MonkeyPatch)
     assert nodes.ssh("director", "cat /root/kept") == "kept\n"
     nodes.ssh("director", FOREIGN)
     assert changes(nodes.playbook("ipvs_lb", **STRICT)) == 0
-    # ipvs_lb_sysctls overrides the role's own value.
+    # lb_sysctls overrides the role's own value.
     assert nodes.ssh("director", "sysctl -n net.ipv4.vs.expire_nodest_conn") == "0\n"
     addresses_seen(nodes)
     arp(nodes)
@@ -138,9 +138,9 @@ def test_demo_and_lifecycle(director: NodesLab, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("ARGS", arguments(nodes))
     assert demo_experiments.run_all(re.sub("(?m)^ {8}", "", output)) == 3
 
-    assert changes(nodes.playbook("ipvs_lb", ipvs_lb_state="absent")) > 0
+    assert changes(nodes.playbook("ipvs_lb", lb_state="absent")) > 0
     assert listing(nodes).splitlines() == before.splitlines()
-    assert changes(nodes.playbook("ipvs_lb", ipvs_lb_state="absent")) == 0
+    assert changes(nodes.playbook("ipvs_lb", lb_state="absent")) == 0
     assert listing(nodes) == before
 
 

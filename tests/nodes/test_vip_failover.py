@@ -22,7 +22,7 @@ HEALTH = {
     "vip_failover_scheduler": "rr",
     "vip_failover_health_check": {"type": "http", "path": "/", "interval": 1, "timeout": 1, "retries": 1},
 }
-ABSENT = {"ipvs_lb_state": "absent", "vip_failover_state": "absent"}
+ABSENT = {"lb_state": "absent", "vip_failover_state": "absent"}
 BOTH = {"real1": 5, "real2": 5}
 
 

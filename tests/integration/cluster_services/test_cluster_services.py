@@ -14,6 +14,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ansible_collections.homelab.loadbalancer.tests.integration.iptables.test_lb import connect
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import (
     Lab,
@@ -21,7 +23,6 @@ from ansible_collections.homelab.loadbalancer.tests.integration.lab import (
     changes,
     refused_hosts,
 )
-from ansible_collections.homelab.loadbalancer.tests.integration.namespaces import entered, module
 
 PLAYBOOK = """
 - hosts: "{{ lb_hosts | default('router') }}"
@@ -68,10 +69,10 @@ def part(lab: Lab, prefix: str, metric: int) -> list[str]:
     """The rules and addresses of one declaration."""
     rules = "".join(lab.run("router", command) for command in ("iptables-save", "ip6tables-save"))
     lines = re.sub(r" \[\d+:\d+\]", "", rules).splitlines()
+    table = lab.run("router", "nft", "-s", "list", "table", "inet", prefix[:-1], check=False).splitlines()
     addresses = lab.run("router", "ip", "-oneline", "address").splitlines()
-    return [line for line in lines if re.search(r"[ :]%s" % prefix, line)] + [
-        line for line in addresses if " metric %d " % metric in line
-    ]
+    own_addresses = [line for line in addresses if " metric %d " % metric in line]
+    return [line for line in lines if re.search(r"[ :]%s" % prefix, line)] + table + own_addresses
 
 
 def own(lab: Lab) -> list[str]:
@@ -86,51 +87,33 @@ def served(lab: Lab) -> list[str]:
     return [vip for vip in (OWN, OF_CLUSTER) if connect(lab, "http://" + vip) == lab.text + "\n"]
 
 
-def declare(lab: Lab, services: list[dict[str, Any]]) -> None:
-    """Do what the role iptables_lb does, by its modules and without Ansible."""
-    isolate = lab.variables("host_vars/router")["iptables_lb_isolate"]
-    vips = [service["address"] for service in services if service["address"].startswith("192.168.10.")]
-    with entered(lab.name + "-router"):
-        for result in (
-            module("iptables_services", services=services, isolate=isolate),
-            module("virtual_address", interface="eth0", addresses=vips, purge="node"),
-        ):
-            assert not result.get("failed"), result["msg"]
-
-
-def test_each_declaration_keeps_the_others_rules_and_addresses(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["iptables", "nftables"])
+def test_each_declaration_keeps_the_others_rules_and_addresses(lab: Lab, tmp_path: Path, by: str) -> None:
+    plane = {"cluster_services_by": by}
     lab.build()
-    assert changes(cluster(lab, tmp_path)) > 0
+    assert changes(cluster(lab, tmp_path, **plane)) > 0
     of_cluster = clusters(lab)
     assert served(lab) == [OF_CLUSTER]
     assert changes(lab.playbook("iptables_lb")) > 0
     assert (clusters(lab), served(lab)) == (of_cluster, [OWN, OF_CLUSTER])
     # In any order: nothing moves for the sake of the first place in a chain.
-    assert changes(cluster(lab, tmp_path)) == 0
-    assert changes(lab.playbook("iptables_lb", iptables_lb_state="absent")) > 0
+    assert changes(cluster(lab, tmp_path, **plane)) == 0
+    assert changes(lab.playbook("iptables_lb", lb_state="absent")) > 0
     assert (own(lab), clusters(lab), served(lab)) == ([], of_cluster, [OF_CLUSTER])
 
 
-def test_services_are_taken_out_of_a_former_versions_declaration(lab: Lab, tmp_path: Path) -> None:
-    """It had the Services among the host's own, under the host's prefix and metric."""
-    shop = {"name": "default-shop", "address": OF_CLUSTER, "port": 80, "endpoints": [{"address": "192.168.20.20"}]}
+@pytest.mark.parametrize("by", ["iptables", "nftables"])
+def test_without_a_link_the_role_adds_and_removes_no_address(lab: Lab, tmp_path: Path, by: str) -> None:
     lab.build()
-    declare(lab, [shop])
-    assert changes(cluster(lab, tmp_path, lb_services=[])) > 0
-    assert (own(lab), served(lab)) == ([], [OF_CLUSTER])
-
-    services = lab.variables("host_vars/router")["lb_services"]
-    declare(lab, services)
+    lab.playbook("nftables_lb" if by == "nftables" else "iptables_lb")
     of_host = own(lab)
-    declare(lab, [*services, {**shop, "address": "10.96.0.7"}])
-    # By default there is no link to answer on: the role has no address then, and removes none of the host's.
     defaults: dict[str, Any] = {"cluster_services_interface": "", "cluster_services_carry": ["cluster_ips"]}
+    defaults["cluster_services_by"] = by
     assert changes(cluster(lab, tmp_path, **defaults)) > 0
     assert changes(cluster(lab, tmp_path, **defaults)) == 0
     assert (own(lab), served(lab)) == (of_host, [OWN])
     assert [line for line in clusters(lab) if "10.96.0.7" in line]
-
-    assert changes(cluster(lab, tmp_path, cluster_services_state="absent")) > 0
+    assert changes(cluster(lab, tmp_path, **defaults, cluster_services_state="absent")) > 0
     assert (own(lab), clusters(lab), served(lab)) == (of_host, [], [OWN])
 
 

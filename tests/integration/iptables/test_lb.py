@@ -33,7 +33,7 @@ COMMIT
 -A DOCKER-USER -j RETURN
 COMMIT
 """
-ABSENT = {"iptables_lb_state": "absent"}
+ABSENT = {"lb_state": "absent"}
 WEB = {"name": "web", "address": "192.168.10.100", "port": 80, "endpoints": [{"address": "192.168.20.20"}]}
 
 
@@ -140,9 +140,9 @@ def test_the_workshops_own_rules_by_options_given_as_texts(lab: Lab, tmp_path: P
     values = {
         "iptables_lb_layout": "minimal",
         "lb_manage_addresses": "false",
-        "iptables_lb_persist": "no",
-        "iptables_lb_persist_path": str(tmp_path / "kept"),
-        "iptables_lb_verify": "off",
+        "lb_persist": "no",
+        "lb_persist_path": str(tmp_path / "kept"),
+        "lb_verify": "off",
         "iptables_lb_wait": "5",
     }
     given = [option for name, value in values.items() for option in ("-e", "%s=%s" % (name, value))]
@@ -176,8 +176,8 @@ def test_bad_input_changes_nothing(lab: Lab, tmp_path: Path) -> None:
         # The client has it.
         ({**declared, "lb_services": [{**WEB, "address": "192.168.10.10"}]}, "192.168.10.10"),
         (
-            {**declared, "iptables_lb_isolate": [{"from": "eth0", "to": "eth7"}]},
-            "iptables_lb_isolate[0].to eth7 is not an interface",
+            {**declared, "lb_isolate": [{"from": "eth0", "to": "eth7"}]},
+            "lb_isolate[0].to eth7 is not an interface",
         ),
         ({**declared, "iptables_lb_layout": "minmal"}, "minmal"),
         ({"lb_interface": "eth0"}, "lb_services is undefined or null: declare the"),
@@ -186,8 +186,8 @@ def test_bad_input_changes_nothing(lab: Lab, tmp_path: Path) -> None:
             "lb_service is not a variable of the role iptables_lb: did you mean lb_services?",
         ),
         (
-            {**declared, "iptables_lb_persist": True},
-            "iptables_lb_persist: this host is the network namespace %s-router" % lab.name,
+            {**declared, "lb_persist": True},
+            "lb_persist: this host is the network namespace %s-router" % lab.name,
         ),
     ]
     cases = {"case%d" % number: variables for number, (variables, dummy) in enumerate(mistakes)}

@@ -9,19 +9,19 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import InputError, named
 
-VARIABLES = {"isolate": "iptables_lb_isolate", "pod_cidr": "lb_pod_cidr", "values": "iptables_lb_sysctls"}
+VARIABLES = {"isolate": "lb_isolate", "pod_cidr": "lb_pod_cidr", "values": "lb_sysctls"}
 
 
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ("isolate[0].from eth9 is not an interface", "iptables_lb_isolate[0].from eth9 is not an interface"),
+        ("isolate[0].from eth9 is not an interface", "lb_isolate[0].from eth9 is not an interface"),
         ("pod_cidr[1] 10.0.0.0/8 is a second", "lb_pod_cidr[1] 10.0.0.0/8 is a second"),
-        ("values.net.ipv4.ip_forward cannot", "iptables_lb_sysctls.net.ipv4.ip_forward cannot"),
+        ("values.net.ipv4.ip_forward cannot", "lb_sysctls.net.ipv4.ip_forward cannot"),
         ("lb_services[0].address isolate is not", "lb_services[0].address isolate is not"),
         ("isolated is another word", "isolated is another word"),
         ("wait longer: increase the option pod_cidr", "wait longer: increase lb_pod_cidr"),
-        ("isolate[0] and isolate[1] are equal", "iptables_lb_isolate[0] and iptables_lb_isolate[1] are equal"),
+        ("isolate[0] and isolate[1] are equal", "lb_isolate[0] and lb_isolate[1] are equal"),
         ("the values are wrong. values", "the values are wrong. values"),
         ("/etc/x holds `values.batch`, /etc/values.d too", "/etc/x holds `values.batch`, /etc/values.d too"),
         ("enable lb-values.service: failed", "enable lb-values.service: failed"),

@@ -134,14 +134,14 @@ def test_reserved_user_names_are_accepted(own: tuple[str, ...], known: bool) -> 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("iptables_lb_verify", "y", "iptables_lb_verify y is neither true nor false"),
-        ("iptables_lb_verify", "T", "iptables_lb_verify T is neither true nor false"),
-        ("iptables_lb_verify", "false", ""),
-        ("iptables_lb_verify", True, ""),
+        ("lb_verify", "y", "lb_verify y is neither true nor false"),
+        ("lb_verify", "T", "lb_verify T is neither true nor false"),
+        ("lb_verify", "false", ""),
+        ("lb_verify", True, ""),
         ("lb_pod_cidr", "", "lb_pod_cidr is an empty text: write a list, of which [] has no entries"),
         ("lb_pod_cidr", "10.0.0.0/8", ""),
         ("lb_pod_cidr", [], ""),
-        ("iptables_lb_sysctls", " ", "iptables_lb_sysctls is an empty text: write a dict, of which {} has no entries"),
+        ("lb_sysctls", " ", "lb_sysctls is an empty text: write a dict, of which {} has no entries"),
         ("iptables_lb_layout", "", ""),
     ],
 )
