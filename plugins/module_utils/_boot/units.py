@@ -24,6 +24,8 @@ DefaultDependencies=no
 # Other firewalls flush when they start; the rules come after them, and before any interface is configured.
 After=local-fs.target systemd-modules-load.service systemd-sysctl.service
 After=nftables.service netfilter-persistent.service ufw.service firewalld.service
+# When one of them is restarted, the rules are loaded again.
+PartOf=nftables.service netfilter-persistent.service ufw.service firewalld.service
 Wants=network-pre.target
 Before=network-pre.target shutdown.target
 %(before)sConflicts=shutdown.target
@@ -33,14 +35,16 @@ Type=oneshot
 RemainAfterExit=yes
 %(starts)s
 [Install]
-WantedBy=multi-user.target
+WantedBy=multi-user.target nftables.service netfilter-persistent.service ufw.service firewalld.service
 """
 _ADDRESSES = """\
 [Unit]
 Description=Addresses and kernel parameters of the load balancer, once more after the network is configured
 Documentation=man:ip-address(8)
-# systemd-networkd and NetworkManager remove unknown addresses from a link when they configure it.
+# These remove unknown addresses from a link when they configure it, also when they are restarted.
 After=network-online.target %(name)s-rules.service
+After=networking.service systemd-networkd.service NetworkManager.service
+PartOf=networking.service systemd-networkd.service NetworkManager.service
 Wants=network-online.target
 
 [Service]
@@ -48,7 +52,7 @@ Type=oneshot
 RemainAfterExit=yes
 %(starts)s
 [Install]
-WantedBy=multi-user.target
+WantedBy=multi-user.target networking.service systemd-networkd.service NetworkManager.service
 """
 
 

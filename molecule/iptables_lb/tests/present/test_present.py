@@ -59,8 +59,12 @@ def test_new_chains_have_the_prefix(router: Any, save: str) -> None:
     known = {line for lines in before.values() for line in lines}
     chains = [line for lines in now.values() for line in lines if line[0] == ":" and line.endswith(" -")]
     new = [chain for chain in chains if chain not in known]
-    assert new
     assert all(chain.startswith(":LB-") for chain in new), new
+    assert bool(new) == (router.name != "nftables")
+
+
+def test_the_table_is_on_the_router_of_nftables_alone(router: Any) -> None:
+    assert ("inet LB" in router.output("nft list tables")) == (router.name == "nftables")
 
 
 def test_forwarding_is_on(router: Any) -> None:
