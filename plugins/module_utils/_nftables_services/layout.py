@@ -143,19 +143,28 @@ class _Layout:
         if not sticky:
             return
         for service in sticky:
-            addresses, ports = client_maps(service)
-            limits = "size %d" % CLIENTS, "flags dynamic,timeout", "timeout %ds" % service.affinity
-            self._elements("map", addresses, "%s : %s" % (place.address, place.address), {}, *limits)
-            self._elements("map", ports, "%s : inet_service" % place.address, {}, *limits)
-            translate = _translate(place.ip, place.ip + " saddr", [service], addresses, ports)
-            self._chain("former-" + service.name, [*self._mark(), *translate])
-            updates = {addresses: place.ip + " daddr", ports: "th dport"}
-            rules = ["update @%s { %s saddr : %s }" % (name, place.ip, value) for name, value in updates.items()]
-            self._chain("remember-" + service.name, rules)
+            self._clients(place, service)
         for kind, verdict in (("former", "jump"), ("remember", "goto")):
             verdicts = {place.front(service): "%s %s-%s" % (verdict, kind, service.name) for service in sticky}
             self._elements("map", "%s%s-%s" % (place.prefix, kind, place.ip), place.type + " : verdict", verdicts)
         yield "%s vmap @%sformer-%s" % (place.match, place.prefix, place.ip)
+
+    def _clients(self, place: Place, service: Service) -> None:
+        """The maps of a service's clients, and the chains that use and fill them."""
+        addresses, ports = client_maps(service)
+        limits = "size %d" % CLIENTS, "flags dynamic,timeout", "timeout %ds" % service.affinity
+        self._elements("map", addresses, "%s : %s" % (place.address, place.address), {}, *limits)
+        self._elements("map", ports, "%s : inet_service" % place.address, {}, *limits)
+        translate = _translate(place.ip, place.ip + " saddr", [service], addresses, ports)
+        self._chain("former-" + service.name, [*self._mark(), *translate])
+        # Connections that were opened before a change may still send to a removed endpoint, and other translations may
+        # have the same node port.
+        current = "endpoints-" + service.name
+        ends = {"%s . %d" % (end.address, end.port): "" for end in service.endpoints}
+        self._elements("set", current, place.address + " . inet_service", ends)
+        updates = {addresses: place.ip + " daddr", ports: "th dport"}
+        rules = ["update @%s { %s saddr : %s }" % (name, place.ip, value) for name, value in updates.items()]
+        self._chain("remember-" + service.name, ["%s daddr . th dport != @%s return" % (place.ip, current), *rules])
 
     def _picker(self, place: Place, endpoints: Sequence[Endpoint]) -> str:
         """The chain that picks an endpoint by the weights."""
