@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import zlib
 from typing import NamedTuple
 
 from .._common import files
@@ -45,9 +46,11 @@ def recall(name: str) -> Remembered | None:
     with contextlib.suppress(OSError, ValueError):
         if file:
             with open(file, encoding="utf-8") as stored:
-                at = int(stored.readline())
+                at, check = map(int, stored.readline().split())
                 if at == current():
-                    return Remembered(at, stored.read())
+                    text = stored.read()
+                    if zlib.crc32(text.encode()) == check:
+                        return Remembered(at, text)
     return None
 
 
@@ -57,7 +60,7 @@ def remember(name: str, at: int, text: str) -> None:
     with contextlib.suppress(OSError):
         if file and at:
             os.makedirs(FOLDER, mode=0o700, exist_ok=True)
-            files.write(file, "%d\n%s" % (at, text), 0o600)
+            files.write(file, "%d %d\n%s" % (at, zlib.crc32(text.encode()), text), 0o600)
 
 
 def forget(name: str) -> None:
