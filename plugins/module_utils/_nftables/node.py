@@ -33,14 +33,6 @@ def read(family: str, name: str) -> Table | None:
     )
 
 
-def read_map(family: str, table: str, name: str) -> dict[str, str]:
-    """The elements of one map: the value of each key. Empty if there is no such map."""
-    done = _nft(["list", "map", family, table, name])
-    if done.rc != 0:
-        return {}
-    return {key: element.data for key, element in parse_table(done.out).blocks["map", name].elements.items()}
-
-
 def list_chains() -> str:
     """The chains of all tables, without their rules."""
     return _nft(["list", "chains"]).out

@@ -12,7 +12,7 @@ from .._common.errors import InputError
 from .._services.options import parse_isolate, parse_mark, parse_pod_cidr
 from .layout import Options
 
-_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}(-[A-Za-z0-9_]+)*-?\Z")
+_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}(-[A-Za-z0-9_]+)*-?\Z")
 
 
 def parse_name(prefix: str) -> str:

@@ -11,6 +11,7 @@ from .._balancer.model import Boot, DataPlane, NoDataPlane
 from .._common.errors import InputError, NotInstalledError
 from .._common.systemd import exec_start
 from .._nftables import node
+from .._nftables.elements import read_maps
 from .._nftables.model import Table, parse_table, render
 from .._nftables.plan import Plan, make_plan
 from .._nftables.run import Declaration, apply_plan
@@ -23,6 +24,7 @@ from .input import parse_name, parse_options
 from .layout import OWNED, Options, client_maps
 
 _BOOT_FILE = "rules.nft"
+_ATTEMPTS = 3
 
 
 def plan_rules(services: Sequence[Service], options: dict[str, Any], exact: bool) -> DataPlane:
@@ -146,7 +148,9 @@ class Nftables(DataPlane):
         """Delete the connection tracking entries of UDP clients, and former endpoints of clients, that are stale."""
         if not check_mode and not self._sure:
             self._forget_clients()
-            if self._generation == memory.current() and not self._exact:
+            if self._want is None:
+                memory.forget(self._name)
+            elif self._generation == memory.current() and not self._exact:
                 memory.remember(self._name, self._generation, self._text)
         have = {family: fronts.fronts_in(self._have, family) for family in ("ipv4", "ipv6")}
         return [
@@ -156,18 +160,26 @@ class Nftables(DataPlane):
 
     def _forget_clients(self) -> None:
         """Lead no client to an endpoint that is gone."""
-        for service in self._services:
-            if service.affinity and service.endpoints:
-                maps = {name: node.read_map(FAMILY, self._name, name) for name in client_maps(service)}
-                gone = clients.forget(service, maps)
-                commands = [
-                    "delete element %s %s %s { %s }\n" % (FAMILY, self._name, name, ", ".join(elements))
-                    for name, elements in gone.items()
-                    if elements
-                ]
-                if commands:
-                    node.load("".join(commands))
-                    self._generation += bool(self._generation)
+        sticky = [service for service in self._services if service.affinity and service.endpoints]
+        for dummy in range(_ATTEMPTS if sticky else 0):
+            commands = self._deletions(sticky)
+            if not commands:
+                return
+            if node.load("".join(commands)).rc == 0:
+                self._generation += bool(self._generation)
+                return
+            # A client has been forgotten by the kernel meanwhile, and nft deletes all of them or none.
+
+    def _deletions(self, sticky: Sequence[Service]) -> list[str]:
+        """The commands that delete the clients whose endpoint is gone."""
+        maps = read_maps(FAMILY, self._name, [name for service in sticky for name in client_maps(service)])
+        gone = [clients.forget(service, {name: maps[name] for name in client_maps(service)}) for service in sticky]
+        return [
+            "delete element %s %s %s { %s }\n" % (FAMILY, self._name, name, ", ".join(elements))
+            for each in gone
+            for name, elements in each.items()
+            if elements
+        ]
 
 
 def _refuse_foreign(name: str, have: Table | None) -> None:
