@@ -43,9 +43,9 @@ class IpvsLab(KernelLab):
         super().up()
         self.run("router", "sysctl", "-qw", "net.ipv4.vs.conntrack=1", "net.ipv4.vs.expire_nodest_conn=1")
 
-    def module(self, backend: str = "legacy", check_mode: bool = False, **options: Any) -> dict[str, Any]:
+    def module(self, plane: str = "legacy", check_mode: bool = False, **options: Any) -> dict[str, Any]:
         with self.entered("router"):
-            return namespaces.module("ipvs_services", check_mode, backend=backend, **options)
+            return namespaces.module("ipvs_services", check_mode, backend=plane, **options)
 
     def reset(self) -> None:
         with self.entered("router"):

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables_services import memory
 
+FOLDER = "run"
 TEXT = "table inet LB {\n}\n"
 
 
@@ -35,7 +36,7 @@ class Kernel:
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
     made = Kernel()
-    monkeypatch.setattr(memory, "FOLDER", str(tmp_path / "run"))
+    monkeypatch.setattr(memory, "FOLDER", str(tmp_path / FOLDER))
     monkeypatch.setattr(memory, "generation", made.generation)
     monkeypatch.setattr(memory, "namespace", made.namespace)
     return made
@@ -95,15 +96,15 @@ def test_damaged_memory_is_not_recalled(kernel: Kernel, damage: str) -> None:
     assert memory.recall("LB") is None
 
 
-def test_forgotten_table_leaves_no_file(kernel: Kernel) -> None:
+def test_forgotten_table_leaves_no_file(kernel: Kernel, tmp_path: Path) -> None:
     memory.forget("LB")
     memory.remember("LB", 7, TEXT)
     memory.forget("LB")
     assert memory.recall("LB") is None
-    assert list(Path(memory.FOLDER).iterdir()) == []
+    assert list((tmp_path / FOLDER).iterdir()) == []
 
 
-def test_memory_that_cannot_be_written_is_no_error(kernel: Kernel) -> None:
-    Path(memory.FOLDER).write_text("a file in the place of the folder", encoding="ascii")
+def test_memory_that_cannot_be_written_is_no_error(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / FOLDER).write_text("a file in the place of the folder", encoding="ascii")
     memory.remember("LB", 7, TEXT)
     assert memory.recall("LB") is None
