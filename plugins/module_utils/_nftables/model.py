@@ -76,13 +76,14 @@ class Block(NamedTuple):
         return set(found[0]) if found else set()
 
     @property
-    def default_timeout(self) -> bool:
-        return any(line.startswith("timeout ") for line in self.lines)
+    def default_timeout(self) -> str:
+        """The line with the timeout of elements; empty if there is none."""
+        return next(iter([line for line in self.lines if line.startswith("timeout ")]), "")
 
     @property
     def timed(self) -> bool:
         """Whether elements may have a timeout of their own."""
-        return self.default_timeout or "timeout" in self.flags
+        return bool(self.default_timeout) or "timeout" in self.flags
 
     def same(self, other: Block) -> bool:
         """Whether both are equal, apart from handles and state."""

@@ -117,7 +117,7 @@ def _with_state(block: Block, old: Block | None, kept: list[Element]) -> Block:
     if old is None:
         old = Block(block.kind, block.name, (), (), "", (), {})
     elements = _elements_with_state(block, old, list(block.elements.values()))
-    elements += [_fitting(one, block) for one in kept]
+    elements += [_fitting(one, block, old) for one in kept]
     return block._replace(
         full=_lines_with_state(block, old),
         rules=tuple(rule._replace(full=full) for rule, full in zip(block.rules, with_state(block.rules, old.rules))),
@@ -131,14 +131,14 @@ def _elements_with_state(block: Block, old: Block, elements: Sequence[Element]) 
     for element in elements:
         found = old.elements.get(element.key)
         same = found and found.text == element.text
-        result.append(_fitting(found, block) if found and same else element._replace(full=unexpired(element.full)))
+        result.append(_fitting(found, block, old) if found and same else element._replace(full=unexpired(element.full)))
     return result
 
 
-def _fitting(element: Element, block: Block) -> Element:
-    """An element without its remaining time if the set allows none."""
-    endless = not element.for_a_time and not block.default_timeout
-    return element._replace(full=unexpired(element.full)) if endless else element
+def _fitting(element: Element, block: Block, old: Block) -> Element:
+    """An element without its remaining time if the set allows none, or has another timeout by default."""
+    anew_ = not element.for_a_time and (not block.default_timeout or block.default_timeout != old.default_timeout)
+    return element._replace(full=unexpired(element.full)) if anew_ else element
 
 
 def _same_place(block: Block, old: Block) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 from .._balancer.model import Boot, DataPlane, NoDataPlane
-from .._common.errors import InputError, NotInstalledError
+from .._common.errors import InputError, NotInstalledError, named
 from .._common.systemd import exec_start
 from .._nftables import node
 from .._nftables.elements import read_maps
@@ -23,7 +23,6 @@ from .canonical import FAMILY, declared
 from .input import parse_name, parse_options
 from .layout import OWNED, Options, client_maps
 
-_BOOT_FILE = "rules.nft"
 _ATTEMPTS = 3
 
 
@@ -36,6 +35,8 @@ def plan_rules(services: Sequence[Service], options: dict[str, Any], exact: bool
         if services or parsed.isolate or _exists(name):
             raise
         return NoDataPlane(changed=False)
+    except InputError as error:
+        raise InputError(named(error, {"name": "prefix", "content": "the table"})) from error
 
 
 def _exists(name: str) -> bool:
@@ -66,6 +67,7 @@ class Nftables(DataPlane):
         _refuse_foreign(name, self._have)
         self._plan = make_plan(self._have, self._want)
         self._warnings = self._guards()
+        self._said: list[str] = []  # warnings of the change itself
 
     def _read(self) -> tuple[int, Table | None]:
         """The table and the generation of the ruleset, 0 if it moved on meanwhile.
@@ -97,13 +99,14 @@ class Nftables(DataPlane):
 
     def diff(self) -> list[dict[str, str]]:
         header = "nft -s list table %s %s" % (FAMILY, self._name)
-        return [{**self._plan.diff(), "before_header": header, "after_header": header}] if self.changed else []
+        shown = self._plan._replace(want=_in_order(self._want, self._have))
+        return [{**shown.diff(), "before_header": header, "after_header": header}] if self.changed else []
 
     def boot(self, folder: str) -> Boot:
         if self._want is None:
             return Boot()
-        command = exec_start(["nft", "-f", "%s/%s" % (folder, _BOOT_FILE)])
-        return Boot([command], {_BOOT_FILE: self._declaration(self._declared.content).text()})
+        file = folder + "/rules.nft"
+        return Boot([exec_start(["nft", "-f", file])], {file: self._declaration(self._declared.content).text()})
 
     @property
     def warnings(self) -> list[str]:
@@ -135,8 +138,10 @@ class Nftables(DataPlane):
         self._generation = 0
         again = make_plan(node.read(FAMILY, self._name), want)
         if again.changed:
-            dummy, said = apply_plan(declaration, again)
-            self._warnings += said
+            dummy, self._said = apply_plan(declaration, again)
+
+    def finish(self) -> list[str]:
+        return self._said
 
     def undo(self) -> None:
         if self.changed:
@@ -180,6 +185,19 @@ class Nftables(DataPlane):
             for name, elements in each.items()
             if elements
         ]
+
+
+def _in_order(table: Table | None, listed: Table | None) -> Table | None:
+    """The table with its elements in the order in which nft lists another one, and new elements last."""
+    if table is None or listed is None:
+        return table
+    blocks = dict(table.blocks)
+    for key, block in listed.blocks.items():
+        if key in blocks:
+            wanted = blocks[key].elements
+            first = {name: wanted[name] for name in block.elements if name in wanted}
+            blocks[key] = blocks[key]._replace(elements={**first, **wanted})
+    return table._replace(blocks=blocks)
 
 
 def _refuse_foreign(name: str, have: Table | None) -> None:

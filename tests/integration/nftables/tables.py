@@ -45,10 +45,10 @@ def listing(table: str = OURS, options: str = "-s") -> str:
     return _COUNT.sub("", _WRAPPED.sub(", ", nft("%s list table %s" % (options, table))))
 
 
-def others() -> str:
+def others(ours: str = OURS) -> str:
     """All tables except ours, with counters and handles."""
     names = [line[6:] for line in nft("list tables").splitlines()]
-    return "".join(nft("-a list table " + name) for name in names if name != OURS)
+    return "".join(nft("-a list table " + name) for name in names if name != ours)
 
 
 def blocks(text: str) -> list[str]:

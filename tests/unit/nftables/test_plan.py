@@ -72,6 +72,14 @@ chain c {
     accept # handle 13
 }
 """
+TIMED = """\
+set y {
+    type ipv4_addr
+    flags dynamic,timeout
+    timeout %s
+    %s
+}
+"""
 FLOWS = """\
 flowtable f {
     hook ingress priority filter
@@ -264,6 +272,13 @@ insert rule inet t c handle 8 counter name "web"
         "set y {\n    type ipv4_addr\n    flags dynamic,timeout\n    elements = { 10.0.0.1 timeout 5m }\n}\n",
         {" timeout 5m": ""},
         "",
+    ),
+    "a shorter timeout, with elements that would outlive it": (
+        TIMED % ("10m", "elements = { 10.0.0.1 expires 9m59s, 10.0.0.2 timeout 1h expires 59m }"),
+        TIMED % ("5s", ""),
+        "delete set inet t y\ntable inet t {\n"
+        + textwrap.indent(TIMED % ("5s", "elements = { 10.0.0.1, 10.0.0.2 timeout 1h expires 59m }"), "    ")
+        + "}\n",
     ),
     "a chain within a new rule": (
         "chain c {\n    accept # handle 13\n}\n",
