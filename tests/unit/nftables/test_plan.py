@@ -76,8 +76,7 @@ TIMED = """\
 set y {
     type ipv4_addr
     flags dynamic,timeout
-    timeout %s
-    %s
+    timeout %s%s
 }
 """
 FLOWS = """\
@@ -274,10 +273,10 @@ insert rule inet t c handle 8 counter name "web"
         "",
     ),
     "a shorter timeout, with elements that would outlive it": (
-        TIMED % ("10m", "elements = { 10.0.0.1 expires 9m59s, 10.0.0.2 timeout 1h expires 59m }"),
+        TIMED % ("10m", "\n    elements = { 10.0.0.1 expires 9m59s, 10.0.0.2 timeout 1h expires 59m }"),
         TIMED % ("5s", ""),
         "delete set inet t y\ntable inet t {\n"
-        + textwrap.indent(TIMED % ("5s", "elements = { 10.0.0.1, 10.0.0.2 timeout 1h expires 59m }"), "    ")
+        + textwrap.indent(TIMED % ("5s", "\n    elements = { 10.0.0.1, 10.0.0.2 timeout 1h expires 59m }"), "    ")
         + "}\n",
     ),
     "a chain within a new rule": (
