@@ -99,7 +99,7 @@ class Nftables(DataPlane):
 
     def diff(self) -> list[dict[str, str]]:
         header = "nft -s list table %s %s" % (FAMILY, self._name)
-        shown = self._plan._replace(want=_in_order(self._want, self._have))
+        shown = self._plan._replace(seen=_by_name(self._plan.seen), want=_by_name(_in_order(self._want, self._have)))
         return [{**shown.diff(), "before_header": header, "after_header": header}] if self.changed else []
 
     def boot(self, folder: str) -> Boot:
@@ -198,6 +198,15 @@ def _in_order(table: Table | None, listed: Table | None) -> Table | None:
             first = {name: wanted[name] for name in block.elements if name in wanted}
             blocks[key] = blocks[key]._replace(elements={**first, **wanted})
     return table._replace(blocks=blocks)
+
+
+def _by_name(table: Table | None) -> Table | None:
+    """The table with its blocks by name, chains last. nft lists them in the order of their creation."""
+    if table is None:
+        return None
+    return table._replace(
+        blocks=dict(sorted(table.blocks.items(), key=lambda block: (block[0][0] == "chain", block[0])))
+    )
 
 
 def _refuse_foreign(name: str, have: Table | None) -> None:

@@ -1,7 +1,7 @@
 # Copyright: the homelab.loadbalancer authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""iptables_services and UDP clients that never pause: connection tracking follows the declared services."""
+"""UDP clients that never pause: connection tracking follows the declared services, on each data plane."""
 
 from __future__ import annotations
 
@@ -34,17 +34,20 @@ def dns(*numbers: int, **others: Any) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.fixture
-def clean(net: ServicesLab) -> ServicesLab:
-    """A router without rules. The entries are the same whatever backend wrote the rules."""
+PLANES = ("auto", "nftables")  # the entries are the same whatever backend of iptables wrote the rules
+
+
+@pytest.fixture(params=PLANES)
+def plane(request: pytest.FixtureRequest, net: ServicesLab) -> str:
+    """Each data plane in turn, on a router without rules."""
     net.reset()
-    return net
+    return str(request.param)
 
 
 @pytest.mark.parametrize("layout", ["kube-proxy", "compact"])
-def test_udp_clients_that_never_pause_follow_the_services(clean: ServicesLab, layout: str) -> None:
+def test_udp_clients_that_never_pause_follow_the_services(net: ServicesLab, plane: str, layout: str) -> None:
     """At the VIP and the node port, in both families: added, another endpoint, emptied, back, removed."""
-    net, rest = clean, dns(3, port=54, node_port=30054)
+    rest = dns(3, port=54, node_port=30054)
     for each in rest:
         each["name"] += "-rest"
     with contextlib.ExitStack() as stack:
@@ -56,22 +59,21 @@ def test_udp_clients_that_never_pause_follow_the_services(clean: ServicesLab, la
         steps = (([1], "pod1"), ([2], "pod2"), ([], "refused"), ([1], "pod1"), (None, "refused"))
         for numbers, server in steps:
             services = [*rest, *(dns(*numbers) if numbers is not None else [])]
-            predicted = net.module("auto", True, services=services, layout=layout)
-            result = net.apply("auto", services, layout=layout)
+            predicted = net.module(plane, True, services=services, layout=layout)
+            result = net.apply(plane, services, layout=layout)
             assert [sender.is_answered_by(server) for sender in senders] == [True] * 4, (numbers, server)
             assert other.is_answered_by("pod3")
-            again = net.apply("auto", services, layout=layout)
+            again = net.apply(plane, services, layout=layout)
             assert (again["changed"], again["conntrack_deleted"]) == (False, 0)
             if numbers != [1]:  # a sender that is refused has no entry of a service
                 assert predicted["conntrack_deleted"] >= 4
                 assert result["conntrack_deleted"] >= 4
-        net.module("auto", state="absent")
+        net.module(plane, state="absent")
         assert other.is_answered_by("refused")
 
 
-def test_foreign_conntrack_entries_are_kept(clean: ServicesLab) -> None:
+def test_foreign_conntrack_entries_are_kept(net: ServicesLab, plane: str) -> None:
     """What somebody else translates, and what the node itself answers beside our services, is theirs."""
-    net = clean
     publish = ["-p", "udp", "--dport", "8000", "-j", "DNAT", "--to-destination", pod(3) + ":8080"]
     net.run("router", "iptables", "-w", "-t", "nat", "-A", "PREROUTING", *publish)
     local = net.serve("router", "local", "udp:9000")
@@ -79,7 +81,7 @@ def test_foreign_conntrack_entries_are_kept(clean: ServicesLab) -> None:
     flows = ((NODE, 8000, "pod3"), (NODE, 9000, "local"), (VIP2, 8000, "pod3"), (pod(4), 8081, "pod4"))
     try:
         with contextlib.ExitStack() as stack:
-            net.apply("auto", [])
+            net.apply(plane, [])
             for address, port, server in flows:
                 assert stack.enter_context(net.sender("client", address, port)).is_answered_by(server)
             before = entries(net)
@@ -90,7 +92,7 @@ def test_foreign_conntrack_entries_are_kept(clean: ServicesLab) -> None:
                 [{**other, "name": "web", "address": VIP, "endpoints": []}],
                 [],
             ):
-                net.apply("auto", services)
+                net.apply(plane, services)
                 assert before <= entries(net)
     finally:
         net.end(local)
@@ -102,10 +104,10 @@ def entries(net: ServicesLab) -> set[str]:
     return {line.rsplit("id=", 1)[1] for line in listed}
 
 
-def test_kernel_without_conntrack_netlink_gives_one_warning(clean: ServicesLab) -> None:
+def test_kernel_without_conntrack_netlink_gives_one_warning(net: ServicesLab, plane: str) -> None:
     with mock.patch.object(conntrack, "Netlink", side_effect=OSError(93, "Protocol not supported")):
-        result = clean.apply("auto", dns(1))
+        result = net.apply(plane, dns(1))
     assert (result["changed"], result["conntrack_deleted"]) == (True, 0)
     said = [warning for warning in result["warnings"] if "nf_conntrack_netlink" in warning]
     assert len(said) == 1
-    assert clean.ask_once("client", VIP, 53, "udp").server == "pod1"
+    assert net.ask_once("client", VIP, 53, "udp").server == "pod1"
