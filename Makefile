@@ -125,6 +125,7 @@ coverage: ## which lines of the plugins the unit and integration tests run, in a
 bench: cluster-images ## measure loading times; prints ratios of one run
 	@tools/setup test
 	@$(AS_ROOT) .venv/bin/python tools/bench.py
+	@$(AS_ROOT) .venv/bin/python tools/bench_nftables.py
 	@$(AS_ROOT) .venv/bin/python tools/bench_ipset.py
 	@$(AS_ROOT) tools/kernel .venv/bin/python tools/bench_ipvs.py
 	@$(AS_ROOT) .venv/bin/python tools/bench_inspect.py

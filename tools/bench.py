@@ -13,6 +13,7 @@ namespaces. Compare only ratios within a round: machines differ, and are sometim
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import rich.console
 import rich.table
@@ -116,8 +117,11 @@ def seconds(action: Callable[[], object]) -> float:
 class Bench:
     """Measurements of one number of services with one backend."""
 
+    module = "homelab.loadbalancer.iptables_services"
+
     def __init__(self, folder: Path, count: int, backend: str) -> None:
-        self.folder, self.backend = folder, backend
+        self.folder = folder
+        self.options = {"backend": backend}
         self.declared = services(count)
         self.command = "iptables-%s" % backend
         (folder / "inventory.json").write_text(
@@ -153,14 +157,12 @@ class Bench:
         return run(str(ROOT / ".venv/bin/ansible-playbook"), *argv)
 
     def converge(self) -> None:
-        task = {"services_file": str(self.folder / "services.json"), "backend": self.backend}
-        self.play({"homelab.loadbalancer.iptables_services": task})
+        self.play({self.module: {"services_file": str(self.folder / "services.json"), **self.options}})
 
     def converge_by_variable(self) -> None:
-        task = {"services": "{{ lb_services }}", "backend": self.backend}
         variables = self.folder / "variables.json"
         variables.write_text(json.dumps({"lb_services": self.declared}))
-        self.play({"homelab.loadbalancer.iptables_services": task}, "-e", "@%s" % variables)
+        self.play({self.module: {"services": "{{ lb_services }}", **self.options}}, "-e", "@%s" % variables)
 
     def flush(self) -> None:
         """Remove all rules, faster than a task would."""
@@ -208,22 +210,30 @@ class Bench:
         self.declared = services(len(self.declared))
         self.declare(self.declared)
         self.converge()
-        argv = ["ip", "netns", "exec", POD, sys.executable, "-c", SERVER]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
-            if server.stdout:
-                server.stdout.readline()  # wait until it listens
-            try:
-                fronts = [("10.2.0.2", 8080)] + [(self.declared[i]["address"], 80) for i in (0, -1)]
-                names = ("to the pod itself", "through the first service", "through the last service")
-                rounds = [[self.rate(*front) for front in fronts] for dummy in range(ROUNDS)]
-                return dict(zip(names, map(list, zip(*rounds))))
-            finally:
-                server.terminate()
+        with serving():
+            fronts = [("10.2.0.2", 8080)] + [(self.declared[i]["address"], 80) for i in (0, -1)]
+            names = ("to the pod itself", "through the first service", "through the last service")
+            rounds = [[rate(*front) for front in fronts] for dummy in range(ROUNDS)]
+            return dict(zip(names, map(list, zip(*rounds))))
 
-    @staticmethod
-    def rate(address: str, port: int) -> float:
-        argv = (sys.executable, "-c", CLIENT_LOOP, address, str(port), str(CONNECTIONS))
-        return CONNECTIONS / float(inside(CLIENT, *argv))
+
+@contextlib.contextmanager
+def serving() -> Iterator[None]:
+    """A server in the pod."""
+    argv = ["ip", "netns", "exec", POD, sys.executable, "-c", SERVER]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
+        if server.stdout:
+            server.stdout.readline()  # wait until it listens
+        try:
+            yield
+        finally:
+            server.terminate()
+
+
+def rate(address: str, port: int) -> float:
+    """New connections per second."""
+    argv = (sys.executable, "-c", CLIENT_LOOP, address, str(port), str(CONNECTIONS))
+    return CONNECTIONS / float(inside(CLIENT, *argv))
 
 
 def report(bench: Bench) -> None:
