@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 import socket
+from typing import Mapping
 
 from .._common.command import CommandError, Completed, run
 from .._common.errors import InputError, NodeError, NotInstalledError
 from .._common.network import new_network
+from .elements import Elements, UnknownError
 from .links import make_links
-from .model import Table, parse_table
+from .model import Block, Element, Table, parse_table
 
 _PLACE = re.compile(r"^\S*?:(\d+):(\d+)-\d+: Error: (.*)", re.MULTILINE)
 _NO_MODULE = ("No such file or directory", "not supported")
@@ -31,6 +33,35 @@ def read(family: str, name: str) -> Table | None:
         "the nftables of this node cannot be read: %s. Reading them needs root, and a kernel with nf_tables"
         % reason(done.err)
     )
+
+
+def read_rules(family: str, name: str) -> Table | None:
+    """A table without the elements of its sets, which takes nft little time; None if there is none."""
+    listed = _nft(["-a", "-t", "list", "ruleset", family]).out
+    found = re.search(r"^table %s %s \{.*?^\}$" % (family, re.escape(name)), listed, re.MULTILINE | re.DOTALL)
+    return parse_table(found.group()) if found else None
+
+
+def fill(table: Table, protocols: Mapping[int, str]) -> Table:
+    """A table of read_rules() with the elements that its sets have now, without those that packets have added.
+
+    protocols -- their numbers, as the node's nft writes them
+    """
+    elements = Elements(table.family, table.name, protocols)
+    blocks = {
+        key: block._replace(elements=_read_set(table, block, elements))
+        for key, block in table.blocks.items()
+        if block.kind in ("set", "map") and "dynamic" not in block.flags
+    }
+    return table._replace(blocks={**table.blocks, **blocks})
+
+
+def _read_set(table: Table, block: Block, elements: Elements) -> dict[str, Element]:
+    try:
+        return elements.read(block)
+    except (UnknownError, OSError):
+        listed = _nft(["list", block.kind, table.family, table.name, block.name]).out
+        return parse_table(listed).blocks[block.kind, block.name].elements
 
 
 def list_chains() -> str:

@@ -9,6 +9,7 @@ written as nft lists them, which takes a hundredth of the time.
 
 from __future__ import annotations
 
+import socket
 from typing import Mapping, NamedTuple, Sequence
 
 from .._nftables import node
@@ -31,6 +32,12 @@ class Declared(NamedTuple):
     table: Table | None
     content: str
     spelled: Mapping[str, str]
+
+    @property
+    def protocols(self) -> dict[int, str]:
+        """The numbers of protocols, as the node's nft writes them."""
+        numbers = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
+        return {numbers[protocol]: name for protocol, name in self.spelled.items()}
 
 
 def declared(name: str, services: Sequence[Service], options: Options) -> Declared:

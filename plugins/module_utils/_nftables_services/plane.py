@@ -11,7 +11,7 @@ from .._balancer.model import Boot, DataPlane, NoDataPlane
 from .._common.errors import InputError, NotInstalledError, named
 from .._common.systemd import exec_start
 from .._nftables import node
-from .._nftables.elements import read_maps
+from .._nftables.maps import read_maps
 from .._nftables.model import Table, parse_table, render
 from .._nftables.plan import Plan, make_plan
 from .._nftables.run import Declaration, apply_plan
@@ -73,7 +73,8 @@ class Nftables(DataPlane):
         """The table and the generation of the ruleset, 0 if it moved on meanwhile.
 
         The table comes from the memory if that equals the kernel's state. Rules in the memory have no handles, and
-        clients are not in it, so the kernel is read if rules are to change.
+        clients are not in it, so the kernel is read if rules are to change. If only elements may have changed, they
+        are read by netlink.
         """
         self._sure = False
         known = memory.recall(self._name)
@@ -82,9 +83,19 @@ class Nftables(DataPlane):
             if _same_rules(have, self._want):
                 self._sure = True
                 return known.generation, have
-        before = memory.current()
-        have = node.read(FAMILY, self._name)
-        return (before if before == memory.current() else 0), have
+        have = None
+        for by_netlink in (True, False):
+            before = memory.current()
+            have = self._read_kernel(by_netlink)
+            if before == memory.current():
+                return before, have
+        return 0, have
+
+    def _read_kernel(self, by_netlink: bool) -> Table | None:
+        rules = node.read_rules(FAMILY, self._name) if by_netlink else None
+        if rules and _same_rules(rules, self._want):
+            return node.fill(rules, self._declared.protocols)
+        return node.read(FAMILY, self._name)
 
     def _guards(self) -> list[str]:
         """Warnings about other programs that drop the packets of services."""
