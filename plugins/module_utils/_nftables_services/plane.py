@@ -59,7 +59,6 @@ class Nftables(DataPlane):
         self._services = services
         self._version = node.version()
         self._name = name
-        self._exact = exact
         self._declared = declared(name, services, options)
         self._want = self._declared.table
         self._text = _text(self._want)
@@ -166,7 +165,7 @@ class Nftables(DataPlane):
             self._forget_clients()
             if self._want is None:
                 memory.forget(self._name)
-            elif self._generation == memory.current() and not self._exact:
+            elif self._generation == memory.current():
                 memory.remember(self._name, self._generation, self._text)
         have = {family: fronts.fronts_in(self._have, family) for family in ("ipv4", "ipv6")}
         return [

@@ -65,7 +65,8 @@ def test_a_chain_that_accepts_translated_packets_is_no_obstacle(rule: str) -> No
 
 
 def test_a_chain_may_accept_translated_packets_by_a_jump() -> None:
-    rules = {OWN: "\t\tcounter packets 0 bytes 0 jump user\n", Chain("inet", "fw", "user"): "\t\tct status dnat accept\n"}
+    user = Chain("inet", "fw", "user")
+    rules = {OWN: "\t\tcounter packets 0 bytes 0 jump user\n", user: "\t\tct status dnat accept\n"}
     assert said(rules, {"ip6"}) == []
 
 
