@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nftables_services
 short_description: Load-balanced services by nftables
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Declares all IPv4 and IPv6 load-balanced services of a node, and implements them with one nftables table.
   - A connection to a service's address and port goes to one of its endpoints, chosen at random in proportion to the
