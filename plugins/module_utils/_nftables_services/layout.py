@@ -291,7 +291,17 @@ def _ranges(raw: Sequence[str]) -> list[str]:
     """Source ranges as the fewest networks, because nft refuses networks that overlap; none for everyone."""
     if not raw:
         return []
-    found = [str(network) for network in ipaddress.collapse_addresses(map(ipaddress.ip_network, raw))]  # type: ignore[type-var]
-    if found[0].endswith("/0"):
+    found = list(ipaddress.collapse_addresses(map(ipaddress.ip_network, raw)))  # type: ignore[type-var]
+    if found[0].prefixlen == 0:
         return []
-    return [network.rpartition("/")[0] if network.endswith(("/32", "/128")) else network for network in found]
+    return [text for network in found for text in _network(network)]
+
+
+def _network(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> list[str]:
+    """A network as nft lists it."""
+    if network.prefixlen == network.max_prefixlen:
+        return [str(network.network_address)]
+    if network.version == 6 and network.prefixlen < 64:
+        # nft 0.9.8 would list it as a /64.
+        return ["%s-%s" % (network[0], network[-2]), str(network[-1])]
+    return [str(network)]

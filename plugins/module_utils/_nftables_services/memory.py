@@ -14,7 +14,6 @@ import os
 import zlib
 from typing import NamedTuple
 
-from .._common import files
 from .._common.lock import FOLDER
 from .._nftables.generation import generation, namespace
 
@@ -60,7 +59,10 @@ def remember(name: str, at: int, text: str) -> None:
     with contextlib.suppress(OSError):
         if file and at:
             os.makedirs(FOLDER, mode=0o700, exist_ok=True)
-            files.write(file, "%d %d\n%s" % (at, zlib.crc32(text.encode()), text), 0o600)
+            # Written in place, so that a killed run leaves no draft. The checksum tells a file that ends too early.
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as stored:
+                stored.write("%d %d\n%s" % (at, zlib.crc32(text.encode()), text))
 
 
 def forget(name: str) -> None:

@@ -67,7 +67,7 @@ class Walk:
         self.chains = {name: block for (kind, name), block in blocks.items() if kind == "chain"}
         self.sets = {name: block for (kind, name), block in blocks.items() if kind != "chain"}
         self._read = functools.lru_cache(maxsize=None)(self._parse)
-        self._networks = functools.lru_cache(maxsize=None)(self._intervals)
+        self._spans = functools.lru_cache(maxsize=None)(self._intervals)
 
     def connect(self, packet: Packet) -> dict[End, float]:
         """The probability of each end."""
@@ -182,14 +182,18 @@ class Walk:
         if "flags interval" not in block.lines:
             return key in block.elements
         *exact, last = key.split(" . ")
-        networks = self._networks(name).get(" . ".join(exact), [])
-        return any(ipaddress.ip_address(last) in network for network in networks)
+        spans = self._spans(name).get(" . ".join(exact), [])
+        return any(first <= int(ipaddress.ip_address(last)) <= final for first, final in spans)
 
-    def _intervals(self, name: str) -> dict[str, list[ipaddress.IPv4Network | ipaddress.IPv6Network]]:
-        found: dict[str, list[ipaddress.IPv4Network | ipaddress.IPv6Network]] = {}
+    def _intervals(self, name: str) -> dict[str, list[tuple[int, int]]]:
+        """The first and the last address of each interval, by the rest of its key."""
+        found: dict[str, list[tuple[int, int]]] = {}
         for element in self.sets[name].elements:
-            exact, dummy, network = element.rpartition(" . ")
-            found.setdefault(exact, []).append(ipaddress.ip_network(network))
+            exact, dummy, interval = element.rpartition(" . ")
+            first, dummy, last = interval.partition("-")
+            network = ipaddress.ip_network(first)
+            final = ipaddress.ip_address(last) if last else network[-1]
+            found.setdefault(exact, []).append((int(network[0]), int(final)))
         return found
 
     def member(self, key: str, differs: str | None, name: str) -> Statement:

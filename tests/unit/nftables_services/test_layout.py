@@ -220,11 +220,22 @@ def test_source_ranges(ranges: list[str], allowed: list[str], others: list[str])
 
 
 def test_source_ranges_in_ipv6() -> None:
-    ways = walk([service(POD6, address=VIP6, source_ranges=["fd00:10::10/128", "fd00:11::/64"])])
-    end = {End(POD6, 8080, "accept", True): 1}
-    assert ways.connect(from_client(VIP6)) == end
-    assert ways.connect(from_client(VIP6)._replace(source="fd00:11::1")) == end
-    assert ways.connect(from_client(VIP6)._replace(source="fd00:10::11")) == untouched(from_client(VIP6), "drop")
+    ways = walk([service(POD6, address=VIP6, source_ranges=["fd00:10::10/128", "fd00:11::/64", "fd00:12::/48"])])
+    for source in (CLIENT6, "fd00:11::1", "fd00:12::", "fd00:12::1", "fd00:12:0:ffff:ffff:ffff:ffff:ffff"):
+        assert ways.connect(from_client(VIP6)._replace(source=source)) == {End(POD6, 8080, "accept", True): 1}
+    for source in ("fd00:10::11", "fd00:12:1::", "fd00:11:ffff:ffff:ffff:ffff:ffff:ffff"):
+        assert ways.connect(from_client(VIP6)._replace(source=source)) == untouched(from_client(VIP6), "drop")
+
+
+def test_wide_networks_of_ipv6_are_written_as_ranges() -> None:
+    """nft 0.9.8 lists each of them as a /64."""
+    made = blocks([service(POD6, address=VIP6, source_ranges=["fd00:11::/64", "fd00:12::/48"])])
+    front = VIP6 + " . tcp . 80 . "
+    assert [element[len(front) :] for element in made["set", "allowed-ip6"].elements] == [
+        "fd00:11::/64",
+        "fd00:12::-fd00:12:0:ffff:ffff:ffff:ffff:fffe",
+        "fd00:12:0:ffff:ffff:ffff:ffff:ffff",
+    ]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

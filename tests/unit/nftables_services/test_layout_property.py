@@ -113,7 +113,7 @@ def test_every_front_leads_to_its_own_endpoints(declared: list[Service], options
             ends = list(ways.ends(packet))
             assert shares(ends) == pytest.approx(expected(found, packet, options))
             for end, after, dummy in ends:
-                assert after.learned == _remembered(found, packet, end)
+                assert after.learned == _remembered(declared, packet, end)
 
 
 def _service(declared: list[Service], packet: Packet, family: str) -> Service | None:
@@ -125,9 +125,18 @@ def _service(declared: list[Service], packet: Packet, family: str) -> Service | 
     return next(iter([one for one in found if one.endpoints] or found), None)
 
 
-def _remembered(service: Service | None, packet: Packet, end: End) -> tuple[tuple[str, str, str], ...]:
-    """The elements that a connection adds: a service with session affinity remembers its client's endpoint."""
-    if service is None or not service.affinity or end.verdict != "accept":
-        return ()
-    addresses, ports = client_maps(service)
-    return (addresses, packet.source, end.address), (ports, packet.source, str(end.port))
+def _remembered(declared: list[Service], packet: Packet, end: End) -> tuple[tuple[str, str, str], ...]:
+    """The elements that a connection adds: a service with session affinity remembers its client's endpoint.
+
+    It cannot tell a connection to its node port from one to the same port of an address, so it remembers that one too
+    if it has the same endpoint.
+    """
+    for service in declared:
+        at_vip = (service.address, service.port) == (packet.target, packet.port)
+        at_node = service.node_port == packet.port and (end.address, end.port) in {one[:2] for one in service.endpoints}
+        known = service.affinity and service.protocol == packet.protocol and service.family == packet.family
+        translated = end.verdict == "accept" and end.address != packet.target
+        if known and translated and (at_vip or at_node):
+            addresses, ports = client_maps(service)
+            return (addresses, packet.source, end.address), (ports, packet.source, str(end.port))
+    return ()
