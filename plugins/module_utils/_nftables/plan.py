@@ -55,8 +55,9 @@ def _show(table: Table | None, other: Table | None) -> str:
 def make_plan(have: Table | None, want: Table | None, refill: bool = False) -> Plan:
     """Plan the change of a table; None stands for no table.
 
-    refill -- empty and fill interval sets that lose and gain elements: nft 0.9.8 refuses a new interval that overlaps
-        one that is deleted in the same transaction
+    refill -- for nft 0.9.8: empty and fill interval sets that lose and gain elements, because it refuses a new interval
+        that overlaps one that is deleted in the same transaction; and chains that gain rules, because it crashes at
+        a rule that looks up a verdict map of the same transaction
     """
     seen, kept = _settle(have, want)
     if have is None or seen is None:
@@ -177,7 +178,9 @@ class _Transaction:
         self._refilled = [key for key in self._stay if refill and self._overlaps(key)]
         edits = {key: self._edit(key) for key in self._stay if key[0] == "chain"}
         # No version of nft can insert a rule with an inner chain, so all rules of its chain are written again.
-        self._written = [key for key, edit in edits.items() if any("{\n" in text for dummy, text in edit.added)]
+        self._written = [
+            key for key, edit in edits.items() if any(refill or "{\n" in text for dummy, text in edit.added)
+        ]
         self._edits = {key: edit for key, edit in edits.items() if key not in self._written}
 
     def _edit(self, key: Key) -> Edit:

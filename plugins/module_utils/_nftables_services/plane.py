@@ -146,7 +146,7 @@ class Nftables(DataPlane):
             self._generation += 1
             return
         self._generation = 0
-        again = make_plan(node.read(FAMILY, self._name), want)
+        again = make_plan(node.read(FAMILY, self._name), want, refill=True)
         if again.changed:
             dummy, self._said = apply_plan(declaration, again)
 

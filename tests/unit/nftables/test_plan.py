@@ -330,6 +330,17 @@ def test_refill_flushes_only_sets_that_lose_and_get_intervals() -> None:
     assert more.commands == "add element inet t i { 10.0.8.0/24 }\n"
 
 
+def test_refill_writes_chains_that_gain_rules_anew() -> None:
+    """nft 0.9.8 crashes at `add rule` with a verdict map of the same transaction."""
+    have = "chain c {\n    accept # handle 3\n}\nchain d {\n    counter packets 7 bytes 8 # handle 5\n}\n"
+    want = MAP.replace("jump d", "drop") + have.replace("    counter", "    tcp dport vmap @m # handle 9\n    counter")
+    commands = make_plan(table(have), table(want), refill=True).commands
+    assert "insert rule" not in commands
+    assert "flush chain inet t d\n" in commands
+    assert "chain c" not in commands
+    assert "\t\ttcp dport vmap @m\n\t\tcounter packets 7 bytes 8\n" in commands
+
+
 @pytest.mark.parametrize("priority", ["filter", "filter + 10"])
 def test_chains_at_one_hook_keep_the_declared_order(priority: str) -> None:
     def chains(*names: str) -> str:
