@@ -131,12 +131,12 @@ def _remembered(declared: list[Service], packet: Packet, end: End) -> tuple[tupl
     It cannot tell a connection to its node port from one to the same port of an address, so it remembers that one too
     if it has the same endpoint.
     """
-    for service in declared:
-        at_vip = (service.address, service.port) == (packet.target, packet.port)
-        at_node = service.node_port == packet.port and (end.address, end.port) in {one[:2] for one in service.endpoints}
-        known = service.affinity and service.protocol == packet.protocol and service.family == packet.family
-        translated = end.verdict == "accept" and end.address != packet.target
-        if known and translated and (at_vip or at_node):
+    kind = packet.protocol, packet.family
+    sticky = [one for one in declared if one.affinity and one.endpoints and (one.protocol, one.family) == kind]
+    at_vip = [one for one in sticky if (one.address, one.port) == (packet.target, packet.port)]
+    at_node = [one for one in sticky if one.node_port == packet.port]
+    for service in (at_vip or at_node) if end.verdict == "accept" and end.address != packet.target else []:
+        if (end.address, end.port) in {one[:2] for one in service.endpoints}:
             addresses, ports = client_maps(service)
             return (addresses, packet.source, end.address), (ports, packet.source, str(end.port))
     return ()
