@@ -20,7 +20,7 @@ ROUTER = """\
 ansible_connection: homelab.loadbalancer.netns
 ansible_netns_prefix: lab-
 ansible_python_interpreter: "{{ ansible_playbook_python }}"
-iptables_lb_persist: false
+lb_persist: false
 """
 INVENTORY = "routers: {hosts: {router: }}\n"
 RULES = "ip netns exec lab-router iptables-save -t nat"

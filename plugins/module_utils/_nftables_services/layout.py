@@ -242,7 +242,7 @@ class _Layout:
         if refusals:
             self._chain("refuse", refusals)
         jump = ["ct state new jump refuse"] if refusals else []
-        isolate = ['iifname "%s" oifname "%s" drop' % pair for pair in self._options.isolate]
+        isolate = ['iifname "%s" oifname "%s" counter drop' % pair for pair in self._options.isolate]
         if isolate:
             # Replies and translated connections pass: packets to a service use the same two interfaces as direct ones.
             isolate = ["ct state established,related accept", "ct status dnat accept", *isolate]
