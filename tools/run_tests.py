@@ -99,6 +99,7 @@ SLOW = (
     Part("readme", ("pytest", "-v", "tests/readme"), root=True),
     Part("demo", ("tools/demo-test",), root=True),
     Part("demo-ja", ("tools/demo-test", "ja"), root=True),
+    Part("demo-nftables", ("env", "DATAPLANE=nftables", "tools/demo-test"), root=True),
 )
 
 
