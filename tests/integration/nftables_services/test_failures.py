@@ -18,11 +18,11 @@ from typing import Any, Callable
 
 import pytest
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._balancer.model import DataPlane
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables import node
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables_services import memory
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables_services.input import parse_options
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables_services.plane import Nftables
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables_services.plane import plan_rules
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.model import parse_services
 from ansible_collections.homelab.loadbalancer.tests.integration.nftables.tables import nft
 from ansible_collections.homelab.loadbalancer.tests.integration.nftables_services.declared import (
@@ -64,10 +64,10 @@ KILLS = int(os.environ.get("KILLS", "40"))
 Load = Callable[[str], Completed]
 
 
-def plane(services: list[dict[str, Any]], options: dict[str, Any]) -> Nftables:
+def plane(services: list[dict[str, Any]], options: dict[str, Any]) -> DataPlane:
     """The data plane of the module, without the rest of a node."""
     given = {"masquerade": True, "masquerade_mark": "0x1000", "pod_cidr": [], "isolate": [], **options}
-    return Nftables(parse_services(services), "LB-", parse_options(given), exact=False)
+    return plan_rules(parse_services(services), {"prefix": "LB-", **given}, exact=False)
 
 
 @pytest.mark.usefixtures("fresh_node")
