@@ -76,7 +76,7 @@ def _settle(have: Table | None, want: Table | None) -> tuple[Table | None, dict[
     blocks, kept = dict(have.blocks), {}
     for key, block in have.blocks.items():
         model = want.blocks.get(key) if want else block._replace(elements={})
-        if model and block.elements is not model.elements:
+        if model and block.elements != model.elements:
             seen, kept[key] = _settled(block, model)
             blocks[key] = block._replace(elements=seen)
     return have._replace(blocks=blocks), kept
@@ -132,14 +132,19 @@ def _elements_with_state(block: Block, old: Block, elements: Sequence[Element]) 
     for element in elements:
         found = old.elements.get(element.key)
         same = found and found.text == element.text
-        result.append(_fitting(found, block, old) if found and same else element._replace(full=unexpired(element.full)))
+        result.append(_fitting(found, block, old) if found and same else _unexpired(element))
     return result
 
 
 def _fitting(element: Element, block: Block, old: Block) -> Element:
     """An element without its remaining time if the set allows none, or has another timeout by default."""
     anew_ = not element.for_a_time and (not block.default_timeout or block.default_timeout != old.default_timeout)
-    return element._replace(full=unexpired(element.full)) if anew_ else element
+    return _unexpired(element) if anew_ else element
+
+
+def _unexpired(element: Element) -> Element:
+    full = unexpired(element.full)
+    return element if full is element.full else element._replace(full=full)
 
 
 def _same_place(block: Block, old: Block) -> bool:
@@ -218,6 +223,8 @@ class _Transaction:
     def _differing(self, key: Key, one: Blocks, other: Blocks) -> list[Element]:
         """The elements that the other state of a set lacks, and those that refer to deleted blocks."""
         known = other[key].elements
+        if known == one[key].elements and not self._dead:
+            return []
         return [
             element
             for element in one[key].elements.values()

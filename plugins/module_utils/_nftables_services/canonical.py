@@ -25,13 +25,18 @@ _SPELLED = "spelled-"  # sets of the trial, each with one protocol
 class Declared(NamedTuple):
     """The declared table; None for no table.
 
-    content -- its text between the braces
+    blocks -- its blocks, as they are written
     spelled -- the protocols as the node's nft writes them
     """
 
     table: Table | None
-    content: str
+    blocks: Blocks
     spelled: Mapping[str, str]
+
+    @property
+    def content(self) -> str:
+        """Its text between the braces."""
+        return text(self.blocks)
 
     @property
     def protocols(self) -> dict[int, str]:
@@ -45,13 +50,13 @@ def declared(name: str, services: Sequence[Service], options: Options) -> Declar
     spelled = {protocol: protocol for protocol in PROTOCOLS}
     blocks = layout.layout(services, options, spelled)
     if not blocks:
-        return Declared(None, "", spelled)
+        return Declared(None, {}, spelled)
     tried = node.try_out(FAMILY, name, text(blocks, elements=False) + _protocols())
     listed = {protocol: next(iter(tried.blocks["set", _SPELLED + protocol].elements)) for protocol in PROTOCOLS}
     if listed != spelled:
         blocks = layout.layout(services, options, listed)
     made = {key: _block(tried.blocks[key], block) for key, block in blocks.items()}
-    return Declared(tried._replace(blocks=made), text(blocks), listed)
+    return Declared(tried._replace(blocks=made), blocks, listed)
 
 
 def _protocols() -> str:
@@ -62,13 +67,14 @@ def _protocols() -> str:
 def _block(tried: Block, source: layout.Block) -> Block:
     """The block as listed, with its elements. Its rules are loaded as they were written: not every listing loads."""
     rules = tuple(rule._replace(full=written) for rule, written in zip(tried.rules, source.rules))
-    elements = {key: _element(key, value) for key, value in source.elements.items()}
+    listed = zip(source.elements.items(), _listed(source))
+    elements = {key: Element(key, value, text_, text_) for (key, value), text_ in listed}
     return tried._replace(rules=rules, elements=elements)
 
 
-def _element(key: str, value: str) -> Element:
-    text_ = "%s : %s" % (key, value) if value else key
-    return Element(key, value, text_, text_)
+def _listed(source: layout.Block) -> list[str]:
+    """The elements as nft lists them."""
+    return [key + " : " + value if value else key for key, value in source.elements.items()]
 
 
 def text(blocks: Blocks, elements: bool = True) -> str:
@@ -77,7 +83,6 @@ def text(blocks: Blocks, elements: bool = True) -> str:
     for (kind, name), block in blocks.items():
         lines += ["%s %s {" % (kind, name), *("\t" + line for line in block.lines + block.rules)]
         if elements and block.elements:
-            listed = [_element(*each).text for each in block.elements.items()]
-            lines.append("\telements = { %s }" % ",\n\t\t".join(listed))
+            lines.append("\telements = { %s }" % ",\n\t\t".join(_listed(block)))
         lines.append("}")
     return "\n".join([*lines, ""])

@@ -240,21 +240,23 @@ def _unusable(packed: bytes) -> str:
     """Why no host can have this unicast address (RFC 6890, RFC 4291), or an empty string."""
     if not any(packed):
         return "the unspecified address"
-    if len(packed) == 4:
-        reasons = [
-            (packed[0] == 0, "in 0.0.0.0/8"),
-            (packed[0] == 127, "a loopback address"),
-            (224 <= packed[0] < 240, "a multicast address"),
-            (packed[0] >= 240, "a reserved address"),
-        ]
-    else:
-        reasons = [
-            (packed == b"\0" * 15 + b"\1", "the loopback address"),
-            (packed[0] == 0xFF, "a multicast address"),
-            (packed[0] == 0xFE and packed[1] & 0xC0 == 0x80, "a link-local address"),
-            (packed[:12] == b"\0" * 10 + b"\xff\xff", "an IPv4-mapped address"),
-        ]
-    return next((reason for applies, reason in reasons if applies), "")
+    return _unusable_ipv4(packed[0]) if len(packed) == 4 else _unusable_ipv6(packed)
+
+
+def _unusable_ipv4(first: int) -> str:
+    if first >= 224:
+        return "a reserved address" if first >= 240 else "a multicast address"
+    return {0: "in 0.0.0.0/8", 127: "a loopback address"}.get(first, "")
+
+
+def _unusable_ipv6(packed: bytes) -> str:
+    if packed == b"\0" * 15 + b"\1":
+        return "the loopback address"
+    if packed[0] == 0xFF:
+        return "a multicast address"
+    if packed[0] == 0xFE and packed[1] & 0xC0 == 0x80:
+        return "a link-local address"
+    return "an IPv4-mapped address" if packed[:12] == b"\0" * 10 + b"\xff\xff" else ""
 
 
 def spoken(family: str) -> str:
