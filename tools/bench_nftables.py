@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import rich.console
 import rich.table
@@ -33,7 +34,6 @@ from ansible_collections.homelab.loadbalancer.tools import bench
 from ansible_collections.homelab.loadbalancer.tools.bench import ROUNDS, ROUTER, START, inside, seconds
 from ansible_collections.homelab.loadbalancer.tools.bench_kube_proxy import KubeProxy
 
-Figures = Mapping[str, Sequence[float]]
 LOAD, TRANSACTION = "nft -f of the same table", "nft -f of one changed endpoint"
 COLD, UNCHANGED, CHANGED = "task, cold", "task, unchanged", "task, one endpoint changed"
 FOREIGN = "task, unchanged, after another program's change"
@@ -54,6 +54,13 @@ def transaction(declared: Sequence[dict[str, Any]]) -> str:
     """The table of services in the syntax of nft, in place of any other."""
     content = text(layout(parse_services(declared), Options(), {protocol: protocol for protocol in PROTOCOLS}))
     return "add table %s\ndelete table %s\ntable %s {\n%s\n}\n" % (TABLE, TABLE, TABLE, content)
+
+
+class Took(NamedTuple):
+    """The seconds by the clock, and those of the processor, which another program changes less."""
+
+    seconds: float
+    processor: float
 
 
 class Bench(bench.Bench):
@@ -82,12 +89,14 @@ class Bench(bench.Bench):
         self.declare(self.declared)
         return "delete element %s : %s }\nadd element %s : %s }\n" % (key, old, key, new)
 
-    def measure(self) -> dict[str, list[float]]:
-        """The seconds of each way in each round."""
-        found: dict[str, list[float]] = {}
+    def measure(self) -> dict[str, list[Took]]:
+        """The time of each way in each round."""
+        found: dict[str, list[Took]] = {}
 
         def note(name: str, action: Callable[..., object], *arguments: str) -> None:
-            found.setdefault(name, []).append(seconds(lambda: action(*arguments)))
+            before = processor()
+            took = seconds(lambda: action(*arguments))
+            found.setdefault(name, []).append(Took(took, processor() - before))
 
         for dummy in range(ROUNDS):
             note(START, self.do_nothing)
@@ -109,19 +118,30 @@ def load(commands: str) -> None:
     inside(ROUTER, "nft", "-f", "-", stdin=commands)
 
 
-def report(title: str, found: Figures) -> None:
-    table = rich.table.Table("", "seconds", "above start", "x start", "x nft -f", title=title, title_justify="left")
+def processor() -> float:
+    """The processor's seconds of all programs that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def report(title: str, found: Mapping[str, Sequence[Took]]) -> None:
+    heads = ("", "seconds", "above start", "x start", "x nft -f", "processor", "above start")
+    table = rich.table.Table(*heads, title=title, title_justify="left")
     for name, figures in found.items():
         if name in (START, LOAD, TRANSACTION):
-            table.add_row(name, "%.3f" % statistics.median(figures))
+            seconds_, used = (statistics.median(values) for values in zip(*figures))
+            table.add_row(name, "%.3f" % seconds_, "", "", "", "%.3f" % used)
             continue
-        above = [figure - start for figure, start in zip(figures, found[START])]
-        ratios = (
-            above,
-            [figure / start for figure, start in zip(figures, found[START])],
-            [figure / load for figure, load in zip(above, found[LOAD])],
+        rounds = list(zip(figures, found[START], found[LOAD]))
+        columns = (
+            [figure.seconds for figure in figures],
+            [figure.seconds - start.seconds for figure, start, dummy in rounds],
+            [figure.seconds / start.seconds for figure, start, dummy in rounds],
+            [(figure.seconds - start.seconds) / plain.seconds for figure, start, plain in rounds],
+            [figure.processor for figure in figures],
+            [figure.processor - start.processor for figure, start, dummy in rounds],
         )
-        table.add_row(name, *("%.2f" % statistics.median(values) for values in (figures, *ratios)))
+        table.add_row(name, *("%.2f" % statistics.median(values) for values in columns))
     rich.console.Console(width=110).print(table)
 
 
