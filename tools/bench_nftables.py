@@ -89,7 +89,7 @@ class Bench(bench.Bench):
         self.declare(self.declared)
         return "delete element %s : %s }\nadd element %s : %s }\n" % (key, old, key, new)
 
-    def measure(self) -> dict[str, list[Took]]:
+    def times(self) -> dict[str, list[Took]]:
         """The time of each way in each round."""
         found: dict[str, list[Took]] = {}
 
@@ -188,7 +188,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="lb-bench-") as folder:
             try:
                 bench.build_network()
-                report("%d services" % count, Bench(Path(folder), count).measure())
+                report("%d services" % count, Bench(Path(folder), count).times())
                 connections(count)
             finally:
                 bench.remove_network()
