@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Iterator, Sequence
 
 from ansible_collections.homelab.loadbalancer.tests.api.api_server import ADDRESS, ApiServer
@@ -76,6 +78,11 @@ class KubeProxy(ApiServer):
         argv = [*self.inside, "curl", "-s", "http://%s/metrics" % METRICS]
         found = dict(parse_metric(subprocess.run(argv, capture_output=True, text=True, check=False).stdout, kind))
         return found.get("count", 0), found.get("sum", 0)
+
+    def processor(self) -> float:
+        """The processor's seconds of kube-proxy since its start, and of the programs that it has started."""
+        status = Path("/proc/%d/stat" % self._processes[-1].pid).read_text().rpartition(")")[2].split()
+        return sum(map(int, status[11:15])) / os.sysconf("SC_CLK_TCK")
 
     def services_in_kernel(self) -> int:
         """The services that its table has."""

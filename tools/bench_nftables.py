@@ -167,7 +167,7 @@ def kube_proxy(count: int) -> None:
     try:
         server.start()
         server.declare(declared)
-        first = server.first_sync()
+        first, used = server.first_sync(), server.processor()
         found = server.services_in_kernel()
         declared[count // 2]["endpoints"][1]["address"] = "10.140.0.1"
         one = server.change_one(declared[count // 2])
@@ -175,7 +175,8 @@ def kube_proxy(count: int) -> None:
         server.stop()
     if found <= count:
         sys.exit("kube-proxy has only %d services of %d in the kernel" % (found, count))
-    sys.stdout.write("kube-proxy, %d services: first sync %.2f s, one endpoint changed %.2f s\n" % (count, first, one))
+    said = "kube-proxy, %d services: first sync %.2f s (processor: %.2f s), one endpoint changed %.2f s\n"
+    sys.stdout.write(said % (count, first, used, one))
 
 
 def main() -> None:
