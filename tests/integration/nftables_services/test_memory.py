@@ -36,11 +36,15 @@ pytestmark = pytest.mark.usefixtures("fresh_node")
 def reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How often the node's table was read since the last call, besides the trial in an empty network namespace."""
     asked: list[str] = []
-    real, tried = node.read, node.try_out
+    real, real_rules, tried = node.read, node.read_rules, node.try_out
 
     def read(family: str, name: str) -> Any:
         asked.append(name)
         return real(family, name)
+
+    def read_rules(family: str, name: str) -> Any:
+        asked.append(name)
+        return real_rules(family, name)
 
     def try_out(*arguments: Any) -> Any:
         made = tried(*arguments)
@@ -53,6 +57,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         return found
 
     monkeypatch.setattr(node, "read", read)
+    monkeypatch.setattr(node, "read_rules", read_rules)
     monkeypatch.setattr(node, "try_out", try_out)
     return count
 
