@@ -11,26 +11,26 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables_ser
 
 HEAD = "\t\ttype filter hook forward priority filter; policy %s;\n"
 LISTED = """table ip filter {
-	chain FORWARD {
-		type filter hook forward priority filter; policy drop;
-	}
-	chain DOCKER-USER {
-	}
+    chain FORWARD {
+        type filter hook forward priority filter; policy drop;
+    }
+    chain DOCKER-USER {
+    }
 }
 table inet fw {
-	chain guard {
-		type filter hook forward priority filter; policy drop;
-	}
-	chain input {
-		type filter hook input priority filter; policy drop;
-	}
+    chain guard {
+        type filter hook forward priority filter; policy drop;
+    }
+    chain input {
+        type filter hook input priority filter; policy drop;
+    }
 }
 table bridge fw {
-	chain forward {
-		type filter hook forward priority filter; policy drop;
-	}
+    chain forward {
+        type filter hook forward priority filter; policy drop;
+    }
 }
-"""
+""".replace("    ", "\t")
 DOCKER, OWN = Chain("ip", "filter", "FORWARD"), Chain("inet", "fw", "guard")
 
 
