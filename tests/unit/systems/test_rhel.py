@@ -16,9 +16,9 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._ipvs import 
 
 ROOT = Path(__file__).resolve().parents[3]
 # Packages that RHEL has by the same names as Debian. dnf installs iptables-nft for iptables, which that provides.
-PACKAGES = {"iptables", "ipset", "keepalived"}
+PACKAGES = {"iptables", "ipset", "keepalived", "nftables"}
 # The names of packages that the modules of the data planes return.
-LISTED = {"{{ __iptables_lb_missing }}", "{{ __ipvs_lb_missing }}"}
+LISTED = {"{{ __iptables_lb_missing }}", "{{ __ipvs_lb_missing }}", "{{ __nftables_lb_missing }}"}
 SERVICES = {"keepalived.service", "firewalld.service"}
 # Roles whose machines run Debian: the labs, which debootstrap makes.
 LABS = {"cluster_lab", "node_lab", "vlan_lab"}
