@@ -40,10 +40,12 @@ requirements:
 EXAMPLES = r"""
 # ANSIBLE_STDOUT_CALLBACK=homelab.loadbalancer.steps ansible-playbook site.yml
 - name: Configure the load balancer
-  ansible.builtin.import_playbook: homelab.loadbalancer.iptables_lb
+  hosts: routers
   vars:
     step: Load-balance the services on the router
     step_hint: The router is described in docs/router.md.
+  roles:
+    - homelab.loadbalancer.iptables_lb
 """
 
 import functools
