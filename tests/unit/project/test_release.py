@@ -44,3 +44,14 @@ def test_no_page_repeats_the_version() -> None:
     pages = [name for name in shipped.files() if name.endswith(".md") and name != "CHANGELOG.md"]
     repeats = re.compile(r"(?<![\d.])%s(?![\d.])" % re.escape(VERSION))
     assert [name for name in pages if repeats.search((ROOT / name).read_text())] == []
+
+
+def test_roles_list_the_releases_of_debian_that_were_tested() -> None:
+    names = {"11": "bullseye", "12": "bookworm", "13": "trixie", "sid": "sid"}
+    table = (ROOT / "docs/systems.md").read_text()
+    tested = {names[release] for release in re.findall(r"(?m)^\| Debian (\w+) \|.*\| works \|", table)}
+    for path in ROOT.glob("roles/*/meta/main.yml"):
+        platforms = yaml.safe_load(path.read_text())["galaxy_info"]["platforms"]
+        listed = [set(platform["versions"]) for platform in platforms if platform["name"] == "Debian"]
+        if shipped.is_shipped(str(path.relative_to(ROOT))):
+            assert listed in ([], [tested]), path
