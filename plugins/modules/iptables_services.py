@@ -114,7 +114,7 @@ others:
   description:
     - Other data planes that have services with the same O(prefix) on the node. The role
       P(homelab.loadbalancer.iptables_lb#role) removes these after its own are in place.
-    - iptables and IPVS share their chains, and replace each other without this.
+    - iptables and IPVS share their chains. Between them, remove the services by the old module first.
   returned: success
   type: list
   elements: str

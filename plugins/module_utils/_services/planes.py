@@ -18,7 +18,7 @@ _PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 def others(plane: str, prefix: str) -> list[str]:
     """The data planes, besides the given one, that have objects with the prefix on this node.
 
-    iptables and IPVS share their chains, so they replace each other by themselves.
+    iptables and IPVS share their chains, so neither can be removed after the other is in place.
     """
     if plane != "nftables":
         return ["nftables"] if _chains("inet", prefix.rstrip("-")) else []
