@@ -49,6 +49,12 @@ options:
         address.
     type: bool
     default: false
+  forwarding:
+    description:
+      - Whether to enable packet forwarding (C(net.ipv4.ip_forward), C(net.ipv6.conf.all.forwarding)) for the address
+        families of the services. O(sysctls) can override the parameters.
+    type: bool
+    default: false
   sysctls:
     description:
       - Kernel parameters to set, a mapping of names to values, as the option

@@ -75,8 +75,7 @@ EXAMPLES = r"""
         session_affinity: {timeout: 600}
         source_ranges: [fd00:10::/64]
     interface: eth0
-    sysctls:
-      net.ipv6.conf.all.forwarding: 1
+    forwarding: true
     boot_path: /etc/homelab-loadbalancer
 
 - name: Remove all services

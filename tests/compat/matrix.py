@@ -20,4 +20,4 @@ DEMO = "trixie"
 # The scenarios of molecule that run on every node with systemd.
 SCENARIOS = ("iptables_lb", "firewalld_ports", "vip_failover")
 # The roles that carry services in a container, each with its playbook.
-DATA_PLANES = ("iptables_lb",)
+DATA_PLANES = ("iptables_lb", "nftables_lb")

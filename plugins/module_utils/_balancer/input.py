@@ -16,6 +16,7 @@ BALANCER_ARGUMENTS: dict[str, dict[str, Any]] = {
     "metric": {"type": "int", "default": METRIC},
     "probe": {"type": "bool", "default": True},
     "dummy": {"type": "bool", "default": False},
+    "forwarding": {"type": "bool", "default": False},
     "sysctls": {"type": "dict", "default": {}},
     "kernel_modules": {"type": "list", "elements": "str", "default": []},
     "boot_path": {"type": "path"},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 from .._common.command import CommandError
 from .._common.differences import differences
@@ -21,6 +21,7 @@ from .model import DataPlane, NoDataPlane
 
 # Plans the rules of services. Called with the options of the module, and with whether to find the exact outcome, as
 # check mode and a diff need it. With state=absent, there are no services, and the option isolate is empty.
+_FORWARDING = {"ipv4": "net.ipv4.ip_forward", "ipv6": "net.ipv6.conf.all.forwarding"}
 Planner = Callable[[List[Service], Dict[str, Any], bool], DataPlane]
 
 
@@ -59,6 +60,7 @@ def converge(options: dict[str, Any], plan_rules: Planner, check_mode: bool, dif
     """Bring the node to the declared state, or only predict it. Returns the module's result with its warnings."""
     services = read_services(options)
     refuse_taken(services, options)
+    options = {**options, "sysctls": {**forwarding(services, options), **options["sysctls"]}}
     present = options["state"] == "present"
     given = options if present else {**options, "isolate": []}
     missing: list[str] = []
@@ -92,6 +94,12 @@ def converge(options: dict[str, Any], plan_rules: Planner, check_mode: bool, dif
         **change.plane.result(),
     }
     return {**result, "diff": change.diff()} if diff else result
+
+
+def forwarding(services: Sequence[Service], options: dict[str, Any]) -> dict[str, int]:
+    """The kernel parameters that forward packets of the families that services have."""
+    families = {service.family for service in services if options["forwarding"]}
+    return {parameter: 1 for family, parameter in _FORWARDING.items() if family in families}
 
 
 def refuse_differences(plan: Callable[[], Change]) -> None:

@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Iterator
 
 from ansible_collections.homelab.loadbalancer.tests.integration.lab import Lab, changes, diff_of
@@ -38,7 +39,7 @@ def page(lab: Lab) -> str:
     return lab.run(lab.client, "curl", "--silent", "--max-time", "2", "http://" + lab.vip, check=False)
 
 
-def test_lifecycle(lab: Lab) -> None:
+def test_lifecycle(lab: Lab, tmp_path: Path) -> None:
     lab.build()
     lab.run("router", "nft", "-f", "-", stdin=FOREIGN)
     before = node_state(lab)
@@ -58,6 +59,11 @@ def test_lifecycle(lab: Lab) -> None:
     assert re.search(r"nft -s list table inet LB: missing `jump services`", said), said
     assert changes(lab.playbook("nftables_lb", "--tags", "configure")) > 0
     assert page(lab) == lab.text + "\n"
+
+    # The same services from a file on the node.
+    file = tmp_path / "services.json"
+    file.write_text(json.dumps(lab.variables("host_vars/router")["lb_services"]), encoding="ascii")
+    assert changes(lab.playbook("nftables_lb", lb_services=[], lb_services_file=str(file))) == 0
 
     predicted = lab.playbook("nftables_lb", "--check", "--diff", **ABSENT)
     real = lab.playbook("nftables_lb", "--diff", **ABSENT)

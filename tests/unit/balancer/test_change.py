@@ -12,12 +12,17 @@ import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._balancer import change as balancer
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._balancer.model import Boot, DataPlane
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._balancer.run import converge, refuse_differences
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._balancer.run import (
+    converge,
+    forwarding,
+    refuse_differences,
+)
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import (
     InputError,
     NodeError,
     NotInstalledError,
 )
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.model import parse_services
 
 OPTIONS: dict[str, Any] = {
     "services": [],
@@ -28,6 +33,7 @@ OPTIONS: dict[str, Any] = {
     "metric": 1,
     "probe": True,
     "dummy": False,
+    "forwarding": False,
     "sysctls": {},
     "kernel_modules": [],
     "boot_path": "/etc/ours",
@@ -247,3 +253,14 @@ def test_removal_ignores_the_services_and_the_isolation(node: Node) -> None:
     web = {"name": "web", "address": "192.0.2.1", "port": 80, "endpoints": []}
     converge({**OPTIONS, "services": [web], "state": "absent"}, plan, True, False)
     assert seen == [([], [])]
+
+
+def test_packets_are_forwarded_for_the_families_of_the_services() -> None:
+    four, six = {"address": "192.168.10.100"}, {"address": "fd00:10::100"}
+    services = parse_services(
+        [{"name": "s%d" % i, "port": 80, "endpoints": [], **one} for i, one in enumerate((four, six))]
+    )
+    asked = {"forwarding": True}
+    assert forwarding(services, asked) == {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
+    assert forwarding(services[1:], asked) == {"net.ipv6.conf.all.forwarding": 1}
+    assert forwarding(services, {"forwarding": False}) == forwarding([], asked) == {}
