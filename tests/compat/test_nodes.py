@@ -30,7 +30,7 @@ def test_role_carries_services(router: Router, release: str, role: str, record: 
     assert router.page(VIP) == TEXT
     assert router.page(POD) == ""  # isolated
     assert changed(router.play("playbooks/%s.yml" % role)) == []
-    router.play("playbooks/%s.yml" % role, **{role + "_state": "absent"})
+    router.play("playbooks/%s.yml" % role, lb_state="absent")
     assert router.page(VIP) == ""
     assert rules(router.output("nft", "list", "ruleset")) == rules(before)
 
