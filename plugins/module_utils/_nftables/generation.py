@@ -18,6 +18,7 @@ from .._common.netlink import Message, Netlink, attributes
 _NETLINK_NETFILTER = 12
 _GET = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _ID = 1  # NFTA_GEN_ID
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _NETNS_COOKIE = 71  # SO_NETNS_COOKIE, Linux 5.14
 
 
@@ -31,9 +32,12 @@ def generation() -> int:
 
 
 def namespace() -> str:
-    """A name of this network namespace that is unique until the next boot; empty before Linux 5.14."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        try:
-            return "%x" % struct.unpack("=Q", asked.getsockopt(socket.SOL_SOCKET, _NETNS_COOKIE, 8))[0]
-        except OSError:
-            return ""
+    """A name that no other network namespace of this machine has, now or after a boot; empty before Linux 5.14.
+
+    The kernel counts network namespaces anew at each boot, and /run of a container may outlive it.
+    """
+    with contextlib.suppress(OSError), open(_BOOT_ID, encoding="ascii") as boot:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+            cookie = struct.unpack("=Q", asked.getsockopt(socket.SOL_SOCKET, _NETNS_COOKIE, 8))[0]
+        return "%x-%s" % (cookie, boot.read().strip())
+    return ""

@@ -4,7 +4,7 @@
 """The table as the last run left it, and the generation of the ruleset at that moment.
 
 To list 10,000 services takes nft most of a second. While the generation has not changed since our own transaction,
-nothing has changed the table, and the list need not be read. The file lies in /run, so a boot removes it.
+nothing has changed the table, and the list need not be read.
 """
 
 from __future__ import annotations
