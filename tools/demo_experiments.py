@@ -65,9 +65,9 @@ def run(experiment: Experiment) -> None:
     for command in experiment.breaking:
         succeed(command)
     said = shell(experiment.attempt)[1]
+    succeed(experiment.back)
     if experiment.effect not in said:
         raise SystemExit("%s\nprinted no %s but:\n%s" % (experiment.attempt, experiment.effect, said))
-    succeed(experiment.back)
     end = time.monotonic() + LIMIT
     while sorted(shell(experiment.attempt)[1].split("\n")) != healthy:
         if time.monotonic() > end:
