@@ -44,11 +44,9 @@ def experiments(output: str) -> list[Experiment]:
 
 
 def shell(command: str) -> tuple[int, str]:
-    """Run a command as a reader does; return its exit code and all that it prints."""
-    done = subprocess.run(
-        ["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    return done.returncode, done.stdout
+    """Run a command as a reader does; return its exit code and all that it prints, its errors last."""
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
 
 
 def succeed(command: str) -> str:
