@@ -117,7 +117,7 @@ conntrack_deleted:
 from ..module_utils._balancer.input import BALANCER_ARGUMENTS
 from ..module_utils._balancer.run import run_module
 from ..module_utils._common.module import NodeModule
-from ..module_utils._nftables_services.plane import plan_rules
+from ..module_utils._nftables_services.plane import Planner
 from ..module_utils._services import sockets as node_sockets
 from ..module_utils._services.model import SERVICES_ARGUMENTS
 
@@ -125,7 +125,7 @@ ARGUMENTS = {**SERVICES_ARGUMENTS, **node_sockets.ARGUMENTS, **BALANCER_ARGUMENT
 
 
 def main() -> None:
-    run_module(NodeModule(argument_spec=ARGUMENTS), plan_rules, "nftables")
+    run_module(NodeModule(argument_spec=ARGUMENTS), Planner(), "nftables")
 
 
 if __name__ == "__main__":

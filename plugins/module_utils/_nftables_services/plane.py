@@ -19,24 +19,41 @@ from .._nftables.table import chains
 from .._services import conntrack
 from .._services.model import Service
 from . import clients, fronts, guards, memory
-from .canonical import FAMILY, declared
+from .canonical import FAMILY, Declared, declared
 from .input import parse_name, parse_options
 from .layout import OWNED, Options, client_maps
 
 _ATTEMPTS = 3
 
 
-def plan_rules(services: Sequence[Service], options: dict[str, Any], exact: bool) -> DataPlane:
-    """The change of the table to the declared services."""
-    name, parsed = parse_name(options["prefix"]), parse_options(options)
-    try:
-        return Nftables(services, name, parsed, exact)
-    except NotInstalledError:
-        if services or parsed.isolate or _exists(name):
-            raise
-        return NoDataPlane(changed=False)
-    except InputError as error:
-        raise InputError(named(error, {"name": "prefix", "content": "the table"})) from error
+class Planner:
+    """Plans the change of the table to the declared services.
+
+    The declared table is worked out once, for a change and for its verification.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[Any, Declared, str] = (None, Declared(None, {}, {}), "")
+
+    def __call__(self, services: Sequence[Service], options: dict[str, Any], exact: bool) -> DataPlane:
+        name, parsed = parse_name(options["prefix"]), parse_options(options)
+        try:
+            version = node.version()
+            want, text = self._declared(name, services, parsed)
+            return Nftables(services, name, version, want, text)
+        except NotInstalledError:
+            if services or parsed.isolate or _exists(name):
+                raise
+            return NoDataPlane(changed=False)
+        except InputError as error:
+            raise InputError(named(error, {"name": "prefix", "content": "the table"})) from error
+
+    def _declared(self, name: str, services: Sequence[Service], options: Options) -> tuple[Declared, str]:
+        asked = name, services, options
+        if self._known[0] != asked:
+            want = declared(name, services, options)
+            self._known = asked, want, _text(want.table)
+        return self._known[1:]
 
 
 def _exists(name: str) -> bool:
@@ -50,18 +67,19 @@ def _exists(name: str) -> bool:
 class Nftables(DataPlane):
     """The declared services of a node, as one table."""
 
-    def __init__(self, services: Sequence[Service], name: str, options: Options, exact: bool) -> None:
+    def __init__(self, services: Sequence[Service], name: str, version: str, want: Declared, text: str) -> None:
         """Plan.
 
         name -- of the table
-        exact -- in check mode or with a diff
+        version -- of nft
+        text -- of the declared table
         """
         self._services = services
-        self._version = node.version()
+        self._version = version
         self._name = name
-        self._declared = declared(name, services, options)
-        self._want = self._declared.table
-        self._text = _text(self._want)
+        self._declared = want
+        self._want = want.table
+        self._text = text
         self._generation, self._have = self._read()
         _refuse_foreign(name, self._have)
         self._plan = make_plan(self._have, self._want)

@@ -22,7 +22,7 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._balancer.mod
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import Completed, run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables import node
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables_services import memory
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables_services.plane import plan_rules
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables_services.plane import Planner
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.model import parse_services
 from ansible_collections.homelab.loadbalancer.tests.integration.nftables.tables import nft
 from ansible_collections.homelab.loadbalancer.tests.integration.nftables_services.declared import (
@@ -67,7 +67,7 @@ Load = Callable[[str], Completed]
 def plane(services: list[dict[str, Any]], options: dict[str, Any]) -> DataPlane:
     """The data plane of the module, without the rest of a node."""
     given = {"masquerade": True, "masquerade_mark": "0x1000", "pod_cidr": [], "isolate": [], **options}
-    return plan_rules(parse_services(services), {"prefix": "LB-", **given}, exact=False)
+    return Planner()(parse_services(services), {"prefix": "LB-", **given}, exact=False)
 
 
 @pytest.mark.usefixtures("fresh_node")
