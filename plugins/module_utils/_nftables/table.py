@@ -24,7 +24,7 @@ _TABLE_NAME, _TABLE_USE = 1, 3
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_TYPE = 1, 3, 4, 7
 _HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
 _GEN_ID = 1  # NFTA_GEN_ID, and NFNL_BATCH_GENID
-_FAMILY = {"inet": 1, "ipv4": 2, "ipv6": 10}
+_FAMILY = {"ipv4": 2, "ipv6": 10}
 
 
 class Hook(NamedTuple):

@@ -15,10 +15,10 @@ from typing import Mapping, NamedTuple, Sequence
 from .._nftables import node
 from .._nftables.model import Block, Element, Table
 from .._services.model import PROTOCOLS, Service
+from .._services.planes import NFTABLES_FAMILY as FAMILY
 from . import layout
 from .layout import Blocks, Options
 
-FAMILY = "inet"
 _SPELLED = "spelled-"  # sets of the trial, each with one protocol
 
 

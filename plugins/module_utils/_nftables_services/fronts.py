@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .._nftables.model import Table
 from .._services.conntrack import Socket
+from .places import IP
 
 _NAMES = ("services", "no-endpoints")
 _UDP = ("udp", "17")
@@ -14,8 +15,7 @@ _UDP = ("udp", "17")
 
 def fronts_in(table: Table | None, family: str) -> set[Socket]:
     """The addresses and UDP ports of one family; an empty address for node ports."""
-    ip = {"ipv4": "ip", "ipv6": "ip6"}[family]
-    names = {prefix + name + "-" + ip for prefix in ("", "node-") for name in _NAMES}
+    names = {prefix + name + "-" + IP[family] for prefix in ("", "node-") for name in _NAMES}
     found = set()
     for (dummy, name), block in table.blocks.items() if table else ():
         for key in block.elements if name in names else ():

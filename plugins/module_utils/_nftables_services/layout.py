@@ -22,10 +22,9 @@ import math
 from typing import Dict, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from .._services.model import PROTOCOLS, Endpoint, Service
+from .._services.planes import NFTABLES_MARK
 from .places import FAMILIES, Place
 
-# The mark of a table of ours, an empty set. A table without it is not changed.
-OWNED = "managed-by-ansible"
 # The clients that a service with session affinity remembers.
 CLIENTS = 65536
 _LONGEST = 32  # a longer name of a chain is replaced by a hash
@@ -86,7 +85,7 @@ class _Layout:
         self._places = [place for place in places if any(map(place.serves, services))]
 
     def blocks(self) -> Blocks:
-        self._sets["set", OWNED] = Block(("type mark",), (), {})
+        self._sets["set", NFTABLES_MARK] = Block(("type mark",), (), {})
         if self._services:
             # Also without endpoints: without a chain of the type nat, the kernel stops translating open connections.
             self._chain("services", [rule for place in self._places for rule in self._translate(place)])

@@ -9,7 +9,9 @@ from typing import Mapping, NamedTuple
 
 from .._services.model import Service
 
-FAMILIES = ("ipv4", "ipv6")
+# The word of each family in rules and in names of maps.
+IP = {"ipv4": "ip", "ipv6": "ip6"}
+FAMILIES = tuple(IP)
 
 
 class Place(NamedTuple):
@@ -24,8 +26,7 @@ class Place(NamedTuple):
 
     @property
     def ip(self) -> str:
-        """The family's word in rules and in names of maps."""
-        return {"ipv4": "ip", "ipv6": "ip6"}[self.family]
+        return IP[self.family]
 
     @property
     def address(self) -> str:

@@ -11,17 +11,19 @@ from .._balancer.model import Boot, DataPlane, NoDataPlane
 from .._common.errors import InputError, NotInstalledError, named
 from .._common.systemd import exec_start
 from .._nftables import node
-from .._nftables.maps import read_maps
+from .._nftables.elements import read_maps
 from .._nftables.model import Table, parse_table, render
 from .._nftables.plan import Plan, make_plan
 from .._nftables.run import Declaration, apply_plan
-from .._nftables.table import chains
 from .._services import conntrack
 from .._services.model import Service
+from .._services.planes import NFTABLES_FAMILY as FAMILY
+from .._services.planes import NFTABLES_MARK, has_nftables
 from . import clients, fronts, guards, memory
-from .canonical import FAMILY, Declared, declared
+from .canonical import Declared, declared
 from .input import parse_name, parse_options
-from .layout import OWNED, Options, client_maps
+from .layout import Options, client_maps
+from .places import FAMILIES, IP
 
 _ATTEMPTS = 3
 
@@ -42,7 +44,7 @@ class Planner:
             want, text = self._declared(name, services, parsed)
             return Nftables(services, name, version, want, text)
         except NotInstalledError:
-            if services or parsed.isolate or _exists(name):
+            if services or parsed.isolate or has_nftables(name):
                 raise
             return NoDataPlane(changed=False)
         except InputError as error:
@@ -54,14 +56,6 @@ class Planner:
             want = declared(name, services, options)
             self._known = asked, want, _text(want.table)
         return self._known[1:]
-
-
-def _exists(name: str) -> bool:
-    """Whether the kernel has the table."""
-    try:
-        return bool(chains(FAMILY, name))
-    except OSError:
-        return False
 
 
 class Nftables(DataPlane):
@@ -116,7 +110,7 @@ class Nftables(DataPlane):
 
     def _guards(self) -> list[str]:
         """Warnings about other programs that drop the packets of services."""
-        families = {{"ipv4": "ip", "ipv6": "ip6"}[service.family] for service in self._services if service.endpoints}
+        families = {IP[service.family] for service in self._services if service.endpoints}
         if not families:
             return []
         return guards.warnings(node.list_chains(), families, lambda chain: node.list_chain(*chain))
@@ -185,7 +179,7 @@ class Nftables(DataPlane):
                 memory.forget(self._name)
             elif self._generation == memory.current():
                 memory.remember(self._name, self._generation, self._text)
-        have = {family: fronts.fronts_in(self._have, family) for family in ("ipv4", "ipv6")}
+        have = {family: fronts.fronts_in(self._have, family) for family in FAMILIES}
         return [
             conntrack.forget_stale(family, places, conntrack.fronts_of(self._services, family), check_mode)
             for family, places in have.items()
@@ -238,7 +232,7 @@ def _by_name(table: Table | None) -> Table | None:
 
 
 def _refuse_foreign(name: str, have: Table | None) -> None:
-    if have and have.blocks and ("set", OWNED) not in have.blocks:
+    if have and have.blocks and ("set", NFTABLES_MARK) not in have.blocks:
         raise InputError(
             "prefix %s- names the table %s %s, which exists and belongs to another program: choose another prefix"
             % (name, FAMILY, name)

@@ -40,7 +40,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.nftables_service
     make_links,
     try_services,
 )
-from ansible_collections.homelab.loadbalancer.tests.integration.services.kinds import services_of_every_kind
+from ansible_collections.homelab.loadbalancer.tests.integration.services.kinds import EVERY_KIND
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import (
     PODS,
     VIP,
@@ -50,7 +50,6 @@ from ansible_collections.homelab.loadbalancer.tests.integration.services_lab imp
 )
 from ansible_collections.homelab.loadbalancer.tests.unit.boot.systemd import standing_in
 
-EVERY_KIND = [*services_of_every_kind("ipv4"), *services_of_every_kind("ipv6")]
 STATES: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     "nothing": ([], {}),
     "one": ([WEB], {}),

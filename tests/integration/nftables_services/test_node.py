@@ -35,13 +35,12 @@ from ansible_collections.homelab.loadbalancer.tests.integration.nftables_service
     make_links,
     try_services,
 )
-from ansible_collections.homelab.loadbalancer.tests.integration.services.kinds import services_of_every_kind
+from ansible_collections.homelab.loadbalancer.tests.integration.services.kinds import EVERY_KIND
 from ansible_collections.homelab.loadbalancer.tests.integration.services_lab import endpoints, pod
 from ansible_collections.homelab.loadbalancer.tests.unit.boot.systemd import standing_in
 
 pytestmark = pytest.mark.usefixtures("fresh_node")
 
-EVERY_KIND = [*services_of_every_kind("ipv4"), *services_of_every_kind("ipv6")]
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"masquerade": False},

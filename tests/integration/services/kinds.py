@@ -37,3 +37,6 @@ def services_of_every_kind(family: str) -> list[dict[str, Any]]:
         for i, kind in enumerate(kinds)
         for p, node_port in enumerate([{}, {"node_port": 30000 + i, "port": 2000 + i}])
     ]
+
+
+EVERY_KIND = [*services_of_every_kind("ipv4"), *services_of_every_kind("ipv6")]

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._nftables_services.layout import (
-    OWNED,
     Blocks,
     Options,
     client_maps,
     layout,
 )
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.model import PROTOCOLS, parse_services
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._services.planes import NFTABLES_MARK
 from ansible_collections.homelab.loadbalancer.tests.unit.nftables_services.packet_walk import End, Packet, Walk
 
 VIP, VIP6, CLIENT, CLIENT6 = "192.168.10.100", "fd00:10::100", "192.168.10.10", "fd00:10::10"
@@ -68,7 +68,7 @@ def test_no_services_and_no_isolation_need_no_table() -> None:
 
 def test_table_is_marked_as_ours() -> None:
     for made in (blocks([service(POD1)]), blocks([], isolate=(("eth0", "eth1"),))):
-        assert ("set", OWNED) in made
+        assert ("set", NFTABLES_MARK) in made
 
 
 def test_both_families() -> None:
@@ -127,7 +127,7 @@ def test_elements_of_one_service() -> None:
     made = blocks([weighted(1, 2, node_port=30080)])
     front, node = VIP + " . tcp . 80", "tcp . 30080"
     assert {name: block.elements for (kind, name), block in made.items() if kind != "chain"} == {
-        OWNED: {},
+        NFTABLES_MARK: {},
         "services-ip": {front: "goto weights-1-2"},
         "addresses-ip-0": {front: "10.0.0.1"},
         "ports-ip-0": {front: "8080"},
