@@ -5,8 +5,8 @@
 
     sudo .venv/bin/python tools/pictures.py
 
-demo.svg is what `make demo` prints, lab.svg its network with the addresses and answers of this run, and inspect.png the
-page of an inspection of the machine. The lab sees no networks and processes of others, so another one may be up.
+demo.svg is what `make demo` prints, lab.svg its network with the addresses and answers of this run, and inspect.svg the
+drawing of an inspection of the machine. The lab sees no networks and processes of others, so another one may be up.
 """
 
 from __future__ import annotations
@@ -185,14 +185,11 @@ def lab_picture(inventory: Path) -> str:
     )
 
 
-def inspection_picture(page: Path, picture: Path) -> None:
-    """The top of an inspection page in a browser, without the version of this machine's kernel."""
-    page.write_text(page.read_text().replace("Linux " + platform.release(), "Linux"))
-    with tempfile.TemporaryDirectory() as profile:
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
-        size = ["--window-size=1000,900", "--screenshot=%s" % picture, "--user-data-dir=" + profile]
-        command = ["chromium", *options, *size, page.as_uri()]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def inspection_picture(page: str) -> str:
+    """The drawing of an inspection page with its style, without the version of this machine's kernel."""
+    (style,) = re.findall(r"(?s)<style>.*?</style>", page)
+    ((opening, drawing),) = re.findall(r"(?s)(<svg\b[^>]*>)(.*?</svg>)", page)
+    return "%s%s%s\n" % (opening, style, drawing.replace("Linux " + platform.release(), "Linux"))
 
 
 def main() -> None:
@@ -205,7 +202,8 @@ def main() -> None:
         (PICTURES / "demo.svg").write_text(terminal_picture("make demo", settled(output)))
         (PICTURES / "lab.svg").write_text(lab_picture(inventory))
         run(".venv/bin/ansible-playbook", "-i", "laptop,", "playbooks/inspect.yml", "-e", json.dumps(machine))
-        inspection_picture(Path(folder) / "index.html", PICTURES / "inspect.png")
+        page = (Path(folder) / "index.html").read_text()
+        (PICTURES / "inspect.svg").write_text(inspection_picture(page))
     finally:
         run("make", "--no-print-directory", "demo-down", check=False)
         shutil.rmtree(folder)

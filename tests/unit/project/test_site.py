@@ -20,7 +20,7 @@ from ansible_collections.homelab.loadbalancer.tools.site import hooks, reference
 
 ROOT = Path(__file__).resolve().parents[3]
 PICTURES = sorted((ROOT / "docs" / "pictures").iterdir())
-LARGEST = 150_000  # bytes of a picture
+LARGEST = 50_000  # bytes of a picture
 NAMED = re.compile(r'\s(?:id|name)="([^"]+)"')
 LINKS = re.compile(r'<(?:a|img|link|script)\b[^>]*?\s(?:href|src)="([^"]*)"')
 # Whatever a browser fetches by itself, in contrast to links that a reader follows.
