@@ -20,6 +20,8 @@ REMOVES_RULES = re.compile(
 )
 
 
+# Playbooks that only others import.
+PARTS = {"api_server", "demo_vars", "metallb_needed", "needed_hosts"}
 # A build makes these.
 MADE = {"tests/output"}
 FOLDERS = "docs|inventories|molecule|playbooks|plugins|roles|tests|tools"
@@ -53,6 +55,13 @@ def test_files_and_make_targets_of_a_guide_exist(path: Path) -> None:
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
     targets = re.findall(r"(?m)^([a-z -]+):", (ROOT / "Makefile").read_text())
     assert sorted(set(TARGET.findall(page)) - set(" ".join(targets).split())) == []
+
+
+def test_the_page_of_all_names_has_each_playbook() -> None:
+    section = (ROOT / "docs" / "reference.md").read_text().partition("\n## Playbooks\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"(?m)^\|(.*?)\|", section)
+    named = [name for cell in cells for name in re.findall("`(.*?)`", cell)]
+    assert sorted(named) == sorted({path.stem for path in ROOT.glob("playbooks/*.yml")} - PARTS)
 
 
 def anchors(page: str) -> set[str]:
