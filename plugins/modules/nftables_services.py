@@ -14,8 +14,8 @@ description:
   - A connection to a service's address and port goes to one of its endpoints, chosen at random in proportion to the
     endpoints' weights. The client may be another host or the node itself.
   - Maps hold the services. So a new connection needs the same few look-ups whatever the number of services, and a
-    changed endpoint is a change of one element. All changes take effect in one transaction, or none does. Other tables
-    are neither read nor changed.
+    changed endpoint is a change of two elements. All changes take effect in one transaction, or none does. Other tables
+    are not changed.
   - The same task can put the services' addresses on a link, set kernel parameters, and restore everything at boot. If
     one of these changes fails, all of them are undone.
 author:

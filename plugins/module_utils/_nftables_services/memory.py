@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The table as the last run left it, and the generation of the ruleset at that moment.
 
-To list 10,000 services takes nft most of a second. While the generation has not changed since our own transaction,
-nothing has changed the table, and the list need not be read.
+To read 10,000 services takes a fifth of a second by netlink, and five times as long by nft. While the generation has
+not changed since our own transaction, nothing has changed the table, and it need not be read.
 """
 
 from __future__ import annotations
