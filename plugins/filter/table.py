@@ -53,7 +53,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 
 from ..module_utils._common.printable import printable
-from ..plugin_utils._common.columns import display_width
+from ..plugin_utils._common.columns import display_width, padded
 
 # The width without a terminal, as in a pipeline: enough for a line of `kubectl get pods -o wide`.
 WIDE = 200
@@ -137,8 +137,7 @@ def table(rows: Sequence[Sequence[Any]], columns: Sequence[str], title: str = ""
         wrapped = [_wrap(cell, width) for cell, width in zip(row, widths)]
         for part in range(max(map(len, wrapped))):
             texts = [cell[part] if part < len(cell) else "" for cell in wrapped]
-            padded = [" %s " % (text + " " * (width - display_width(text))) for text, width in zip(texts, widths)]
-            lines.append("│%s│" % "│".join(padded))
+            lines.append("│ %s │" % " │ ".join(map(padded, texts, widths)))
         if i == 0:
             lines.append("├%s┤" % "┼".join(bars))
     lines.append("╰%s╯" % "┴".join(bars))
