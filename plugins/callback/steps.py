@@ -122,8 +122,8 @@ class CallbackModule(Default):  # type: ignore[misc]
         super().__init__()
         self._clock: Callable[[], float] = time.monotonic
         self._step: Step | None = None
-        self._hint = HINT
-        self._failures = 0
+        self._hint = HINT  # of the running task
+        self._advice = ""  # the hint of the last failed task
         # Failures of tasks in a block with `rescue`, by host: they count only if nothing rescues them.
         self._held: dict[str, tuple[_Found, list[str]]] = {}
         self._live = False
@@ -184,7 +184,7 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def _fail(self, found: _Found, lines: list[str]) -> None:
         """Print a failed task, after the line of its step."""
-        self._failures += 1
+        self._advice = self._hint
         self._held.pop(found.host.get_name(), None)
         step = self._step
         if step and not step.failed:
@@ -208,16 +208,14 @@ class CallbackModule(Default):  # type: ignore[misc]
                     found[name] = str(templar.template(variables[name]))
                 except (AnsibleError, KeyError):
                     continue
-        self._hint = found.get("step_hint", self._hint)
+        self._hint = found.get("step_hint", HINT)
         self._enter(found.get("step", self._play_name()))
 
     # Ansible's events.
 
+    @_event
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._play = play
-        self._seen = ""
-        if self._display.verbosity:
-            super().v2_playbook_on_play_start(play)
 
     @_event
     def v2_playbook_on_no_hosts_matched(self) -> None:
@@ -288,8 +286,8 @@ class CallbackModule(Default):  # type: ignore[misc]
                 self._fail(found, lines)
         self._leave()
         self._clear()
-        if self._failures:
-            self._print("\n" + printable(self._hint))
+        if self._advice:
+            self._print("\n" + printable(self._advice))
 
     def _message(self, result: dict[str, Any]) -> str:
         """What a debug task says."""

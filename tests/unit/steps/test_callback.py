@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible import context
 from ansible.parsing.dataloader import DataLoader
+from ansible.template import trust_as_template
 
 from ansible_collections.homelab.loadbalancer.plugins.callback import steps
 
@@ -82,8 +83,15 @@ class Run:
         self.seconds += seconds
         self.callback.v2_runner_on_ok(self.result(task, result))
 
-    def fail(self, task: Task, host: str = "router", ignore_errors: bool = False, **result: Any) -> None:
-        self.start(task)
+    def fail(
+        self,
+        task: Task,
+        host: str = "router",
+        ignore_errors: bool = False,
+        variables: dict[str, Any] | None = None,
+        **result: Any,
+    ) -> None:
+        self.start(task, **(variables or {}))
         self.callback.v2_runner_on_failed(self.result(task, result, host), ignore_errors)
         self.failed_hosts[host] = 0 if ignore_errors else 1
 
@@ -130,12 +138,11 @@ def test_the_variable_step_names_joins_and_hides_steps() -> None:
     assert short(run.end()) == ["✓ Drain 3.0 s changed=0", "✓ Check 8.0 s changed=0"]
 
 
-def test_a_play_whose_step_cannot_be_rendered_has_its_name() -> None:
+def test_a_step_that_cannot_be_rendered_has_the_name_of_its_play() -> None:
     run = Run("The play")
-    broken = SimpleNamespace(get_vars=lambda **_context: {"other": 1})
-    run.callback._play.get_variable_manager = lambda: broken
-    run.ok(Task())
-    assert short(run.end()) == ["✓ The play 0.0 s changed=0"]
+    run.ok(Task("one"), variables={"step": trust_as_template("{{ name }}"), "name": "The step"})
+    run.ok(Task("two"), variables={"step": trust_as_template("{{ undefined_name }}")})
+    assert short(run.end()) == ["✓ The step 0.0 s changed=0", "✓ The play 0.0 s changed=0"]
 
 
 def test_check_mode_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,10 +167,13 @@ def test_marks_for_terminals_without_utf8(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_failure_shows_step_host_task_message_and_the_way_to_see_more() -> None:
     run = Run("Configure")
-    run.ok(Task("one"), variables={"step_hint": "make demo ARGS=-v"})
+    run.ok(Task("one"), variables={"step_hint": "the hint of another task"})
     run.seconds = 3
-    run.fail(Task("name.space.role : Declare the rules"), msg="lb_interface nosuch0 does not exist", changed=False)
-    run.fail(Task("Declare the rules", delegate_to="localhost"), host="other", msg="the same")
+    hint = {"step_hint": "make demo ARGS=-v"}
+    task = Task("name.space.role : Declare the rules")
+    run.fail(task, variables=hint, msg="lb_interface nosuch0 does not exist", changed=False)
+    run.fail(Task("Declare the rules", delegate_to="localhost"), host="other", variables=hint, msg="the same")
+    run.ok(Task("two"))
     run.play("Never shown, since no host is left")
     assert [line.rstrip() for line in run.end()] == [
         "✗ Configure" + " " * 51 + "3.0 s   changed=0",
