@@ -18,7 +18,7 @@ from ansible_collections.homelab.loadbalancer.tests.integration.project.clone im
 from ansible_collections.homelab.loadbalancer.tests.unit.project import shipped
 
 # Namespaces of this test's own, beside a lab that the user may have running.
-LAB = "hlbcol"
+LAB = "hlbcol%d" % os.getpid()
 SITE = """\
 - import_playbook: homelab.loadbalancer.demo
 """
@@ -98,7 +98,7 @@ def play(playbook: str, project: Path) -> str:
 def namespaces() -> list[str]:
     """The lab's namespaces that are there."""
     listed = run(["ip", "netns", "list"], Path("/"))
-    return [line.split()[0] for line in listed.splitlines() if line.startswith(LAB)]
+    return [line.split()[0] for line in listed.splitlines() if line.startswith(LAB + "-")]
 
 
 def recap(output: str) -> dict[str, dict[str, int]]:
