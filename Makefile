@@ -34,8 +34,8 @@ UTF8 := $(if $(filter UTF-8,$(shell locale charmap 2>/dev/null)),,LC_ALL=C.UTF-8
 STEPS := ANSIBLE_STDOUT_CALLBACK=homelab.loadbalancer.steps
 PLAY := $(AS_ROOT) env PATH="$(CURDIR)/.venv/bin:$$PATH" $(STEPS) $(UTF8) ansible-playbook
 PLAYBOOK := $(PLAY) -i $(INVENTORY)
-LANGUAGE := $(if $(LAB),-e demo_language=$(LAB))
-DEMO := -e demo_make=true -e demo_dataplane=$(DATAPLANE) $(LANGUAGE)
+DEMO_LANGUAGE := $(if $(LAB),-e demo_language=$(LAB))
+DEMO := -e demo_make=true -e demo_dataplane=$(DATAPLANE) $(DEMO_LANGUAGE)
 RUN_TESTS := .venv/bin/python tools/run_tests.py
 
 .PHONY: help setup demo demo-down lab lb nodes-up nodes-image nodes-down cluster-up cluster-images cluster-down demo-cluster check test \
@@ -96,7 +96,7 @@ cluster-images:
 	@$(AS_ROOT) tools/container-image >/dev/null
 
 demo-cluster: cluster-images ## start it, and serve two applications in it by their host names
-	@$(PLAY) -i inventories/cluster playbooks/demo_cluster.yml -e demo_make=true $(LANGUAGE) $(ARGS)
+	@$(PLAY) -i inventories/cluster playbooks/demo_cluster.yml $(DEMO_LANGUAGE) $(ARGS)
 
 cluster-down: ## remove the cluster with all its data
 	@tools/setup cluster
