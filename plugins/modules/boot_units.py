@@ -67,11 +67,6 @@ options:
     description: Kernel parameters to set after the rules have been loaded, a mapping of names to values.
     type: dict
     default: {}
-  variables:
-    description:
-      - How error messages call options, by the options' names. A role names its own variables here.
-    type: dict
-    default: {}
 seealso:
   - module: homelab.loadbalancer.iptables_chains
   - module: homelab.loadbalancer.virtual_address
@@ -111,7 +106,7 @@ units:
 
 from ..module_utils._boot.run import converge
 from ..module_utils._common.command import CommandError
-from ..module_utils._common.errors import InputError, NodeError, named
+from ..module_utils._common.errors import InputError, NodeError
 from ..module_utils._common.module import NodeModule
 
 ARGUMENTS = {
@@ -122,7 +117,6 @@ ARGUMENTS = {
     "commands": {"type": "list", "elements": "str", "default": []},
     "addresses": {"type": "list", "elements": "str", "default": []},
     "sysctls": {"type": "dict", "default": {}},
-    "variables": {"type": "dict", "default": {}},
 }
 
 
@@ -131,7 +125,7 @@ def main() -> None:
     try:
         result = converge(module.params, module.check_mode)
     except (InputError, NodeError, CommandError, OSError) as error:
-        module.fail_json(msg=named(error, module.params["variables"]))
+        module.fail_json(msg=str(error))
     module.exit_json(**result)
 
 

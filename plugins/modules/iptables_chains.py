@@ -67,12 +67,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  variables:
-    description:
-      - The names of options in error messages, a mapping of option names to variable names. Roles set it, so that
-        messages name their variables.
-    type: dict
-    default: {}
   save_to:
     description:
       - A file on the node that stores the declared state for C(iptables-restore --noflush) at boot. Its folder must
@@ -158,6 +152,7 @@ ARGUMENTS = {
     "family": {"type": "str", "choices": ["ipv4", "ipv6"], "default": "ipv4"},
     "prefix": {"type": "str", "required": True},
     "tables": {"type": "dict", "default": {}},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "save_to": {"type": "path"},
     **COMMON_ARGUMENTS,
 }

@@ -38,12 +38,6 @@ options:
       - A file on the node that stores the values for C(sysctl -p) or systemd-sysctl. Its folder must exist. The module
         writes the file if it differs. Parameters that change others come first.
     type: path
-  variables:
-    description:
-      - The names of options in error messages, a mapping of option names to variable names. Roles set it, so that
-        messages name their variables.
-    type: dict
-    default: {}
 seealso:
   - module: ansible.posix.sysctl
 """
@@ -65,7 +59,7 @@ before:
 """
 
 from ..module_utils._common import files
-from ..module_utils._common.errors import InputError, named
+from ..module_utils._common.errors import InputError
 from ..module_utils._common.module import NodeModule
 from ..module_utils._sysctls.run import Change
 
@@ -75,7 +69,6 @@ def main() -> None:
         argument_spec={
             "values": {"type": "dict", "required": True},
             "save_to": {"type": "path"},
-            "variables": {"type": "dict", "default": {}},
         },
     )
     path = module.params["save_to"]
@@ -95,7 +88,7 @@ def main() -> None:
         if module._diff:
             result["diff"] = files.with_files(change.diff(), kept)
     except (InputError, OSError) as error:
-        module.fail_json(msg=named(error, module.params["variables"]))
+        module.fail_json(msg=str(error))
     module.exit_json(**result)
 
 

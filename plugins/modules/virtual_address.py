@@ -99,14 +99,6 @@ options:
       - Whether to announce new addresses to the other hosts on the link, three times within 0.2 seconds.
     type: bool
     default: true
-  variables:
-    description:
-      - The names of options in error messages, a mapping of option names to variable names. Roles set it, so that
-        messages name their variables.
-      - The name for O(addresses) may be a field of a list's entries, such as C(lb_services[*].address). In that case,
-        several entries may have the same address.
-    type: dict
-    default: {}
 notes:
   - Addresses last until the next boot. RV(batch) restores them.
 """
@@ -178,7 +170,7 @@ batch:
 """
 
 from ..module_utils._common.command import CommandError
-from ..module_utils._common.errors import InputError, NodeError, named
+from ..module_utils._common.errors import InputError, NodeError
 from ..module_utils._common.module import NodeModule
 from ..module_utils._virtual_address.input import parse_addresses, parse_metric
 from ..module_utils._virtual_address.node import converge
@@ -196,14 +188,13 @@ def main() -> None:
             "metric": {"type": "int", "default": 27746},
             "probe": {"type": "bool", "default": True},
             "announce": {"type": "bool", "default": True},
-            "variables": {"type": "dict", "default": {}},
         },
     )
     options = module.params
     try:
         want = Want(
             interface=options["interface"],
-            addresses=parse_addresses(options["addresses"], options["variables"].get("addresses", "addresses")),
+            addresses=parse_addresses(options["addresses"]),
             present=options["state"] == "present",
             dummy=options["dummy"],
             purge=options["purge"],
@@ -213,7 +204,7 @@ def main() -> None:
     except PermissionError as error:
         module.fail_json(msg="changing addresses needs root on the node (become: true): %s" % error)
     except (InputError, NodeError, CommandError, OSError) as error:
-        module.fail_json(msg=named(error, options["variables"]))
+        module.fail_json(msg=str(error))
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

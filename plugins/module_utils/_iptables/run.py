@@ -9,15 +9,13 @@ from typing import Any, Callable
 
 from .._common import files
 from .._common.command import CommandError
-from .._common.errors import InputError, NodeError, NotInstalledError, named
+from .._common.errors import InputError, NodeError, NotInstalledError
 from .._common.module import Module
 from .change import Change, Declaration
 
 COMMON_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "backend": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"},
     "wait": {"type": "int", "default": 30},
-    "variables": {"type": "dict", "default": {}},
 }
 
 
@@ -34,7 +32,7 @@ def run_module(module: Module, declare: Callable[[dict[str, Any]], Declaration])
         module.warn("%s. Nothing more can be predicted" % error)
         result = {"changed": True, "iptables": [], "backend": "", "boot": []}
     except (InputError, NodeError, CommandError, OSError) as error:
-        module.fail_json(msg=named(error, module.params["variables"]))
+        module.fail_json(msg=str(error))
     for warning in result.pop("warnings", []):
         module.warn(warning)
     module.exit_json(**result)
