@@ -11,7 +11,6 @@ from typing import Container, NamedTuple
 
 from .._common import files
 from .._common.errors import InputError
-from .units import HOST
 
 FILES = (
     "owner",
@@ -46,13 +45,8 @@ class Folder(NamedTuple):
 
     @property
     def ours(self) -> bool:
-        """Whether it belongs to the declaration.
-
-        A former version always wrote `addresses.batch`, but no file `owner`.
-        """
-        if self.owner:
-            return self.owner.strip() == self.owner_text.strip()
-        return self.name == HOST and "addresses.batch" in self.found and not set(self.found) - set(FILES)
+        """Whether it belongs to the declaration."""
+        return self.owner.strip() == self.owner_text.strip()
 
     @property
     def owner_text(self) -> str:

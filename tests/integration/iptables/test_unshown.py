@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._boot import folder
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common import command
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
 from ansible_collections.homelab.loadbalancer.plugins.module_utils._inspect.links import Network
@@ -158,8 +159,8 @@ def test_absent_without_iptables_removes_the_boot_files(tmp_path: Path) -> None:
     ours = tmp_path / "ours"
     with standing_in(tmp_path):
         ours.mkdir()
-        for name in ("rules.v4", "addresses.batch"):
-            (ours / name).write_text("")
+        folder.look(str(ours), "homelab-loadbalancer").owner_file.write()
+        (ours / "rules.v4").write_text("")
         for check_mode in (True, False):
             assert module("iptables_services", check_mode, state="absent", boot_path=str(ours))["changed"]
     assert not ours.exists()

@@ -117,13 +117,6 @@ def test_folder_of_another_declaration_is_refused(node: Node) -> None:
         node(name="two")
 
 
-def test_folder_of_an_earlier_version_is_taken_over(node: Node) -> None:
-    """It has no file with the name of its owner."""
-    node.fill("ours", "rules.v4", "addresses.batch")
-    node(name="homelab-loadbalancer")
-    assert (node.path / "ours" / "owner").read_text(encoding="ascii").endswith("\nhomelab-loadbalancer\n")
-
-
 def test_file_in_place_of_the_folder_is_refused(node: Node) -> None:
     (node.path / "ours").write_text("", encoding="ascii")
     with pytest.raises(InputError, match=r"path .*/ours is a file"):
