@@ -190,9 +190,9 @@ def converge(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     )
     change = Change(want, options["state"] == "present")
     if not check_mode:
-        change.withdraw()
-        change.protect()
         try:
+            change.withdraw()
+            change.protect()
             change.serve()
         except (OSError, CommandError):
             change.undo()

@@ -167,7 +167,7 @@ CHANGED: dict[str, Any] = {
     "name", ["addresses.batch", "sysctl.conf", "test.conf", "test-rules.service", "test-addresses.service"]
 )
 def test_failed_write_rolls_back_the_other_files(node: Node, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    node(**DECLARED)
+    node(addresses=["address replace 192.0.2.1/32 dev lb0"], **DECLARED)
     before = node.contents()
     fill_the_disk(monkeypatch, name)
     with pytest.raises(OSError, match="No space left"):
