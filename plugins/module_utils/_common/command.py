@@ -32,6 +32,16 @@ class CommandError(Exception):
         super().__init__("%s: %s (exit code %d)" % (" ".join(completed.argv), said, completed.rc))
 
 
+def find(program: str) -> str | None:
+    """The path of a program, or None if it is not installed."""
+    return shutil.which(program, path=_folders())
+
+
+def _folders() -> str:
+    """PATH and the sbin folders, which it may lack."""
+    return os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
 def run(
     argv: Sequence[str],
     stdin: str | None = None,
@@ -45,13 +55,12 @@ def run(
     env -- variables to add to the environment
     check -- raise CommandError for an exit code other than 0 (a missing program raises it always, as 127)
     """
-    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
-    environment = {**os.environ, "PATH": path, "LC_ALL": "C", **(env or {})}
+    environment = {**os.environ, "PATH": _folders(), "LC_ALL": "C", **(env or {})}
     try:
         process = subprocess.run(
             list(argv),
             # Search the path here, instead of one exec for each folder, which is slow in a user-mode kernel.
-            executable=shutil.which(argv[0], path=path),
+            executable=find(argv[0]),
             input="" if stdin is None else stdin,
             env=environment,
             capture_output=True,

@@ -5,18 +5,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
+from .._common.command import find
 from .._common.errors import NotInstalledError
 from .._iptables.node import Iptables, NoIptables
 
 
 def missing_packages() -> list[str]:
     """The packages that are not installed."""
-    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
     # Each package has the name of its program.
-    return [program for program in ("iptables", "ipset") if shutil.which(program, path=path) is None]
+    return [program for program in ("iptables", "ipset") if find(program) is None]
 
 
 def refuse_left(missing: list[str], prefix: str, backend: str, wait: int) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import glob
 import os
 import re
-import shutil
 import stat
 import time
 from typing import Any, Mapping, Sequence
 
 from .._common import files
-from .._common.command import CommandError, run
+from .._common.command import CommandError, find, run
 from .plan import SERVICES, Client, Plan, asking, parse_client
 
 FOLDERS = (
@@ -36,7 +35,6 @@ def read_client() -> Client:
 
 def read_sections() -> dict[str, str]:
     """The same information, as text from programs and files."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     active = [name for name in SERVICES if _said("systemctl", "is-active", name + ".service").strip() == "active"]
     resolved = SERVICES[0] in active
     paths = [path for folder in FOLDERS for path in sorted(glob.glob(folder + "/*")) if os.path.isfile(path)]
@@ -44,7 +42,7 @@ def read_sections() -> dict[str, str]:
         "system": _said("uname", "-s"),
         "systemd": _found(r"^systemd (\d+)", _said("systemctl", "--version")),
         "active": " ".join(active),
-        "programs": shutil.which("dnsmasq", path=path) or "",
+        "programs": find("dnsmasq") or "",
         "servers": _said("resolvectl", "dns") if resolved else "",
         "domains": _said("resolvectl", "domain") if resolved else "",
         "network-manager": _found(r"^dns=(.*)", _said("NetworkManager", "--print-config")),

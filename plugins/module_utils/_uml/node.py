@@ -15,7 +15,7 @@ import socket
 import time
 from typing import Iterator
 
-from .._common.command import run
+from .._common.command import find, run
 from .._common.errors import InputError
 from .._netns import apply as netns_apply
 from .._netns import node as netns_state
@@ -82,7 +82,7 @@ def preflight(lab: Nodes, plan: Plan) -> None:
         return
     tools = {KERNEL: "user-mode-linux", "ssh-keygen": "openssh-client", "nc": "netcat-openbsd"}
     for tool, package in tools.items():
-        if shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is None:
+        if find(tool) is None:
             raise InputError("the program %s is not installed: install the package %s" % (tool, package))
     if not os.path.isfile(lab.image):
         raise InputError("the nodes' disk %s is not there: build it by `tools/node-image`" % (lab.image or "(none)"))
