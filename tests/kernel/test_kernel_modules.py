@@ -10,8 +10,9 @@ from typing import Iterator
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import CommandError, run
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._kernel_modules import node
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._balancer.kernel import KernelModules
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.command import run
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._common.errors import NodeError
 
 NAMES = ["ip_vs_lblc", "ip-vs-nq"]
 
@@ -28,15 +29,18 @@ def _unloaded() -> Iterator[None]:
     run(["modprobe", "--remove", "--all", *NAMES])
 
 
-def test_planned_modules_are_loaded() -> None:
-    assert node.missing(NAMES) == ["ip_vs_lblc", "ip_vs_nq"]
+def test_planned_modules_are_loaded_and_unloaded() -> None:
+    modules = KernelModules(NAMES)
+    assert modules.missing == ["ip_vs_lblc", "ip_vs_nq"]
     assert loaded() == set()
-    node.load(NAMES)
+    modules.load()
     assert loaded() == {"ip_vs_lblc", "ip_vs_nq"}
-    assert node.missing(NAMES) == []
+    assert not KernelModules(NAMES).changed
+    modules.unload()
+    assert loaded() == set()
 
 
 def test_unknown_module_is_refused_before_another_is_loaded() -> None:
-    with pytest.raises(CommandError, match="Module ip_vs_none not found"):
-        node.missing(["ip_vs_lblc", "ip_vs_none"])
+    with pytest.raises(NodeError, match=r"kernel_modules: .*Module ip_vs_none not found"):
+        KernelModules(["ip_vs_lblc", "ip_vs_none"])
     assert loaded() == set()

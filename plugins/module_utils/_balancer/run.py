@@ -19,9 +19,9 @@ from .._services.sockets import refuse_taken
 from .change import Change
 from .model import DataPlane, NoDataPlane
 
+_FORWARDING = {"ipv4": "net.ipv4.ip_forward", "ipv6": "net.ipv6.conf.all.forwarding"}
 # Plans the rules of services. Called with the options of the module, and with whether to find the exact outcome, as
 # check mode and a diff need it. With state=absent, there are no services, and the option isolate is empty.
-_FORWARDING = {"ipv4": "net.ipv4.ip_forward", "ipv6": "net.ipv6.conf.all.forwarding"}
 Planner = Callable[[List[Service], Dict[str, Any], bool], DataPlane]
 
 

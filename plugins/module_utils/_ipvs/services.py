@@ -195,15 +195,14 @@ class Change(DataPlane):
         return parts + ([self._servers.diff()] if self._servers.changed else [])
 
     def boot(self, folder: str) -> Boot:
-        path = "%s/%s"
         parts = []
         if self._sets:
-            file = path % (folder, "ipset.rules")
+            file = folder + "/ipset.rules"
             load = exec_start(["ipset", "-exist", "-file", file, "restore"])
             parts.append(Boot([load], {file: ipset.boot_text(self._sets)}))
         parts.append(self._rules.boot(folder))
         if self._virtual:
-            file, restore = path % (folder, "ipvs.rules"), path % (folder, "ipvs.pyz")
+            file, restore = folder + "/ipvs.rules", folder + "/ipvs.pyz"
             load = exec_start([sys.executable, restore, file])
             parts.append(Boot([load], {file: ipvs_model.render(self._virtual), restore: program()}))
         return joined(parts)

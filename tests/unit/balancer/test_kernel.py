@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.homelab.loadbalancer.plugins.module_utils._kernel_modules import node
+from ansible_collections.homelab.loadbalancer.plugins.module_utils._balancer import kernel
 
 
 @pytest.mark.parametrize(
@@ -21,9 +21,9 @@ from ansible_collections.homelab.loadbalancer.plugins.module_utils._kernel_modul
     ],
 )  # fmt: skip
 def test_inserted_modules(listing: str, names: list[str]) -> None:
-    assert node.inserted(listing) == names
+    assert kernel.inserted(listing) == names
 
 
 def test_no_names_run_no_modprobe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "run", None)
-    assert node.missing([]) == []
+    monkeypatch.setattr(kernel, "run", None)
+    assert kernel.missing([]) == []
