@@ -42,7 +42,6 @@ options:
     type: list
     elements: str
     default: []
-    version_added: 0.2.0
   allow_listening_ports:
     description:
       - Ports of listening programs, as C(PORT/PROTOCOL), that services may take over. Otherwise a service is refused
@@ -50,7 +49,6 @@ options:
     type: list
     elements: str
     default: []
-    version_added: 0.2.0
   prefix:
     description:
       - Prefix of the names of all owned chains, at most 8 characters. Do not use V(KUBE-), which belongs to kube-proxy.
