@@ -8,9 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from typing import Iterator
-
-import pytest
 
 from ansible_collections.homelab.loadbalancer.tests.unit.cluster_lab.release_site import Site, content
 
@@ -55,12 +52,6 @@ RELEASED = {
 }
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with Site().serving() as served:
-        yield served
-
-
 def make(folder: Path, releases: str) -> tuple[subprocess.CompletedProcess[str], set[str]]:
     """Run the tool with a cache of its own, and return its result and the names of the programs that Go built."""
     for name, text in (("go", GO), ("podman", PODMAN)):
@@ -90,11 +81,11 @@ def test_released_programs_are_not_built(site: Site, tmp_path: Path) -> None:
     assert "6 of 6, after " in done.stderr
 
 
-def test_everything_is_built_without_releases(site: Site, tmp_path: Path) -> None:
+def test_everything_is_built_without_releases(tmp_path: Path) -> None:
     done, built = make(tmp_path, "none")
     assert done.returncode == 0, done.stderr
     assert built == ALWAYS_BUILT | RELEASED
-    assert site.asked == []
+    assert "downloading" not in done.stderr
 
 
 def test_one_unpublished_program_is_built(site: Site, tmp_path: Path) -> None:
@@ -114,6 +105,7 @@ def test_a_wrong_checksum_ends_the_run_and_leaves_nothing(site: Site, tmp_path: 
 
 def test_a_second_run_asks_no_site(site: Site, tmp_path: Path) -> None:
     first, dummy = make(tmp_path, site.url)
+    assert first.returncode == 0, first.stderr
     site.asked.clear()
     second, built = make(tmp_path, site.url)
     assert (second.stdout, built, site.asked) == (first.stdout, set(), [])

@@ -50,8 +50,9 @@ def test_files_are_made_once_and_private(tmp_path: Path) -> None:
 def test_keys_have_the_format_of_kube_apiserver(tmp_path: Path) -> None:
     """It derives the public key of service accounts only from a private key in this format."""
     make(tmp_path)
-    for key in (tmp_path / "keys").glob("*.key"):
-        assert key.read_text().startswith("-----BEGIN EC PRIVATE KEY-----\n"), key.name
+    keys = {path.name: path.read_text().splitlines()[0] for path in (tmp_path / "keys").glob("*.key")}
+    names = {Path(name).name for name in MADE if name.endswith(".key")}
+    assert keys == dict.fromkeys(names, "-----BEGIN EC PRIVATE KEY-----")
 
 
 def test_certificate_of_the_api_server_has_its_addresses(tmp_path: Path) -> None:
