@@ -10,7 +10,9 @@ from pathlib import Path
 
 import yaml
 
+from ansible_collections.homelab.loadbalancer.tests.compat.matrix import NODES
 from ansible_collections.homelab.loadbalancer.tests.unit.project import shipped
+from ansible_collections.homelab.loadbalancer.tools import compat
 
 ROOT = Path(__file__).resolve().parents[3]
 VERSION: str = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
@@ -19,6 +21,7 @@ ADDED = re.compile(r"(?m)^ *version_added: *(\S+)$")
 DOCUMENTED = [
     *ROOT.glob("plugins/modules/*.py"),
     *ROOT.glob("plugins/filter/*.py"),
+    *ROOT.glob("plugins/callback/*.py"),
     *ROOT.glob("plugins/connection/*.py"),
     *ROOT.glob("roles/*/meta/argument_specs.yml"),
 ]
@@ -47,9 +50,9 @@ def test_no_page_repeats_the_version() -> None:
 
 
 def test_roles_list_the_releases_of_debian_that_were_tested() -> None:
-    names = {"11": "bullseye", "12": "bookworm", "13": "trixie", "sid": "sid"}
-    table = (ROOT / "docs/systems.md").read_text()
-    tested = {names[release] for release in re.findall(r"(?m)^\| Debian (\w+) \|.*\| works \|", table)}
+    names = {system: release for release, system in NODES.items()}
+    rows = compat.read_table(compat.PAGE.read_text()).values()
+    tested = {names[row.system] for row in rows if row.system in names and row.result == "works"}
     for path in ROOT.glob("roles/*/meta/main.yml"):
         platforms = yaml.safe_load(path.read_text())["galaxy_info"]["platforms"]
         listed = [set(platform["versions"]) for platform in platforms if platform["name"] == "Debian"]
