@@ -20,10 +20,11 @@ from ansible_collections.homelab.loadbalancer.tests.compat.router import Router
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _machine() -> None:
+def _machine(root: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("not root: run `make compat`, or pytest by sudo")
     os.environ["PATH"] = "%s:%s:/usr/sbin:/sbin" % (Path(sys.executable).parent, os.environ.get("PATH", ""))
+    os.environ["CONTAINERS_CONF"] = str(root / "roles/cluster_lab/files/containers.conf")
 
 
 @pytest.fixture

@@ -60,12 +60,11 @@ class Router:
         inventories = ["-i", "inventories/lab"]
         if self.inventory.exists():
             inventories += ["-i", str(self.inventory)]
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "default"}
         extra = json.dumps({"vlan_lab_name": LAB, **variables})
         done = subprocess.run(
             ["ansible-playbook", *inventories, "-e", extra, playbook],
             cwd=self.root,
-            env={**environment, "CONTAINERS_CONF": str(self.root / "roles/cluster_lab/files/containers.conf")},
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "default"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -89,10 +88,7 @@ class Router:
         return ", ".join("%s %s" % (name, number[0]) for name, number in found.items() if number)
 
     def _podman(self, *argv: str) -> str:
-        settings = {"CONTAINERS_CONF": str(self.root / "roles/cluster_lab/files/containers.conf")}
-        done = subprocess.run(
-            ["podman", *argv], env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True, check=False
-        )
+        done = subprocess.run(["podman", *argv], stdout=subprocess.PIPE, text=True, check=False)
         assert done.returncode == 0, argv
         return done.stdout
 
