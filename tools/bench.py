@@ -107,6 +107,17 @@ def remove_network() -> None:
         subprocess.run(["ip", "netns", "delete", namespace], stderr=subprocess.DEVNULL, check=False)
 
 
+@contextlib.contextmanager
+def workplace() -> Iterator[Path]:
+    """The network during the block, and a folder for files."""
+    with tempfile.TemporaryDirectory(prefix="lb-bench-") as folder:
+        try:
+            build_network()
+            yield Path(folder)
+        finally:
+            remove_network()
+
+
 def seconds(action: Callable[[], object]) -> float:
     """The duration of an action."""
     start = time.perf_counter()
@@ -119,10 +130,10 @@ class Bench:
 
     module = "homelab.loadbalancer.iptables_services"
 
-    def __init__(self, folder: Path, count: int, backend: str) -> None:
+    def __init__(self, folder: Path, declared: list[dict[str, Any]], backend: str) -> None:
         self.folder = folder
         self.options = {"backend": backend}
-        self.declared = services(count)
+        self.declared = declared
         self.command = "iptables-%s" % backend
         (folder / "inventory.json").write_text(
             json.dumps(
@@ -155,6 +166,9 @@ class Bench:
         (self.folder / "play.json").write_text(json.dumps([play]))
         argv = ("-i", str(self.folder / "inventory.json"), *arguments, str(self.folder / "play.json"))
         return run(str(ROOT / ".venv/bin/ansible-playbook"), *argv)
+
+    def do_nothing(self) -> None:
+        self.play({"ansible.builtin.ping": None})
 
     def converge(self) -> None:
         self.play({self.module: {"services_file": str(self.folder / "services.json"), **self.options}})
@@ -191,7 +205,7 @@ class Bench:
             found.setdefault(name, []).append(seconds(action) * scale)
 
         for dummy in range(ROUNDS):
-            note(START, lambda: self.play({"ansible.builtin.ping": None}))
+            note(START, self.do_nothing)
             self.flush()
             note(restore, lambda: inside(ROUTER, self.command + "-restore", "--noflush", stdin=text))
             self.flush()
@@ -273,12 +287,8 @@ def main() -> None:
     os.environ["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
     for backend in options.backend:
         for count in options.services:
-            with tempfile.TemporaryDirectory(prefix="lb-bench-") as folder:
-                try:
-                    build_network()
-                    report(Bench(Path(folder), count, backend))
-                finally:
-                    remove_network()
+            with workplace() as folder:
+                report(Bench(folder, services(count), backend))
 
 
 if __name__ == "__main__":

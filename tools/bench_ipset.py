@@ -16,7 +16,6 @@ import argparse
 import os
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 from typing import Callable
 
@@ -31,10 +30,9 @@ from ansible_collections.homelab.loadbalancer.tools.bench import (
     ROUTER,
     START,
     Bench,
-    build_network,
     inside,
-    remove_network,
     seconds,
+    workplace,
 )
 
 SPELLINGS = {"hash:ip": "10.%d.%d.%d", "hash:net": "%d.%d.%d.0/24", "hash:ip,port": "10.%d.%d.%d,tcp:80"}
@@ -67,7 +65,7 @@ def measure(bench: Bench, folder: Path, kind: str, count: int) -> dict[str, list
     for dummy in range(ROUNDS):
         file.write_text("\n".join(declared))
         empty()
-        note(START, lambda: bench.play({"ansible.builtin.ping": None}))
+        note(START, bench.do_nothing)
         note(RESTORE, lambda: inside(ROUTER, "ipset", "restore", stdin=text))
         note("ipset save", lambda: inside(ROUTER, "ipset", "save"))
         empty()
@@ -98,12 +96,8 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
     for kind in options.type:
-        with tempfile.TemporaryDirectory(prefix="lb-bench-") as folder:
-            try:
-                build_network()
-                found = measure(Bench(Path(folder), 1, "nft"), Path(folder), kind, options.entries)
-            finally:
-                remove_network()
+        with workplace() as folder:
+            found = measure(Bench(folder, [], "nft"), folder, kind, options.entries)
         sys.stdout.write("%d entries\n" % options.entries)
         report(kind, found)
 

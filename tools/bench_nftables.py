@@ -18,7 +18,6 @@ import os
 import resource
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
@@ -69,13 +68,8 @@ class Bench(bench.Bench):
     module = "homelab.loadbalancer.nftables_services"
 
     def __init__(self, folder: Path, count: int) -> None:
-        super().__init__(folder, count, "nft")
+        super().__init__(folder, services(count), "nft")
         self.options = {}
-        self.declared = services(count)
-        self.declare(self.declared)
-
-    def do_nothing(self) -> None:
-        self.play({"ansible.builtin.ping": None})
 
     def flush(self) -> None:
         inside(ROUTER, "nft", "flush", "ruleset")
@@ -186,13 +180,9 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["ANSIBLE_CONFIG"] = str(bench.ROOT / "ansible.cfg")
     for count in options.services:
-        with tempfile.TemporaryDirectory(prefix="lb-bench-") as folder:
-            try:
-                bench.build_network()
-                report("%d services" % count, Bench(Path(folder), count).times())
-                connections(count)
-            finally:
-                bench.remove_network()
+        with bench.workplace() as folder:
+            report("%d services" % count, Bench(folder, count).times())
+            connections(count)
     for count in options.kube_proxy:
         kube_proxy(count)
 
