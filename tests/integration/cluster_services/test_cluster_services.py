@@ -109,10 +109,14 @@ def test_without_a_link_the_role_adds_and_removes_no_address(lab: Lab, tmp_path:
     of_host = own(lab)
     defaults: dict[str, Any] = {"cluster_services_interface": "", "cluster_services_carry": ["cluster_ips"]}
     defaults["cluster_services_by"] = by
+    file = tmp_path / "services.json"
+    file.write_text(json.dumps([{"name": "file", "address": "192.168.10.120", "port": 80, "endpoints": []}]))
+    defaults["lb_services_file"] = str(file)  # the host's own, which the cluster's declaration leaves out
     assert changes(cluster(lab, tmp_path, **defaults)) > 0
     assert changes(cluster(lab, tmp_path, **defaults)) == 0
     assert (own(lab), served(lab)) == (of_host, [OWN])
     assert [line for line in clusters(lab) if "10.96.0.7" in line]
+    assert not [line for line in clusters(lab) if "192.168.10.120" in line]
     assert changes(cluster(lab, tmp_path, **defaults, cluster_services_state="absent")) > 0
     assert (own(lab), clusters(lab), served(lab)) == (of_host, [], [OWN])
 
